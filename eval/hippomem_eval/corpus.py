@@ -1,0 +1,58 @@
+"""The passages that are searched, and which of them a recalled passage or a gold passage is."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from hippomem_eval.formats import Gold, Record
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The passages of a data set, in order. They are known by their place in it, counted from 0.
+
+    Titles and texts are compared without whitespace: ingest strips it at the ends, and two releases of one data set
+    differ in how they join sentences.
+    """
+
+    records: tuple[Record, ...]
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def places_of(self, title: str, text: str) -> frozenset[int]:
+        """The passages that a recalled text is, or is a part of: ingest splits very long ones."""
+        title, text = _squeeze(title), _squeeze(text)
+        exact = self._by_text.get((title, text))
+        if exact:
+            return exact
+        same_title = self._by_title.get(title, frozenset())
+        return frozenset(place for place in same_title if text and text in _squeeze(self.records[place].text))
+
+    def gold_places(self, gold: Gold) -> frozenset[int]:
+        """The passages that fulfil `gold`; empty where the corpus has none."""
+        if gold.text is None:
+            return self._by_title.get(_squeeze(gold.title), frozenset())
+        return self._by_text.get((_squeeze(gold.title), _squeeze(gold.text)), frozenset())
+
+    @cached_property
+    def _by_title(self) -> Mapping[str, frozenset[int]]:
+        places: dict[str, set[int]] = defaultdict(set)
+        for place, record in enumerate(self.records):
+            places[_squeeze(record.title)].add(place)
+        return {title: frozenset(found) for title, found in places.items()}
+
+    @cached_property
+    def _by_text(self) -> Mapping[tuple[str, str], frozenset[int]]:
+        places: dict[tuple[str, str], set[int]] = defaultdict(set)
+        for place, record in enumerate(self.records):
+            places[_squeeze(record.title), _squeeze(record.text)].add(place)
+        return {key: frozenset(found) for key, found in places.items()}
+
+
+def _squeeze(text: str) -> str:
+    return "".join(unicodedata.normalize("NFC", text).split())

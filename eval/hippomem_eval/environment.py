@@ -1,0 +1,63 @@
+"""On what a figure was measured: the machine, the versions, the code and the settings."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import hippomem
+from hippomem import Settings
+
+_PACKAGES = ("hippomem", "numpy", "scipy", "torch", "sentence-transformers", "spacy", "faiss-cpu", "sqlalchemy")
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_PLACES = frozenset({"db", "namespace"})  # where a memory is, which changes no result
+
+
+def machine() -> dict[str, Any]:
+    """Platform, processor count, what this process may use of them, thread limits."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "cpus_usable": usable,
+        "threads": {name: os.environ[name] for name in _THREADS if name in os.environ},
+    }
+
+
+def versions() -> dict[str, str]:
+    """Python and the packages that figures depend on."""
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def code_hash() -> str:
+    """One hash over the source of hippomem and of this package: a version number does not tell edits apart."""
+    digest = hashlib.sha256()
+    for package in (Path(str(hippomem.__file__)).parent, Path(__file__).parent):
+        for file in sorted(package.rglob("*.py")):
+            digest.update(file.relative_to(package).as_posix().encode())
+            digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def settings_hash() -> str:
+    """One hash over hippomem's settings, from environment and hippomem.toml. Their values may be secrets."""
+    values = {name: str(value) for name, value in Settings().model_dump().items() if name not in _PLACES}
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def describe() -> Mapping[str, Any]:
+    """All that goes beside a figure."""
+    return {"machine": machine(), "versions": versions(), "code": code_hash(), "command": sys.argv[1:]}

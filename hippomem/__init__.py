@@ -1,0 +1,131 @@
+"""hippomem: long-term memory that an agent plugs in.
+
+    from hippomem import Memory
+
+    with Memory.open("agent.db") as memory:
+        memory.add("Ada moved to Oslo in 2021.")
+        print(memory.recall("Where does Ada live?").passages[0].text)
+
+Names are loaded when first used: importing the package costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hippomem.aio import AsyncMemory
+    from hippomem.clock import Clock, SimulatedClock, SystemClock
+    from hippomem.errors import (
+        ClosedError,
+        EncoderMismatchError,
+        ForeignStoreError,
+        HippomemError,
+        InputTooLargeError,
+        InvalidInputError,
+        InvalidTextError,
+        MissingDependencyError,
+        ModelError,
+        NewerStoreError,
+        NotFoundError,
+        SourceError,
+        StoreAccessError,
+        StoreBusyError,
+        StoreError,
+        StoreFullError,
+    )
+    from hippomem.memory import Memory
+    from hippomem.neocortex.encoder import Encoder
+    from hippomem.settings import Settings
+    from hippomem.types import (
+        Change,
+        Check,
+        Diagnosis,
+        Document,
+        Entity,
+        Event,
+        Explanation,
+        Failure,
+        Forgotten,
+        IngestReport,
+        Passage,
+        Path,
+        Recall,
+        RecalledPassage,
+        Step,
+        Triple,
+    )
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "hippomem.aio": ("AsyncMemory",),
+    "hippomem.clock": ("Clock", "SimulatedClock", "SystemClock"),
+    "hippomem.errors": (
+        "ClosedError", "EncoderMismatchError", "ForeignStoreError", "HippomemError", "InputTooLargeError",
+        "InvalidInputError", "InvalidTextError", "MissingDependencyError", "ModelError", "NewerStoreError",
+        "NotFoundError", "SourceError", "StoreAccessError", "StoreBusyError", "StoreError", "StoreFullError",
+    ),
+    "hippomem.memory": ("Memory",),
+    "hippomem.neocortex.encoder": ("Encoder",),
+    "hippomem.settings": ("Settings",),
+    "hippomem.types": (
+        "Change", "Check", "Diagnosis", "Document", "Entity", "Event", "Explanation", "Failure", "Forgotten",
+        "IngestReport", "Passage", "Path", "Recall", "RecalledPassage", "Step", "Triple",
+    ),
+}  # fmt: skip
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+
+__all__ = [
+    "AsyncMemory",
+    "Change",
+    "Check",
+    "Clock",
+    "ClosedError",
+    "Diagnosis",
+    "Document",
+    "Encoder",
+    "EncoderMismatchError",
+    "Entity",
+    "Event",
+    "Explanation",
+    "Failure",
+    "ForeignStoreError",
+    "Forgotten",
+    "HippomemError",
+    "IngestReport",
+    "InputTooLargeError",
+    "InvalidInputError",
+    "InvalidTextError",
+    "Memory",
+    "MissingDependencyError",
+    "ModelError",
+    "NewerStoreError",
+    "NotFoundError",
+    "Passage",
+    "Path",
+    "Recall",
+    "RecalledPassage",
+    "Settings",
+    "SimulatedClock",
+    "SourceError",
+    "Step",
+    "StoreAccessError",
+    "StoreBusyError",
+    "StoreError",
+    "StoreFullError",
+    "SystemClock",
+    "Triple",
+]
+
+
+def __getattr__(name: str) -> Any:
+    module = _MODULE_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module 'hippomem' has no attribute {name!r}")
+    return getattr(import_module(module), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

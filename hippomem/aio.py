@@ -1,0 +1,186 @@
+"""AsyncMemory: Memory for programs with an event loop. A parity test holds the two equal."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import datetime
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar
+
+from hippomem.clock import Clock
+from hippomem.errors import ClosedError
+from hippomem.ingest.pipeline import Input
+from hippomem.memory import Memory
+from hippomem.settings import Settings
+from hippomem.types import Change, Diagnosis, Event, Forgotten, IngestReport, Passage, Recall, Triple
+
+if TYPE_CHECKING:
+    import networkx
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class AsyncMemory:
+    """Each method does what the method of Memory with its name does, and raises what that one raises.
+
+    Calls run one after another on a thread that belongs to this memory, so the event loop goes on meanwhile. A call
+    that is cancelled before its turn never runs; one that runs already is carried through (Python cannot stop a
+    thread), only nobody waits for it any more, and the memory stays usable.
+    """
+
+    def __init__(self, memory: Memory, executor: ThreadPoolExecutor) -> None:
+        """Not for users: see `open` and `load`."""
+        self._memory = memory
+        self._executor = executor
+        self._closing: Future[None] | None = None
+
+    @classmethod
+    async def open(
+        cls,
+        db: str | os.PathLike[str] | None = None,
+        *,
+        namespace: str | None = None,
+        settings: Settings | None = None,
+        encoder: Any = None,
+        pipeline: Any = None,
+        clock: Clock | None = None,
+    ) -> Self:
+        """Memory.open on a thread. What is opened after a cancellation is closed again."""
+        return await cls._made(
+            Memory.open, db, namespace=namespace, settings=settings, encoder=encoder, pipeline=pipeline, clock=clock
+        )
+
+    @classmethod
+    async def load(
+        cls,
+        dump: str | os.PathLike[str],
+        db: str | os.PathLike[str],
+        *,
+        namespace: str | None = None,
+        settings: Settings | None = None,
+    ) -> Self:
+        """Memory.load on a thread. What is opened after a cancellation is closed again."""
+        return await cls._made(Memory.load, dump, db, namespace=namespace, settings=settings)
+
+    @classmethod
+    async def reencode(
+        cls,
+        db: str | os.PathLike[str],
+        *,
+        settings: Settings | None = None,
+        encoder: Any = None,
+        progress: bool = False,
+    ) -> int:
+        """Memory.reencode on a thread."""
+        return await asyncio.to_thread(Memory.reencode, db, settings=settings, encoder=encoder, progress=progress)
+
+    async def add(
+        self,
+        text: str,
+        *,
+        title: str = "",
+        source: str = "",
+        session: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        occurred_at: datetime | None = None,
+        triples: Iterable[Triple | tuple[str, str, str]] | None = None,
+    ) -> Event:
+        """Memory.add on the memory's thread; it also consumes `triples` there."""
+        return await self._run(
+            self._memory.add,
+            text,
+            title=title,
+            source=source,
+            session=session,
+            metadata=metadata,
+            occurred_at=occurred_at,
+            triples=triples,
+        )
+
+    async def ingest(self, sources: Input | Iterable[Input], *, progress: bool = False) -> IngestReport:
+        """Memory.ingest on the memory's thread; it also consumes `sources` there."""
+        return await self._run(self._memory.ingest, sources, progress=progress)
+
+    async def recall(
+        self,
+        query: str,
+        k: int = 5,
+        *,
+        as_of: datetime | None = None,
+        session: str | None = None,
+        method: Literal["graph", "dense"] = "graph",
+    ) -> Recall:
+        """Memory.recall on the memory's thread."""
+        return await self._run(self._memory.recall, query, k, as_of=as_of, session=session, method=method)
+
+    async def get(self, id: str) -> Passage:  # noqa: A002 - the name that Memory.get gives it
+        """Memory.get on the memory's thread."""
+        return await self._run(self._memory.get, id)
+
+    async def update(self, id: str, text: str) -> Event:  # noqa: A002
+        """Memory.update on the memory's thread."""
+        return await self._run(self._memory.update, id, text)
+
+    async def history(self, id: str) -> tuple[Change, ...]:  # noqa: A002
+        """Memory.history on the memory's thread."""
+        return await self._run(self._memory.history, id)
+
+    async def forget(self, target: str | Passage) -> Forgotten:
+        """Memory.forget on the memory's thread."""
+        return await self._run(self._memory.forget, target)
+
+    async def stats(self) -> dict[str, Any]:
+        """Memory.stats on the memory's thread."""
+        return await self._run(self._memory.stats)
+
+    async def graph(self) -> networkx.MultiDiGraph:
+        """Memory.graph on the memory's thread."""
+        return await self._run(self._memory.graph)
+
+    async def export(self, path: str | os.PathLike[str]) -> int:
+        """Memory.export on the memory's thread."""
+        return await self._run(self._memory.export, path)
+
+    async def doctor(self) -> Diagnosis:
+        """Memory.doctor on the memory's thread."""
+        return await self._run(self._memory.doctor)
+
+    async def close(self) -> None:
+        """Close when all earlier calls are through. A second call waits for the first; a cancelled one still closes."""
+        if self._closing is None:
+            self._closing = self._executor.submit(self._memory.close)
+            self._executor.shutdown(wait=False)
+        await asyncio.shield(asyncio.wrap_future(self._closing))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        if self._closing is not None:
+            raise ClosedError("this memory is closed: open it again with AsyncMemory.open(...)")
+        return await asyncio.wrap_future(self._executor.submit(call, *args, **kwargs))
+
+    @classmethod
+    async def _made(cls, make: Callable[P, Memory], *args: P.args, **kwargs: P.kwargs) -> Self:
+        executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="hippomem")
+        making = executor.submit(make, *args, **kwargs)
+        try:
+            return cls(await asyncio.wrap_future(making), executor)
+        except BaseException:
+            making.add_done_callback(_close_unwanted)
+            executor.shutdown(wait=False)
+            raise
+
+
+def _close_unwanted(making: Future[Memory]) -> None:
+    if not making.cancelled() and making.exception() is None:
+        making.result().close()

@@ -1,0 +1,105 @@
+"""From text to what the store keeps of it: one pass of the extractor and one of the encoder over each passage."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from hippomem.hippocampus.grams import grams
+from hippomem.hippocampus.keys import entity_key, title_names
+from hippomem.neocortex.encoder import Encoder
+from hippomem.neocortex.extraction import Extraction, LocalExtractor
+from hippomem.storage.rows import LAST_BIT, Analysis, FactRow, Links, MentionRow, NewPassage
+from hippomem.types import Triple
+
+
+@dataclass(slots=True)
+class Analyser:
+    """Fills in what a `NewPassage` lacks. `seconds` adds up what each part took."""
+
+    encoder: Encoder
+    extractor: LocalExtractor
+    seconds: dict[str, float] = field(default_factory=lambda: {"extract": 0.0, "encode": 0.0})
+
+    def complete(
+        self,
+        passages: Sequence[NewPassage],
+        encoded: Iterable[str] = (),
+        triples: Sequence[Sequence[Triple]] | None = None,
+    ) -> list[NewPassage]:
+        """The passages with mentions, facts and vectors; contents in `encoded` have theirs in the store already.
+
+        `triples` are the user's own, for each passage.
+        """
+        began = time.perf_counter()
+        different = list({p.content: p for p in passages}.values())  # the same content is read once
+        extractions = dict(
+            zip(
+                [p.content for p in different],
+                self.extractor.extract([p.text for p in different], [p.title for p in different]),
+                strict=True,
+            )
+        )
+        self.seconds["extract"] += time.perf_counter() - began
+        began = time.perf_counter()
+        known = set(encoded)
+        analyses = self._encode([p for p in different if p.content not in known], extractions)
+        self.seconds["encode"] += time.perf_counter() - began
+        own = triples or [()] * len(passages)
+        return [
+            replace(p, links=links_of(p.title, p.text, extractions[p.content], t), analysis=analyses.get(p.content))
+            for p, t in zip(passages, own, strict=True)
+        ]
+
+    def _encode(self, passages: Sequence[NewPassage], extractions: dict[str, Extraction]) -> dict[str, Analysis]:
+        if not passages:
+            return {}
+        texts = [f"{p.title}\n{p.text}" if p.title else p.text for p in passages]
+        spans = []
+        for p in passages:
+            shift = len(p.title) + 1 if p.title else 0
+            title = [(0, len(p.title))] if p.title else []
+            spans.append(title + [(a + shift, b + shift) for a, b in extractions[p.content].sentences])
+        return {
+            p.content: Analysis(
+                e.vector,
+                e.sentences.astype(np.float16),
+                np.array(extractions[p.content].sentences, np.int32).reshape(-1, 2),
+            )
+            for p, e in zip(passages, self.encoder.encode_passages(texts, spans), strict=True)
+        }
+
+
+def links_of(title: str, text: str, extraction: Extraction, triples: Sequence[Triple] = ()) -> Links:
+    """What ties a passage into the graph: its title's names, the names found in it, those of the user's triples."""
+    found: dict[str, MentionRow] = {}
+
+    def add(name: str, lines: int, titled: bool = False) -> None:
+        key = entity_key(name)
+        if not key:
+            return
+        known = found.get(key)
+        if known is None:
+            found[key] = MentionRow(key, " ".join(name.split()), lines, titled)
+        else:
+            found[key] = replace(known, lines=known.lines | lines, titled=known.titled or titled)
+
+    for name in title_names(title) if title else ():
+        add(name, 1, titled=True)
+    for mention in extraction.mentions:
+        add(mention.name, 1 << min(mention.line, LAST_BIT))
+    if triples:
+        written = grams(["", *(text[start:end] for start, end in extraction.sentences)])
+        for triple in triples:
+            for name in (triple.subject, triple.object):
+                # Where the text writes the name otherwise, it counts as said once, in the first sentence.
+                add(name, written.get(entity_key(name), 1 << 1))
+    facts = []
+    for triple in dict.fromkeys([*triples, *extraction.triples]):
+        subject, object_ = entity_key(triple.subject), entity_key(triple.object)
+        if subject in found and object_ in found and subject != object_:
+            facts.append(FactRow(subject, object_, triple))
+    return Links(tuple(found[key] for key in sorted(found)), tuple(facts))

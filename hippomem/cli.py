@@ -1,0 +1,315 @@
+"""The command line: the library with flags.
+
+Every command takes --db, --namespace and --json. With --json, standard output holds one JSON document and nothing
+else. Exit codes: 0 done; 1 it could not be done, with one line on standard error that says why; 2 wrong usage; 130
+interrupted. What is heavy is imported inside the commands: `hippomem --help` must not wait for torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from hippomem import cli_output as out
+from hippomem.cli_input import database, existing_database, moment_of, object_of, text_of, triple_of
+from hippomem.errors import HippomemError, NotFoundError
+
+if TYPE_CHECKING:
+    from hippomem.memory import Memory
+
+
+class _Group(TyperGroup):
+    """Turns what the library raises into a line and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except HippomemError as error:
+            out.print_error(str(error))
+            raise typer.Exit(1) from None
+        except KeyboardInterrupt:
+            is_ingest = ctx.invoked_subcommand == "ingest"
+            rest = ": what was ingested is kept, the same command goes on from there" if is_ingest else ""
+            out.print_note("interrupted" + rest)
+            raise typer.Exit(130) from None
+
+
+class Method(StrEnum):
+    """How recall ranks."""
+
+    graph = "graph"
+    dense = "dense"
+
+
+app = typer.Typer(
+    cls=_Group,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,  # its tracebacks print local variables: whole documents, and secrets with them
+)
+graph_app = typer.Typer(no_args_is_help=True, help="The knowledge graph, for other programs.")
+app.add_typer(graph_app, name="graph")
+
+Db = Annotated[
+    str | None,
+    typer.Option("--db", metavar="FILE", help="The database. Otherwise HIPPOMEM_DB, hippomem.toml, hippomem.db."),
+]
+Namespace = Annotated[
+    str | None,
+    typer.Option("--namespace", metavar="NAME", help="Whose memory. Otherwise HIPPOMEM_NAMESPACE, …, default."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Id = Annotated[str, typer.Argument(help="The passage's id: add and recall --json print it.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"hippomem {importlib.metadata.version('hippomem')}")
+        raise typer.Exit
+
+
+@app.callback()
+def hippomem(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Long-term memory for agents: a knowledge graph with personalized PageRank, in one SQLite file."""
+
+
+@app.command()
+def demo(db: Db = None, namespace: Namespace = None, as_json: Json = False) -> None:
+    """Ingest the demo notes and ask three questions that take several of them to answer.
+
+    The memory is a temporary one unless --db is given.
+    """
+    from hippomem.demo import print_demo, run_demo
+
+    shown = run_demo(db, namespace=namespace, progress=sys.stderr.isatty())
+    out.print_json(shown) if as_json else print_demo(shown)
+
+
+@app.command()
+def add(
+    text: Annotated[str, typer.Argument(help="What to remember; - reads standard input.")],
+    title: Annotated[str, typer.Option(help="What the text is about.")] = "",
+    source: Annotated[str, typer.Option(help="Where it came from.")] = "",
+    session: Annotated[str | None, typer.Option(help="The session it belongs to.")] = None,
+    occurred_at: Annotated[str | None, typer.Option(help="When it happened: 2024-05-01T12:00Z.")] = None,
+    metadata: Annotated[str | None, typer.Option(help="Anything else, as a JSON object.")] = None,
+    triple: Annotated[list[str] | None, typer.Option(help="A fact, 'subject|relation|object'; repeatable.")] = None,
+    db: Db = None,
+    namespace: Namespace = None,
+    as_json: Json = False,
+) -> None:
+    """Remember a text. Prints its id."""
+    moment = moment_of(occurred_at, "--occurred-at")
+    facts = [triple_of(item) for item in triple or ()]
+    about = object_of(metadata)
+    text = text_of(text)
+    with _opened(db, namespace, new=True) as memory:
+        event = memory.add(
+            text,
+            title=title,
+            source=source,
+            session=session,
+            metadata=about,
+            occurred_at=moment,
+            triples=facts or None,
+        )
+    out.print_json(event) if as_json else out.print_event(event)
+
+
+@app.command()
+def ingest(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files and folders.", show_default=False)],
+    db: Db = None,
+    namespace: Namespace = None,
+    as_json: Json = False,
+) -> None:
+    """Remember files: text, Markdown, code, HTML, PDF, Word, JSON, JSON lines, CSV, …
+
+    What changed since the last time replaces what was remembered, what did not is skipped. Files that cannot be read
+    are listed; the exit code is 1 only where nothing could be read at all.
+    """
+    for path in paths:
+        # The library says so too, but by then there would be a new database.
+        if not os.path.lexists(path):
+            raise NotFoundError(f"there is no file or folder {str(path)!r}")
+    with _opened(db, namespace, new=True) as memory:
+        report = memory.ingest(paths, progress=sys.stderr.isatty())
+    out.print_json(report) if as_json else out.print_report(report)
+    if not report.documents and not report.skipped and (report.failed or not report.removed):
+        out.print_error("nothing could be read" if report.failed else "there is no file to read")
+        raise typer.Exit(1)
+
+
+@app.command()
+def recall(
+    query: Annotated[str, typer.Argument(help="The question.")],
+    k: Annotated[int, typer.Option("-k", min=1, help="How many passages.")] = 5,
+    session: Annotated[str | None, typer.Option(help="Only what belongs to this session.")] = None,
+    as_of: Annotated[str | None, typer.Option(help="As the memory was then: 2024-05-01T12:00Z.")] = None,
+    method: Annotated[Method, typer.Option(help="graph, or dense: the sentence encoder alone.")] = Method.graph,
+    explain: Annotated[bool, typer.Option("--explain", help="Also ids, scores by cause, steps, times.")] = False,
+    db: Db = None,
+    namespace: Namespace = None,
+    as_json: Json = False,
+) -> None:
+    """Find what answers a question, with the path that leads there."""
+    moment = moment_of(as_of, "--as-of")
+    with _opened(db, namespace) as memory:
+        found = memory.recall(query, k, as_of=moment, session=session, method=method.value)
+    out.print_json(out.recall_json(found)) if as_json else out.print_recall(found, explain=explain)
+
+
+@app.command()
+def get(id: Id, db: Db = None, namespace: Namespace = None, as_json: Json = False) -> None:  # noqa: A002
+    """Show a passage."""
+    with _opened(db, namespace) as memory:
+        passage = memory.get(id)
+    out.print_json(passage) if as_json else out.print_passage(passage)
+
+
+@app.command()
+def update(
+    id: Id,  # noqa: A002
+    text: Annotated[str, typer.Argument(help="The new text; - reads standard input.")],
+    db: Db = None,
+    namespace: Namespace = None,
+    as_json: Json = False,
+) -> None:
+    """Replace a passage's text; the earlier one stays in its history. Prints the new id."""
+    text = text_of(text)
+    with _opened(db, namespace) as memory:
+        event = memory.update(id, text)
+    out.print_json(event) if as_json else out.print_event(event)
+
+
+@app.command()
+def history(id: Id, db: Db = None, namespace: Namespace = None, as_json: Json = False) -> None:  # noqa: A002
+    """Show what happened to a passage."""
+    with _opened(db, namespace) as memory:
+        changes = memory.history(id)
+    out.print_json(changes) if as_json else out.print_history(changes)
+
+
+@app.command()
+def forget(
+    target: Annotated[str, typer.Argument(help="A passage's id, or the source of a whole document.")],
+    db: Db = None,
+    namespace: Namespace = None,
+    as_json: Json = False,
+) -> None:
+    """Remove a passage or a source for good, from the database and from all that was derived of it."""
+    with _opened(db, namespace) as memory:
+        forgotten = memory.forget(target)
+    out.print_json(forgotten) if as_json else out.print_forgotten(forgotten)
+
+
+@app.command()
+def stats(db: Db = None, namespace: Namespace = None, as_json: Json = False) -> None:
+    """Count what is remembered."""
+    with _opened(db, namespace) as memory:
+        counts = memory.stats()
+    out.print_json(counts) if as_json else out.print_pairs(counts)
+
+
+@app.command()
+def doctor(db: Db = None, namespace: Namespace = None, as_json: Json = False) -> None:
+    """Check that the database is sound and that every index equals its rebuild; exit code 1 where not."""
+    with _opened(db, namespace) as memory:
+        found = memory.doctor()
+    out.print_json({"ok": found.ok, "checks": found.checks}) if as_json else out.print_diagnosis(found)
+    if not found.ok:
+        raise typer.Exit(1)
+
+
+@graph_app.command("export")
+def graph_export(
+    file: Annotated[Path, typer.Argument(help="To write: .graphml, or .json for node-link JSON.")],
+    db: Db = None,
+    namespace: Namespace = None,
+    as_json: Json = False,
+) -> None:
+    """Write the knowledge graph to a file."""
+    from hippomem.cli_graph import check_ending, write_graph
+
+    check_ending(file)
+    with _opened(db, namespace) as memory:
+        graph = memory.graph()
+    write_graph(graph, file)
+    counts = {"file": str(file), "nodes": graph.number_of_nodes(), "edges": graph.number_of_edges()}
+    out.print_json(counts) if as_json else out.print_pairs(counts)
+
+
+@app.command("export")
+def export(
+    file: Annotated[Path, typer.Argument(help="To write: JSON lines.")],
+    db: Db = None,
+    namespace: Namespace = None,
+    as_json: Json = False,
+) -> None:
+    """Write all passages with their facts to a file that import reads."""
+    with _opened(db, namespace) as memory:
+        passages = memory.export(file)
+    counts = {"file": str(file), "passages": passages}
+    out.print_json(counts) if as_json else out.print_pairs(counts)
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="What export wrote.")],
+    db: Db = None,
+    namespace: Namespace = None,
+    as_json: Json = False,
+) -> None:
+    """Load what export wrote into a database."""
+    from hippomem.memory import Memory
+
+    with Memory.load(file, database(db), namespace=namespace) as memory:
+        counts = {"file": str(file), "passages": memory.stats()["passages"]}
+    out.print_json(counts) if as_json else out.print_pairs(counts)
+
+
+@app.command()
+def reencode(db: Db = None, namespace: Namespace = None, as_json: Json = False) -> None:
+    """Encode the whole database anew with the configured encoder (HIPPOMEM_ENCODER), all namespaces of it."""
+    from hippomem.memory import Memory
+    from hippomem.settings import load_settings
+
+    settings = load_settings(db=existing_database(db), namespace=namespace)
+    passages = Memory.reencode(settings.db, settings=settings, progress=sys.stderr.isatty())
+    out.print_json({"passages": passages}) if as_json else out.print_pairs({"passages": passages})
+
+
+def main() -> None:
+    """The entry point `hippomem`."""
+    app(prog_name="hippomem")
+
+
+@contextmanager
+def _opened(db: str | None, namespace: str | None, *, new: bool = False) -> Iterator[Memory]:
+    """The memory, closed at the end. Only what puts something in may make a `new` database: names get mistyped."""
+    from hippomem.memory import Memory
+
+    if not new:
+        existing_database(db)
+    with Memory.open(db, namespace=namespace) as memory:
+        yield memory
+
+
+with suppress(ImportError):  # only where the evaluation is installed
+    app.add_typer(importlib.import_module("hippomem_eval.cli").app, name="eval")
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Consolidation: spaced replay of what was remembered."""

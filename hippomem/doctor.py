@@ -1,0 +1,110 @@
+"""Checks that prove, not claim: the database's own integrity, views against their rebuild, forgotten means gone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection, func, select
+
+from hippomem.errors import HippomemError, StoreError
+from hippomem.hippocampus.catchup import differences, rebuilt
+from hippomem.hippocampus.view import View
+from hippomem.neocortex.encoder import Encoder
+from hippomem.neocortex.extraction import LocalExtractor
+from hippomem.storage import writes
+from hippomem.storage.schema import analyses, entities, mentions, passages
+from hippomem.storage.store import Store
+from hippomem.types import Check, Diagnosis
+
+
+def examine(
+    store: Store,
+    connection: Connection,
+    namespace: int,
+    view: View,
+    encoder: Encoder,
+    encoder_number: int,
+    pipeline: Any,
+) -> Diagnosis:
+    """All checks of one namespace; each runs whatever the others find."""
+    found = store.integrity()
+    checks = [Check("database", not found, "; ".join(found) or "integrity and foreign keys hold")]
+    checks.append(_leftovers(connection, namespace, encoder_number))
+    unlike = list(islice(differences(view, rebuilt(connection, namespace, encoder_number)), 5))
+    checks.append(Check("views", not unlike, "; ".join(unlike) or f"equal to their rebuild ({view.size} passages)"))
+    checks.append(_encoder(encoder, view))
+    checks.append(_pipeline(pipeline))
+    return Diagnosis(tuple(checks))
+
+
+def prove_gone(connection: Connection, namespace: int, view: View, ids: Iterable[str]) -> None:
+    """Raise StoreError where a forgotten passage can still be found in the store or in the view."""
+    left = writes.existing(connection, namespace, ids)
+    there = set(view.numbers[view.graph.alive].tolist())
+    stored = connection.execute(select(func.count()).where(passages.c.namespace == namespace)).scalar_one()
+    if left or view.size != stored or len(there) != stored:
+        raise StoreError(f"forgetting left something behind ({len(left)} passages): run hippomem doctor")
+
+
+def _leftovers(connection: Connection, namespace: int, encoder: int) -> Check:
+    """Vectors and entities that no passage has, and passages without vectors."""
+    unused = connection.execute(
+        select(func.count())
+        .select_from(analyses)
+        .where(
+            analyses.c.namespace == namespace,
+            ~select(passages.c.number)
+            .where(passages.c.namespace == namespace, passages.c.content == analyses.c.content)
+            .exists(),
+        )
+    ).scalar_one()
+    orphans = connection.execute(
+        select(func.count())
+        .select_from(entities)
+        .where(
+            entities.c.namespace == namespace,
+            ~select(mentions.c.entity)
+            .where(mentions.c.namespace == namespace, mentions.c.entity == entities.c.number)
+            .exists(),
+        )
+    ).scalar_one()
+    bare = connection.execute(
+        select(func.count())
+        .select_from(passages)
+        .where(
+            passages.c.namespace == namespace,
+            ~select(analyses.c.content)
+            .where(
+                analyses.c.namespace == namespace,
+                analyses.c.content == passages.c.content,
+                analyses.c.encoder == encoder,
+            )
+            .exists(),
+        )
+    ).scalar_one()
+    wrong = {"unused vectors": unused, "entities without a passage": orphans, "passages without vectors": bare}
+    told = ", ".join(f"{count} {what}" for what, count in wrong.items() if count)
+    return Check("rows", not told, told or "no leftovers")
+
+
+def _encoder(encoder: Encoder, view: View) -> Check:
+    try:
+        vector = encoder.encode_query("hippomem")
+    except HippomemError as error:
+        return Check("encoder", False, str(error))
+    stored = view.vectors.dimension if view.vectors else len(vector)
+    fits = len(vector) == stored and bool(np.isfinite(vector).all())
+    detail = f"{encoder.identity}, {len(vector)} dimensions"
+    return Check("encoder", fits, detail if fits else f"{detail}, but the store has {stored}: hippomem reencode")
+
+
+def _pipeline(pipeline: Any) -> Check:
+    extractor = LocalExtractor(pipeline)
+    try:
+        read = next(extractor.extract(["Ada Lovelace was born in London."], [""]))
+    except HippomemError as error:
+        return Check("pipeline", False, str(error))
+    return Check("pipeline", bool(read.sentences), f"{extractor.identity}, {len(read.mentions)} names in a test text")

@@ -1,0 +1,133 @@
+"""How the question leads to each passage: over which names, through which passage, with which facts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from hippomem.hippocampus.keys import entity_key
+from hippomem.hippocampus.ranking import Ranking, best
+from hippomem.hippocampus.view import View
+from hippomem.storage import reads
+from hippomem.types import Passage, Path, RecalledPassage, Step, Triple
+
+BRIDGES = 40  # leading passages that a path may pass through
+FACTS = 2  # facts told on one step
+
+
+@dataclass(frozen=True, slots=True)
+class _Trace:
+    """(entity, row) hops from the question to a row; none where only likeness leads there."""
+
+    row: int
+    named: tuple[int, ...]
+    hops: tuple[tuple[int, int], ...]
+
+
+def explain(
+    view: View, ranking: Ranking, connection: Connection, namespace: int
+) -> tuple[list[RecalledPassage], list[Path]]:
+    """The best passages with their reasons, and the paths to them. Passages forgotten meanwhile are left out."""
+    traces = _traces(view, ranking)
+    rows = {trace.row for trace in traces} | {row for trace in traces for _, row in trace.hops}
+    number_of = {row: int(view.numbers[row]) for row in rows}
+    stored = reads.by_number(connection, namespace, list(number_of.values()))
+    facts = reads.facts_of(connection, namespace, list(number_of.values()))
+    passages: list[RecalledPassage] = []
+    paths: list[Path] = []
+    for trace in traces:
+        passage = stored.get(number_of[trace.row])
+        if passage is None or any(number_of[row] not in stored for _, row in trace.hops):
+            continue
+        steps: list[Step] = []
+        for place, (entity, row) in enumerate(trace.hops):
+            own = facts.get(number_of[row], [])
+            onward = trace.hops[place + 1][0] if place + 1 < len(trace.hops) else None
+            name = ranking.named.get(entity) or _name(own, view.graph.keys.key(entity))
+            keys = [view.graph.keys.key(e) for e in (entity, onward) if e is not None]
+            at = stored[number_of[row]]
+            steps.append(Step(name, at.id, at.title, _told(own, keys)))
+        path = Path(passage.id, tuple(steps), _in_words(steps)) if steps else None
+        if path:
+            paths.append(path)
+        passages.append(_recalled(passage, trace, path, ranking))
+    return passages, paths
+
+
+def _traces(view: View, ranking: Ranking) -> list[_Trace]:
+    graph = view.graph
+    leading = [int(row) for row in best(ranking.score, view.numbers, max(BRIDGES, len(ranking.order)))]
+    entities = {row: [entity for entity, _ in graph.edges_of(row)] for row in leading}
+    bridges = [
+        (place, row, set(entities[row]), min(here, key=lambda e: int(graph.frequency[e])))
+        for place, row in enumerate(leading, 1)
+        if (here := [e for e in entities[row] if e in ranking.named])
+    ]
+    traces = []
+    for target in (int(row) for row in ranking.order):
+        direct = sorted((e for e in entities[target] if e in ranking.named), key=lambda e: int(graph.frequency[e]))
+        if direct:
+            traces.append(_Trace(target, tuple(direct), ((direct[0], target),)))
+            continue
+        ways: list[tuple[float, str, int, int, int]] = []
+        own = dict(graph.edges_of(target))
+        for place, row, there, named in bridges:
+            for entity in there & own.keys():
+                worth = (4.0 if own[entity] < 0 else 1.0) / (float(graph.frequency[entity]) * place**0.5)
+                ways.append((-worth, graph.keys.key(entity), row, named, entity))
+        if ways:
+            _, _, row, named, entity = min(ways)
+            traces.append(_Trace(target, (named,), ((named, row), (entity, target))))
+        else:
+            traces.append(_Trace(target, (), ()))
+    return traces
+
+
+def _recalled(passage: Passage, trace: _Trace, path: Path | None, ranking: Ranking) -> RecalledPassage:
+    causes = {name: float(values[trace.row]) for name, values in ranking.terms.items()}
+    why = [path.text] if path else ["no name in the question leads here: found by likeness alone"]
+    if causes.get("title hop", 0.0) > 0:
+        why.append("a leading passage names this one's title")
+    return RecalledPassage(
+        id=passage.id,
+        text=passage.text,
+        title=passage.title,
+        source=passage.source,
+        position=passage.position,
+        start=passage.start,
+        end=passage.end,
+        session=passage.session,
+        occurred_at=passage.occurred_at,
+        recorded_at=passage.recorded_at,
+        metadata=passage.metadata,
+        score=float(ranking.score[trace.row]),
+        causes=causes,
+        entities=tuple(ranking.named[entity] for entity in trace.named),
+        why=tuple(why),
+    )
+
+
+def _told(facts: list[Triple], keys: list[str]) -> tuple[Triple, ...]:
+    """The facts that name most of the step's entities, in the order of the text."""
+    named = [(sum(key in (entity_key(f.subject), entity_key(f.object)) for key in keys), f) for f in facts]
+    most = max((count for count, _ in named), default=0)
+    return tuple(f for count, f in named if count == most and count > 0)[:FACTS]
+
+
+def _name(facts: list[Triple], key: str) -> str:
+    """The entity as a fact writes it; its key where none does."""
+    for fact in facts:
+        for name in (fact.subject, fact.object):
+            if entity_key(name) == key:
+                return name
+    return key
+
+
+def _in_words(steps: list[Step]) -> str:
+    told = []
+    for place, step in enumerate(steps):
+        begin = f"the question names {step.entity}" if place == 0 else f"which names {step.entity}"
+        facts = "; ".join(str(fact) for fact in step.facts)
+        told.append(f"{begin} → “{step.passage_title or 'a passage'}”" + (f" ({facts})" if facts else ""))
+    return ", ".join(told)

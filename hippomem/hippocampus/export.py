@@ -1,0 +1,62 @@
+"""The graph for networkx: for exploring, drawing and GraphML, not for recall."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection
+
+from hippomem.hippocampus.graph import LINES, edge_weight
+from hippomem.hippocampus.keys import entity_key
+from hippomem.hippocampus.view import View
+from hippomem.storage import reads
+
+if TYPE_CHECKING:
+    import networkx
+
+
+def as_networkx(view: View, connection: Connection, namespace: int) -> networkx.MultiDiGraph:
+    """Nodes: passages by id (`kind`, `title`, `text`, `source`) and entities as "entity:key" (`kind`, `name`).
+
+    Edges: passage → entity with `kind` "mentions", `weight` and `lines` (how many lines name it); entity → entity with
+    `kind` "fact", `relation`, `passage`, `extractor`.
+    """
+    import networkx
+
+    graph = networkx.MultiDiGraph()
+    rows = sorted((int(view.numbers[row]), row) for row in range(view.graph.rows) if view.graph.alive[row])
+    numbers = [number for number, _ in rows]
+    passages = reads.by_number(connection, namespace, numbers)
+    names = reads.names_in(connection, namespace, numbers)
+    spelled: dict[str, dict[str, int]] = {}
+    for own in names.values():
+        for key, name in own.items():
+            spelled.setdefault(key, {}).setdefault(name, 0)
+            spelled[key][name] += 1
+    # The commonest spelling, of equals the first in the alphabet: not the one that happened to come first.
+    name_of = {key: min(forms, key=lambda name: (-forms[name], name)) for key, forms in spelled.items()}
+    for number, _ in rows:
+        p = passages[number]
+        graph.add_node(p.id, kind="passage", title=p.title, text=p.text, source=p.source)
+    for key in sorted(name_of):
+        graph.add_node(f"entity:{key}", kind="entity", name=name_of[key])
+    for number, row in rows:
+        for entity, mask in view.graph.edges_of(row):
+            graph.add_edge(
+                passages[number].id,
+                f"entity:{view.graph.keys.key(entity)}",
+                kind="mentions",
+                weight=edge_weight(mask),
+                lines=(mask & int(LINES)).bit_count(),
+            )
+    for number, facts in reads.facts_of(connection, namespace, numbers).items():
+        for fact in facts:
+            graph.add_edge(
+                f"entity:{entity_key(fact.subject)}",
+                f"entity:{entity_key(fact.object)}",
+                kind="fact",
+                relation=fact.relation,
+                passage=passages[number].id,
+                extractor=fact.extractor,
+            )
+    return graph

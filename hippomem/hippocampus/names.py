@@ -1,0 +1,114 @@
+"""Entity keys to graph nodes, and the names in a question.
+
+Of the snapshot, keys are found by binary search over 64-bit hashes, memory-mapped and confirmed by the key itself;
+what came since lies in a dictionary.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hippomem.hippocampus.keys import key_of_plain, plain, words
+
+LONGEST_NAME = 7  # words
+LONGEST_UNSPACED = 14  # characters of a script without spaces
+
+
+class KeyTable:
+    """Keys by node and nodes by key. Nodes count from 0; a key given again names its newest node."""
+
+    def __init__(
+        self,
+        text: NDArray[np.uint8] | None = None,
+        ends: NDArray[np.int64] | None = None,
+        hashes: NDArray[np.uint64] | None = None,
+        nodes: NDArray[np.int32] | None = None,
+    ) -> None:
+        self._text = np.empty(0, np.uint8) if text is None else text
+        self._ends = np.empty(0, np.int64) if ends is None else ends
+        self._hashes = np.empty(0, np.uint64) if hashes is None else hashes
+        self._nodes = np.empty(0, np.int32) if nodes is None else nodes
+        self._new_keys: list[str] = []
+        self._new_nodes: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._ends) + len(self._new_keys)
+
+    def add(self, key: str) -> int:
+        """A new node for `key`."""
+        node = len(self)
+        self._new_keys.append(key)
+        self._new_nodes[key] = node
+        return node
+
+    def key(self, node: int) -> str:
+        """The key of a node."""
+        known = len(self._ends)
+        if node >= known:
+            return self._new_keys[node - known]
+        start = int(self._ends[node - 1]) if node else 0
+        return bytes(self._text[start : int(self._ends[node])]).decode("utf-8")
+
+    def find(self, key: str) -> int | None:
+        """The node of a key, None where it has none."""
+        node = self._new_nodes.get(key)
+        if node is not None or not len(self._hashes):
+            return node
+        wanted = key_hash(key)
+        at = int(np.searchsorted(self._hashes, wanted))
+        while at < len(self._hashes) and self._hashes[at] == wanted:
+            candidate = int(self._nodes[at])
+            if self.key(candidate) == key:
+                return candidate
+            at += 1
+        return None
+
+    def arrays(self, nodes: Iterable[int]) -> dict[str, NDArray[np.generic]]:
+        """The constructor's arrays for a table of these nodes, numbered anew in their order."""
+        keys = [self.key(node) for node in nodes]
+        encoded = [key.encode("utf-8") for key in keys]
+        hashes = np.fromiter((key_hash(key) for key in keys), np.uint64, len(keys))
+        order = np.argsort(hashes, kind="stable")
+        return {
+            "text": np.frombuffer(b"".join(encoded), np.uint8),
+            "ends": np.cumsum([len(e) for e in encoded], dtype=np.int64),
+            "hashes": hashes[order],
+            "nodes": order.astype(np.int32),
+        }
+
+
+def key_hash(key: str) -> np.uint64:
+    """A hash of the key that is the same in every process."""
+    return np.uint64(int.from_bytes(hashlib.blake2b(key.encode("utf-8"), digest_size=8).digest(), "little"))
+
+
+def linked_names(question: str, find: Callable[[str], int | None]) -> dict[int, str]:
+    """The nodes that a question names, with the words that name them.
+
+    Leftmost-longest match of up to seven words that hold a capitalised word, a four-digit number, or a letter of a
+    script without capitals.
+    """
+    text = plain(question)
+    low = text.lower() if len(text.lower()) == len(text) else text
+    found = words(text)
+    linked: dict[int, str] = {}
+    first = 0
+    while first < len(found):
+        step = 1
+        longest = LONGEST_UNSPACED if found[first].unspaced else LONGEST_NAME
+        for size in range(min(longest, len(found) - first), 0, -1):
+            run = found[first : first + size]
+            if not any(word.namelike for word in run):
+                continue
+            start, end = run[0].start, run[-1].end
+            node = find(key_of_plain(low[start:end]))
+            if node is not None:
+                linked.setdefault(node, text[start:end])
+                step = size
+                break
+        first += step
+    return linked

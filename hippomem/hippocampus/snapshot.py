@@ -1,0 +1,150 @@
+"""A view on disk: memory-mapped when opened, written whole beside the old one and renamed, never changed in place.
+
+A snapshot is a folder of arrays with a manifest that names the store, the encoder and the last change it holds. It is
+only ever a shortcut: where it is missing, foreign or broken, the view is rebuilt from the store.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hippomem.hippocampus.grams import GramIndex
+from hippomem.hippocampus.graph import Edges, KnowledgeGraph
+from hippomem.hippocampus.names import KeyTable
+from hippomem.hippocampus.vectors import VectorIndex
+from hippomem.hippocampus.view import Sentences, View
+
+FORMAT = 1
+GROWTH = 4  # a snapshot is due when a quarter of its rows is new or gone: the cost of all of them stays linear
+SMALLEST = 64  # rows below which replaying the log is as fast
+
+
+class Snapshots:
+    """The snapshots of one namespace in a folder of its own beside the database."""
+
+    def __init__(self, database: Path, namespace: str, store_id: str, encoder: int) -> None:
+        name = hashlib.blake2b(namespace.encode("utf-8"), digest_size=12).hexdigest()
+        self.folder = database.with_name(database.name + ".views") / name
+        self._marks = {"format": FORMAT, "store": store_id, "encoder": encoder}
+
+    def load(self) -> View:
+        """The newest usable snapshot as a view, or an empty view."""
+        for folder in self._present():
+            with suppress(OSError, ValueError, KeyError, RuntimeError):
+                return self._read(folder)
+        return View()
+
+    def save(self, view: View) -> None:
+        """Write the view and drop the older snapshots. An OSError (a full disk) leaves those as they were."""
+        if view.vectors is None:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        work = self.folder / f"tmp-{uuid.uuid4().hex}"
+        work.mkdir()
+        try:
+            self._write(view, work)
+            final = self.folder / f"{view.applied:015d}-{work.name[4:16]}"
+            work.rename(final)
+            _sync(self.folder)
+        except BaseException:
+            shutil.rmtree(work, ignore_errors=True)
+            raise
+        for other in self._everything():
+            if other.name < final.name:
+                shutil.rmtree(other, ignore_errors=True)
+
+    def is_due(self, view: View) -> bool:
+        """Whether enough has changed since the snapshot that the next opening would be slow without a new one."""
+        changed = view.graph.rows - view.saved_rows + view.removed
+        return changed > max(SMALLEST, view.saved_rows // GROWTH)
+
+    def drop(self) -> None:
+        """Remove all snapshots: for what must not outlive its memory."""
+        for folder in self._everything():
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def bytes_on_disk(self) -> int:
+        """The size of all files."""
+        total = 0
+        for file in self.folder.rglob("*"):
+            with suppress(OSError):
+                total += file.stat().st_size if file.is_file() else 0
+        return total
+
+    def _everything(self) -> list[Path]:
+        try:
+            return sorted(self.folder.iterdir())
+        except FileNotFoundError:
+            return []
+
+    def _present(self) -> list[Path]:
+        return [folder for folder in reversed(self._everything()) if not folder.name.startswith("tmp-")]
+
+    def _write(self, view: View, folder: Path) -> None:
+        live = np.nonzero(view.graph.alive)[0]
+        rows = live[np.argsort(view.numbers[live], kind="stable")]
+        arrays: dict[str, NDArray[np.generic]] = {"numbers": view.numbers[rows]}
+        for part, values in view.graph.compact(rows).items():
+            arrays.update({f"{part}.{name}": value for name, value in values.items()})
+        small = view.compact_sentences(rows, folder / "sentences.vectors.npy")
+        arrays.update({f"sentences.{name}": value for name, value in small.items()})
+        for name, value in arrays.items():
+            np.save(folder / f"{name}.npy", value)
+        if view.vectors is not None:
+            view.vectors.save(folder / "vectors.faiss", rows)
+        sizes = {file.name: file.stat().st_size for file in folder.iterdir()}
+        for name in sizes:
+            _sync(folder / name)
+        manifest = {**self._marks, "applied": view.applied, "files": sizes}
+        (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+        _sync(folder / "manifest.json")
+        _sync(folder)
+
+    def _read(self, folder: Path) -> View:
+        manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        if {name: manifest.get(name) for name in self._marks} != self._marks:
+            raise ValueError("a snapshot of another store, encoder or format")
+        for name, size in manifest["files"].items():
+            if (folder / name).stat().st_size != size:
+                raise ValueError(f"{name} is not whole")
+
+        def array(name: str) -> Any:
+            path = folder / f"{name}.npy"
+            loaded = np.load(path, mmap_mode="r", allow_pickle=False)
+            return np.asarray(loaded) if loaded.size == 0 else loaded
+
+        def part(name: str, *fields: str) -> dict[str, Any]:
+            return {field: array(f"{name}.{field}") for field in fields}
+
+        graph = KnowledgeGraph(
+            Edges(**part("edges", "starts", "entities", "weights", "masks", "primary")),
+            KeyTable(**part("keys", "text", "ends", "hashes", "nodes")),
+            GramIndex(**part("grams", "hashes", "rows", "lines")),
+        )
+        return View(
+            graph,
+            np.asarray(array("numbers")),
+            VectorIndex.load(folder / "vectors.faiss"),
+            Sentences(**part("sentences", "starts", "first", "vectors")),
+            int(manifest["applied"]),
+        )
+
+
+def _sync(path: Path) -> None:
+    """Have the file or folder on the disk before its name says that it is there."""
+    with suppress(OSError):  # folders cannot be synced everywhere
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

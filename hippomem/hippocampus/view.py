@@ -1,0 +1,186 @@
+"""The hippocampus as one view of the store: the knowledge graph, passage vectors in FAISS, sentence vectors.
+
+A view has applied the log up to a sequence number and catches up from there. It can be thrown away and rebuilt; one
+that caught up step by step equals one that was built at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hippomem.hippocampus.arrays import Growing
+from hippomem.hippocampus.grams import grams
+from hippomem.hippocampus.graph import KnowledgeGraph
+from hippomem.hippocampus.vectors import VectorIndex
+
+TITLED = -(1 << 63)  # the sign bit of an edge's mask
+
+
+@dataclass(frozen=True, slots=True)
+class Indexed:
+    """A passage to index. Line 0 is its title ("" where it has none), the others its sentences.
+
+    `entities` gives each extracted entity's key the lines that name it as bits; `titles` are the keys that name the
+    passage's title; `vector` is (d,) float32 and `sentence_vectors` (s, d) float16, L2-normalised: one for each line
+    that is not empty.
+    """
+
+    number: int
+    lines: Sequence[str]
+    entities: dict[str, int]
+    titles: frozenset[str]
+    vector: NDArray[np.float32]
+    sentence_vectors: NDArray[np.float16]
+
+
+@dataclass(frozen=True, slots=True)
+class Sentences:
+    """Sentence vectors of some passages, row by row: `starts` (rows + 1), `vectors` (s, d) float16.
+
+    `first` (rows,) is the line of a passage's first vector: 0 the title, 1 where there is none.
+    """
+
+    starts: NDArray[np.int64]
+    first: NDArray[np.int8]
+    vectors: NDArray[np.float16]
+
+
+class View:
+    """What recall reads. Rows are passages, numbered from 0; those that are gone stay behind as dead rows."""
+
+    def __init__(
+        self,
+        graph: KnowledgeGraph | None = None,
+        numbers: NDArray[np.int64] | None = None,
+        vectors: VectorIndex | None = None,
+        sentences: Sentences | None = None,
+        applied: int = 0,
+    ) -> None:
+        self.graph = graph or KnowledgeGraph()
+        self.vectors = vectors
+        self.applied = applied
+        self.saved_rows = 0 if numbers is None else len(numbers)
+        self.removed = 0
+        self._base_sentences = sentences
+        self._starts = Growing(np.int64, start=np.zeros(1, np.int64))
+        self._first = Growing(np.int8)
+        self._sentences: Growing | None = None
+        self._numbers = Growing(np.int64, start=numbers)
+        # The snapshot's rows are in the order of their numbers; what came since need not be.
+        self._base_numbers = np.empty(0, np.int64) if numbers is None else np.array(numbers)
+        self._new_rows: dict[int, int] = {}
+
+    @property
+    def numbers(self) -> NDArray[np.int64]:
+        """The passage number of each row: (rows,)."""
+        return np.asarray(self._numbers.array)
+
+    @property
+    def size(self) -> int:
+        """Live passages."""
+        return int(self.graph.alive.sum())
+
+    def row_of(self, number: int) -> int | None:
+        """The live row of a passage, None where it has none."""
+        row = self._new_rows.get(number)
+        if row is None:
+            at = int(np.searchsorted(self._base_numbers, number))
+            if at == len(self._base_numbers) or self._base_numbers[at] != number:
+                return None
+            row = at
+        return row if self.graph.alive[row] else None
+
+    def rows_of(self, numbers: Iterable[int]) -> NDArray[np.int64]:
+        """The live rows of the passages that have one."""
+        found = (self.row_of(number) for number in numbers)
+        return np.array([row for row in found if row is not None], np.int64)
+
+    def append(self, passages: Sequence[Indexed]) -> None:
+        """Index passages that are not there yet."""
+        if not passages:
+            return
+        if self.vectors is None:
+            self.vectors = VectorIndex(len(passages[0].vector))
+        dimension = self.vectors.dimension
+        if self._sentences is None:
+            self._sentences = Growing(np.float16, dimension)
+        first = self.graph.rows
+        self.graph.append(
+            (
+                {key: mask | TITLED if key in p.titles else mask for key, mask in p.entities.items()},
+                # Of the title's own words only what was extracted counts: its parts led nowhere when measured.
+                grams(["", *p.lines[1:]]),
+            )
+            for p in passages
+        )
+        self.vectors.add(np.stack([p.vector for p in passages]))
+        for row, passage in enumerate(passages, first):
+            self._sentences.extend(passage.sentence_vectors)
+            self._starts.extend([len(self._sentences)])
+            self._first.extend([0 if passage.lines[0] else 1])
+            self._new_rows[passage.number] = row
+        self._numbers.extend([p.number for p in passages])
+
+    def remove(self, numbers: Iterable[int]) -> None:
+        """Take passages out."""
+        rows = [row for number in numbers if (row := self.row_of(number)) is not None]
+        self.graph.remove(rows)
+        self.removed += len(rows)
+
+    def similarities(self, vector: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The cosine of `vector` (d,) with every passage: (rows,) float32."""
+        if self.vectors is None:
+            return np.empty(0, np.float32)
+        return self.vectors.similarities(vector)
+
+    def sentences_of(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+        """The sentences of passages: their row, their line, and their vectors (s, d) float32."""
+        owners: list[NDArray[np.int64]] = []
+        lines: list[NDArray[np.int64]] = []
+        vectors: list[NDArray[np.float16]] = []
+        first_row = 0
+        for part in self._sentence_parts():
+            here = rows[(rows >= first_row) & (rows < first_row + len(part.first))] - first_row
+            starts, sizes = part.starts[here], part.starts[here + 1] - part.starts[here]
+            within = np.arange(int(sizes.sum())) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+            owners.append(np.repeat(here + first_row, sizes))
+            lines.append(within + np.repeat(part.first[here], sizes))
+            vectors.append(part.vectors[np.repeat(starts, sizes) + within])
+            first_row += len(part.first)
+        if not owners:
+            none = np.empty(0, np.int64)
+            return none, none, np.empty((0, self.vectors.dimension if self.vectors else 0), np.float32)
+        return np.concatenate(owners), np.concatenate(lines), np.concatenate(vectors).astype(np.float32)
+
+    def compact_sentences(self, rows: NDArray[np.int64], vectors_path: Path) -> dict[str, NDArray[np.generic]]:
+        """Write the sentence vectors of these rows, in this order, to a .npy file; the small arrays are returned."""
+        parts = self._sentence_parts()
+        sizes = np.concatenate([np.diff(part.starts) for part in parts] or [np.empty(0, np.int64)])[rows]
+        first = np.concatenate([part.first for part in parts] or [np.empty(0, np.int8)])[rows]
+        starts = np.zeros(len(rows) + 1, np.int64)
+        np.cumsum(sizes, out=starts[1:])
+        dimension = self.vectors.dimension if self.vectors else 0
+        shape = (int(starts[-1]), dimension)
+        if not shape[0]:  # an empty file cannot be mapped
+            np.save(vectors_path, np.empty(shape, np.float16))
+            return {"starts": starts, "first": first}
+        written = np.lib.format.open_memmap(vectors_path, mode="w+", dtype=np.float16, shape=shape)
+        first_row = 0
+        for part in parts:
+            for place in np.nonzero((rows >= first_row) & (rows < first_row + len(part.first)))[0]:
+                row = rows[place] - first_row
+                written[starts[place] : starts[place + 1]] = part.vectors[part.starts[row] : part.starts[row + 1]]
+            first_row += len(part.first)
+        written.flush()
+        return {"starts": starts, "first": first}
+
+    def _sentence_parts(self) -> list[Sentences]:
+        parts = [] if self._base_sentences is None else [self._base_sentences]
+        if self._sentences is not None:
+            parts.append(Sentences(self._starts.array, self._first.array, self._sentences.array))
+        return parts

@@ -1,0 +1,108 @@
+"""Bytes to text. What is not text is refused with a reason instead of being stored as noise."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from pathlib import PurePath
+
+from hippomem.errors import SourceError
+
+# UTF-32 before UTF-16: the mark of the one begins with the mark of the other.
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+BYTE_ORDER_MARKS = tuple(mark for mark, _ in _MARKS)
+# Tab, line feed, vertical tab, form feed, return and escape (terminal colours in logs) do occur in text.
+_CONTROLS = "".join(map(chr, (*range(0x09), *range(0x0E, 0x1B), *range(0x1C, 0x20), *range(0x7F, 0xA0))))
+_CONTROL_SHARE = 0.05
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+def decode(data: bytes, name: str, *, declared: str = "") -> str:
+    """The text of a file's bytes, its line ends as `\\n`.
+
+    In this order: a byte order mark, UTF-8, UTF-16 that shows by its NULs, the encoding the file `declared` itself
+    (HTML does), a guess by charset_normalizer. `name` is the file's. Raises SourceError for what is not text.
+    """
+    encoding = encoding_of(data, name, declared=declared)
+    try:
+        text = data.decode(encoding)
+    except (UnicodeError, LookupError) as error:
+        raise SourceError(f"{PurePath(name).name} is not valid {encoding}: {error}") from None
+    if not is_plausible(text):
+        raise _binary(name)
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def encoding_of(data: bytes, name: str, *, declared: str = "") -> str:
+    """The encoding `decode` reads `data` with. Raises SourceError where there is none."""
+    for mark, encoding in _MARKS:
+        if data.startswith(mark):
+            return encoding
+    if b"\0" in data:
+        return _unmarked_utf16(data, name)
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return _declared(data, declared) or _guess(data, name)
+    return "utf-8"
+
+
+def is_plausible(text: str) -> bool:
+    """False for what looks like decoded binary data: a NUL, or more than one character in twenty a control."""
+    return "\0" not in text and sum(map(text.count, _CONTROLS)) <= _CONTROL_SHARE * len(text)
+
+
+def is_storable(text: str) -> bool:
+    """False for a text that no store can hold: with NULs or lone surrogates."""
+    return _UNSTORABLE.search(text) is None
+
+
+def clean(text: str) -> str:
+    """`text` as a store can hold it: NULs and lone surrogates as U+FFFD; form feeds and `\\r` as line ends."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\f", "\n")
+    return _UNSTORABLE.sub("\ufffd", text)
+
+
+def _unmarked_utf16(data: bytes, name: str) -> str:
+    # Western text in UTF-16 has a NUL in nearly every second byte, and none in the others.
+    even, odd = data[:8192:2], data[1:8192:2]
+    shares = even.count(0) / len(even), odd.count(0) / max(1, len(odd))
+    if max(shares) > 0.7 and min(shares) < 0.02:
+        return "utf-16-be" if shares[0] > shares[1] else "utf-16-le"
+    raise _binary(name)
+
+
+def _declared(data: bytes, declared: str) -> str:
+    try:
+        return declared if declared and is_plausible(data.decode(declared)) else ""
+    except (UnicodeError, LookupError):
+        return ""
+
+
+def _guess(data: bytes, name: str) -> str:
+    try:
+        from charset_normalizer import from_bytes
+    except ImportError:
+        if _declared(data, "cp1252"):
+            return "cp1252"
+        raise _binary(name) from None
+    matches = from_bytes(data, cp_exclusion=["utf_7"])
+    best = matches.best()
+    if best is None:
+        raise _binary(name)
+    for match in matches:
+        # Many code pages fit a short text equally well; of these the detector takes the first by alphabet.
+        is_as_good = (match.chaos, -match.coherence) <= (best.chaos, -best.coherence)
+        if is_as_good and "cp1252" in match.could_be_from_charset:
+            return "cp1252"
+    return best.encoding
+
+
+def _binary(name: str) -> SourceError:
+    return SourceError(f"{PurePath(name).name} looks like binary data, not text")

@@ -1,0 +1,229 @@
+"""Ingest: files and records to passages, in batches of one transaction each, resumable after any of them.
+
+A batch crosses documents, so that many small ones cost no more than one large one. A file is entered in `documents`
+with its fingerprint in the transaction that brings its last passage; the passages it no longer holds leave with the
+same transaction. Until then the file counts as new, and what it brought already is found by its content hash and
+neither encoded nor written again.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, TypeAlias
+
+from hippomem.errors import InvalidInputError, MissingDependencyError, SourceError
+from hippomem.ingest.convert import Converter
+from hippomem.ingest.decode import is_storable
+from hippomem.ingest.fields import document_of
+from hippomem.ingest.readers import read
+from hippomem.ingest.sources import Source, find_sources, fingerprint
+from hippomem.ingest.split import split
+from hippomem.storage.rows import NewPassage, content_id, passage_id
+from hippomem.types import Document, Failure, IngestReport
+
+Input: TypeAlias = "str | os.PathLike[str] | Document | Mapping[str, Any]"
+
+
+@dataclass(slots=True)
+class Finished:
+    """A source that has been read whole: what it holds now. `fingerprint` is None where there is no file behind it."""
+
+    source: str
+    fingerprint: str | None
+    documents: int
+    ids: set[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What one batch added."""
+
+    passages: int
+    entities: int
+    facts: int
+    removed: int
+
+
+class Sink(Protocol):
+    """Where passages go."""
+
+    def known(self, sources: list[str]) -> dict[str, tuple[str, int]]:
+        """For sources that are in: fingerprint and number of documents."""
+
+    def store(self, passages: list[NewPassage], finished: list[Finished]) -> Stored:
+        """Analyse and write a batch in one transaction."""
+
+
+class Progress(Protocol):
+    """What is told of how far an ingest has come; sizes in bytes."""
+
+    def start(self, total: int | None) -> None: ...
+
+    def advance(self, size: int, passages: int) -> None: ...
+
+
+@dataclass(slots=True)
+class Ingest:
+    """One run. Raises only where nothing can go on (the store, the models); a bad source becomes a Failure."""
+
+    sink: Sink
+    namespace: str
+    batch: int
+    passage_chars: int
+    max_document_bytes: int
+    progress: Progress
+    _waiting: list[NewPassage] = field(default_factory=list)
+    _finished: list[Finished] = field(default_factory=list)
+    _failed: list[Failure] = field(default_factory=list)
+    _documents: int = 0
+    _skipped: int = 0
+    _read: int = 0  # bytes whose passages are not stored yet
+    _stored: Stored = field(default_factory=lambda: Stored(0, 0, 0, 0))
+
+    def run(self, inputs: Input | Iterable[Input]) -> IngestReport:
+        """Ingest it all. Raises NotFoundError before anything is read where a path does not exist."""
+        paths, others = _sorted_out(inputs)
+        files = [item for path in paths for item in find_sources(path)]
+        self.progress.start(sum(f.size for f in files if isinstance(f, Source)) if paths else None)
+        known = self.sink.known([f.name for f in files if isinstance(f, Source)])
+        with closing(Converter()) as converter:
+            for item in files:
+                if isinstance(item, Failure):
+                    self._failed.append(item)
+                else:
+                    self._file(item, known.get(item.name), converter)
+        self._records(others)
+        self._flush()
+        return IngestReport(
+            self._documents,
+            self._stored.passages,
+            self._stored.entities,
+            self._stored.facts,
+            self._skipped,
+            self._stored.removed,
+            tuple(self._failed),
+        )
+
+    def _file(self, source: Source, known: tuple[str, int] | None, converter: Converter) -> None:
+        failures = len(self._failed)
+        whole = Finished(source.name, None, 0, set())
+        left = source.size
+        try:
+            print_ = fingerprint(source)
+            if known and known[0] == print_:
+                self._skipped += known[1]
+                self.progress.advance(source.size, 0)
+                return
+            whole.fingerprint = print_
+            for item in read(source, converter, max_document_bytes=self.max_document_bytes):
+                if isinstance(item, Failure):
+                    self._failed.append(item)
+                else:
+                    # Of a compressed file a third of the text is a fair guess at the bytes it came from.
+                    size = min(left, len(item.text) // (3 if source.path.suffix == ".gz" else 1))
+                    left -= size
+                    self._read += size
+                    self._document(item, whole)
+        except (SourceError, MissingDependencyError) as error:
+            # What was read before the break is kept; the source stays unfinished and is read again next time.
+            self._failed.append(Failure(source.name, str(error)))
+            self._read += left
+            return
+        self._read += left
+        if len(self._failed) == failures:  # else it stays unfinished: what failed is tried, and told, again
+            self._finished.append(whole)
+
+    def _records(self, records: Iterable[Document | Mapping[str, Any] | object]) -> None:
+        wholes: dict[str, Finished] = {}
+        for index, record in enumerate(records):
+            if isinstance(record, Document):
+                problem = _problem(record)
+                if problem:
+                    self._failed.append(Failure(record.source or f"document {index}", problem))
+                    continue
+                whole = wholes.setdefault(record.source, Finished(record.source, None, 0, set()))
+                self._document(record, whole)
+                continue
+            source = record.get("source") if isinstance(record, Mapping) else None
+            named = isinstance(source, str) and bool(source)
+            item = document_of(record, str(source) if named else "records", index)
+            if isinstance(item, Failure):
+                self._failed.append(item)
+            else:
+                item = item if named else replace(item, source="")
+                # A stream of records may come in several calls: the next one does not replace this one.
+                self._document(item, Finished(item.source, None, 0, set()))
+        # Documents that name their source replace what it held before.
+        self._finished += [whole for source, whole in wholes.items() if source]
+
+    def _document(self, document: Document, whole: Finished) -> None:
+        whole.documents += 1
+        self._documents += 1
+        for chunk in split(document, max_chars=self.passage_chars):
+            id_ = passage_id(
+                self.namespace, document.source, chunk.title, chunk.text, document.session, document.occurred_at
+            )
+            if id_ in whole.ids:
+                continue
+            whole.ids.add(id_)
+            self._waiting.append(
+                NewPassage(
+                    id=id_,
+                    text=chunk.text,
+                    title=chunk.title,
+                    source=document.source,
+                    content=content_id(chunk.title, chunk.text),
+                    position=whole.documents - 1 if document.whole else chunk.position,
+                    start=chunk.start,
+                    end=chunk.end,
+                    session=document.session,
+                    occurred_at=document.occurred_at,
+                    metadata=document.metadata,
+                )
+            )
+            if len(self._waiting) >= self.batch:
+                self._flush()
+
+    def _flush(self) -> None:
+        if not self._waiting and not self._finished:
+            return
+        new = self.sink.store(self._waiting, self._finished)
+        self.progress.advance(self._read, len(self._waiting))
+        self._read = 0
+        old = self._stored
+        self._stored = Stored(
+            old.passages + new.passages,
+            old.entities + new.entities,
+            old.facts + new.facts,
+            old.removed + new.removed,
+        )
+        self._waiting, self._finished = [], []
+
+
+def _sorted_out(inputs: Input | Iterable[Input]) -> tuple[list[str], Iterable[object]]:
+    """Paths, and the rest. A stream of records is not read ahead, so paths come alone or in a list."""
+    if isinstance(inputs, str | os.PathLike):
+        return [os.fspath(inputs)], ()
+    if isinstance(inputs, Document | Mapping):
+        return [], (inputs,)
+    if isinstance(inputs, list | tuple):
+        paths = [os.fspath(i) for i in inputs if isinstance(i, str | os.PathLike)]
+        return paths, [i for i in inputs if not isinstance(i, str | os.PathLike)]
+    if isinstance(inputs, Iterable) and not isinstance(inputs, bytes | bytearray):
+        return [], inputs
+    raise InvalidInputError(
+        f"ingest takes a path, a Document, a dict with a text, or an iterable of these, not {type(inputs).__name__}"
+    )
+
+
+def _problem(document: Document) -> str | None:
+    if not document.text.strip():
+        return "text is empty"
+    if not all(map(is_storable, (document.text, document.title, document.source, document.session or ""))):
+        return "holds NULs or lone surrogates"
+    if document.occurred_at is not None and document.occurred_at.tzinfo is None:
+        return "occurred_at has no time zone"
+    return None

@@ -1,0 +1,54 @@
+"""A progress bar on standard error, where that is a terminal; otherwise nothing."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+from typing import Any
+
+
+class ProgressBar:
+    """How much of the input is read, passages so far, passages a second, time left. A context manager."""
+
+    def __init__(self, shown: bool) -> None:
+        self._shown = shown and sys.stderr.isatty()
+        self._bar: Any = None
+        self._task: Any = None
+        self._passages = 0
+
+    def __enter__(self) -> ProgressBar:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def start(self, total: int | None) -> None:
+        """Show the bar; `total` is the input's size in bytes, None where it is not known."""
+        if not self._shown:
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import TimeRemainingColumn as Remaining
+
+        self._bar = Progress(
+            TextColumn("ingesting"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[passages]} passages, {task.fields[rate]}/s"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            Remaining(),
+            console=Console(stderr=True),
+        )
+        self._task = self._bar.add_task("", total=total, passages=0, rate="–")
+        self._bar.start()
+
+    def advance(self, size: int, passages: int) -> None:
+        """`size` more bytes are read, `passages` more are stored."""
+        if self._bar is None:
+            return
+        self._passages += passages
+        elapsed = self._bar.tasks[0].elapsed or 0.0
+        rate = f"{self._passages / elapsed:.0f}" if elapsed > 1 and self._passages else "–"
+        self._bar.update(self._task, advance=size, passages=self._passages, rate=rate)

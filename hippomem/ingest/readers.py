@@ -1,0 +1,122 @@
+"""Any file to Documents: picks the way to read it by the ending of its name, or else by its first bytes."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from hippomem.errors import SourceError
+from hippomem.ingest.convert import Converter
+from hippomem.ingest.decode import decode
+from hippomem.ingest.records import RECORD_ENDINGS, read_records, record_ending
+from hippomem.ingest.sources import Source
+from hippomem.ingest.streams import in_units, open_capped
+from hippomem.types import Document, Failure
+
+CONVERTED_ENDINGS = frozenset({".html", ".htm", ".xhtml", ".pdf", ".docx", ".pptx", ".xlsx", ".epub"})
+MARKDOWN_ENDINGS = frozenset({".md", ".markdown"})
+TEXT_ENDINGS = frozenset({".txt", ".text", ".rst", ".log"}) | MARKDOWN_ENDINGS
+_MEDIA_TYPES = {
+    ".md": "text/markdown",
+    ".markdown": "text/markdown",
+    ".rst": "text/x-rst",
+    ".docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    ".pptx": "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+    ".xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    ".epub": "application/epub+zip",
+    ".pdf": "application/pdf",
+    ".json": "application/json",
+    ".xhtml": "text/html",
+    ".htm": "text/html",
+    ".html": "text/html",
+}
+_SNIFFED_BYTES = 1 << 16
+_ZIP_CONTENTS = {b"word/": ".docx", b"ppt/": ".pptx", b"xl/": ".xlsx", b"application/epub+zip": ".epub"}
+_FENCE = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
+_HEADING = re.compile(r"^#[ \t]+(\S.*)$", re.MULTILINE)
+_MARKUP = re.compile(r"!?\[([^\]]*)\]\([^)]*\)|(?<!\w)[*_`]{1,3}(?=\w)|(?<=\w)[*_`]{1,3}(?!\w)|[ \t]+#+[ \t]*$")
+_MAX_TITLE_CHARS = 200
+_LIMIT_NAME = "HIPPOMEM_MAX_DOCUMENT_BYTES"
+
+
+def read(source: Source, converter: Converter, *, max_document_bytes: int) -> Iterator[Document | Failure]:
+    """The Documents of a file: one for each record of a corpus, otherwise one, titled and with its `media_type`.
+
+    Text and source code are decoded, documents (HTML, PDF, Word, …) converted, `.gz` files expanded first. A Document
+    that is not a record may have at most `max_document_bytes` bytes of text. Raises SourceError for what cannot be
+    read, what holds no text, and what is over the limit; MissingDependencyError for a document without markitdown.
+    """
+    kind = record_ending(source.path)
+    if kind in RECORD_ENDINGS:
+        for item in read_records(source):
+            if isinstance(item, Document) and not item.whole:  # JSON that holds no records
+                item = _finished(item, "", kind, source, max_document_bytes)
+            yield item
+        return
+    if kind not in CONVERTED_ENDINGS | TEXT_ENDINGS:
+        kind = _sniffed(source) or kind
+    if kind in CONVERTED_ENDINGS:
+        text, title = _converted(source, kind, converter, max_document_bytes)
+    else:
+        with open_capped(source.path, max_document_bytes, setting=_LIMIT_NAME) as stream:
+            text, title = decode(stream.read(), source.name), ""
+    yield _finished(Document(text=text, source=source.name), title, kind, source, max_document_bytes)
+
+
+def title_of(text: str, name: str, *, is_markdown: bool) -> str:
+    """The first `# heading` of a Markdown text; otherwise the file's name without endings, its underscores spaces."""
+    # Past the beginning, a first heading is one of many.
+    match = _HEADING.search(_FENCE.sub("", text[:100_000])) if is_markdown else None
+    title = _MARKUP.sub(r"\1", match[1]).strip() if match else ""
+    stem = Path(name.removesuffix(".gz")).stem
+    return (title or " ".join(stem.replace("_", " ").split()) or stem)[:_MAX_TITLE_CHARS]
+
+
+def _finished(document: Document, title: str, kind: str, source: Source, max_document_bytes: int) -> Document:
+    text = document.text
+    if not text.strip():
+        raise SourceError(
+            "holds no text" + (" (are its pages pictures? Then they need OCR first)" if kind == ".pdf" else "")
+        )
+    if len(text) * 4 > max_document_bytes and (size := len(text.encode())) > max_document_bytes:
+        raise SourceError(f"holds {in_units(size)} of text, limit {in_units(max_document_bytes)}: raise {_LIMIT_NAME}")
+    is_markdown = kind in MARKDOWN_ENDINGS | CONVERTED_ENDINGS - {".pdf"}
+    title = title[:_MAX_TITLE_CHARS] or title_of(text, source.path.name, is_markdown=is_markdown)
+    return replace(document, title=title, metadata={"media_type": _MEDIA_TYPES.get(kind, "text/plain")})
+
+
+def _converted(source: Source, kind: str, converter: Converter, max_document_bytes: int) -> tuple[str, str]:
+    if not source.name.lower().endswith(".gz"):
+        return converter.convert(source.path, kind=kind)
+    with tempfile.TemporaryDirectory(prefix="hippomem-") as folder:
+        path = Path(folder, "document" + kind)
+        with open_capped(source.path, max_document_bytes, setting=_LIMIT_NAME) as stream, path.open("wb") as file:
+            shutil.copyfileobj(stream, file)
+        return converter.convert(path, kind=kind)
+
+
+def _sniffed(source: Source) -> str:
+    """The ending that the first bytes of a file speak for; "" for text and anything unknown."""
+    try:
+        with source.path.open("rb") as stream:
+            head = stream.read(_SNIFFED_BYTES)
+            stream.seek(max(0, source.size - _SNIFFED_BYTES))
+            tail = stream.read(_SNIFFED_BYTES)
+    except OSError as error:
+        raise SourceError(f"cannot be read: {error.strerror or error}") from error
+    if head.startswith(b"%PDF-"):
+        return ".pdf"
+    if head.startswith(b"PK\x03\x04"):
+        # The names of the files inside are at both ends of a zip file.
+        inside = (ending for name, ending in _ZIP_CONTENTS.items() if name in head or name in tail)
+        kind = next(inside, "")
+        if not kind:
+            raise SourceError("is a zip archive: unpack it first")
+        return kind
+    start = head[:1024].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    is_html = start.startswith((b"<!doctype html", b"<html")) or (start.startswith(b"<?xml") and b"<html" in start)
+    return ".html" if is_html else ""

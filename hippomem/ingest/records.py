@@ -1,0 +1,154 @@
+"""Files that hold many documents: JSON, JSON lines, CSV, and each of them compressed with gzip."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from hippomem.errors import SourceError
+from hippomem.ingest.decode import decode
+from hippomem.ingest.fields import document_of, text_key
+from hippomem.ingest.sources import Source
+from hippomem.ingest.streams import open_capped
+from hippomem.ingest.tables import read_table
+from hippomem.types import Document, Failure
+
+JSON_ENDINGS = frozenset({".json"})
+LINES_ENDINGS = frozenset({".jsonl", ".ndjson"})
+TABLE_ENDINGS = frozenset({".csv", ".tsv"})
+RECORD_ENDINGS = JSON_ENDINGS | LINES_ENDINGS | TABLE_ENDINGS
+MAX_JSON_BYTES = 512 * 2**20
+MAX_STREAM_BYTES = 2 * 2**30
+_MAX_LINE_CHARS = 64 * 2**20
+_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+
+
+def read_records(source: Source, *, max_bytes: int | None = None) -> Iterator[Document | Failure]:
+    """One Document for each record of the file, in order, with `whole=True`; a Failure for each that is unusable.
+
+    A record is a mapping with a text (one of TEXT_KEYS) or a plain string. JSON may hold a list of records, one
+    record, {"docs": [records]}, or {title: text} and {title: [sentences]}; any other JSON is one Document of the raw
+    text, with `whole=False`. JSON lines and tables are streamed, JSON is read whole. At most `max_bytes` bytes are
+    read after expansion (by default 512 MiB of JSON, 2 GiB of the others).
+
+    Raises SourceError where the file as a whole cannot be read: damaged gzip, malformed JSON, over the limit, no
+    record at all. Documents before that point have been yielded.
+    """
+    ending = record_ending(source.path)
+    limit = max_bytes or (MAX_JSON_BYTES if ending in JSON_ENDINGS else MAX_STREAM_BYTES)
+    items: Iterable[Document | Failure]
+    if ending in JSON_ENDINGS:
+        items = _read_json(source, limit)
+    elif ending in LINES_ENDINGS:
+        items = _read_lines(source, limit)
+    else:
+        items = read_table(source, limit, tabs=ending == ".tsv")
+    is_empty = True
+    for item in items:
+        is_empty = False
+        yield item
+    if is_empty:
+        raise SourceError("holds no records")
+
+
+def record_ending(path: Path) -> str:
+    """The ending that tells the format, without `.gz`: ".json" for `corpus.JSON.gz`."""
+    name = path.name.lower()
+    return Path(name.removesuffix(".gz")).suffix
+
+
+def _read_json(source: Source, max_bytes: int) -> Iterator[Document | Failure]:
+    with open_capped(source.path, max_bytes) as stream:
+        text = decode(stream.read(), source.name)
+    try:
+        data = json.loads(text)
+    except json.JSONDecodeError as error:
+        if error.msg == "Extra data" and error.lineno > 1:  # JSON lines under the name of JSON
+            yield from _read_lines(source, max_bytes)
+            return
+        raise SourceError(f"is not valid JSON: {error}") from None
+    except RecursionError:
+        raise SourceError("is not usable JSON: nested too deeply") from None
+    except ValueError as error:  # a number with thousands of digits
+        raise SourceError(f"is not usable JSON: {error}") from None
+    if data == [] or data == {}:
+        return
+    records = _records_in(data)
+    if records is None:
+        yield Document(text=text, source=source.name)
+        return
+    del text, data
+    for index, record in enumerate(records):
+        yield document_of(record, source.name, index)
+
+
+def _records_in(data: object) -> Iterable[object] | None:
+    """The records of a parsed JSON file, or None where it is of another shape."""
+    if isinstance(data, list):
+        return data if any(map(_is_record, data)) else None
+    if not isinstance(data, dict):
+        return None
+    if _is_record(data):
+        return [data]
+    docs = data.get("docs")
+    if isinstance(docs, list) and any(map(_is_record, docs)):
+        return docs
+    if _is_titles_to_texts(data):
+        # Sentences carry their own leading spaces (HotpotQA's corpus).
+        return ({"title": title, "text": "".join(sentences)} for title, sentences in data.items())
+    return None
+
+
+def _is_record(item: object) -> bool:
+    return isinstance(item, str) or (isinstance(item, dict) and isinstance(item.get(text_key(item)), str))
+
+
+def _is_titles_to_texts(data: Mapping[str, Any]) -> bool:
+    """Whether all values are texts or lists of sentences, and most read as prose: settings files look alike else."""
+    values = list(data.values())
+    if not all(isinstance(v, str) or (isinstance(v, list) and all(isinstance(s, str) for s in v)) for v in values):
+        return False
+    texts = ["".join(value) for value in values]
+    # Four words, or a text in a script that is written without spaces.
+    prose = sum(len(text.split(maxsplit=4)) >= 4 or (len(text) >= 12 and not text.isascii()) for text in texts)
+    return prose * 2 >= len(texts)
+
+
+def _read_lines(source: Source, max_bytes: int) -> Iterator[Document | Failure]:
+    index = -1
+    with open_capped(source.path, max_bytes) as stream:
+        is_utf16 = stream.peek(2)[:2] in _UTF16_MARKS  # what PowerShell writes
+        encoding, errors = ("utf-16", "replace") if is_utf16 else ("utf-8-sig", "surrogateescape")
+        lines = io.TextIOWrapper(stream, encoding, errors, newline="\n")
+        for number in itertools.count(1):
+            line = lines.readline(_MAX_LINE_CHARS)
+            if not line:
+                return
+            is_cut = len(line) == _MAX_LINE_CHARS
+            rest = line
+            while is_cut and rest and not rest.endswith("\n"):
+                rest = lines.readline(_MAX_LINE_CHARS)
+            if line.strip():
+                index += 1
+                yield _parse_line(line, is_cut, number, source.name, index)
+
+
+def _parse_line(line: str, is_cut: bool, number: int, name: str, index: int) -> Document | Failure:
+    try:
+        if is_cut:
+            raise ValueError(f"is longer than {_MAX_LINE_CHARS} characters")
+        line.encode()
+        return document_of(json.loads(line.rstrip("\r\n")), name, index)
+    except UnicodeEncodeError:
+        reason = "is not valid UTF-8"
+    except json.JSONDecodeError as error:
+        reason = f"is not valid JSON: {error.msg} at column {error.colno}"
+    except RecursionError:
+        reason = "is nested too deeply"
+    except ValueError as error:
+        reason = f"is not usable: {error}"
+    return Failure(source=f"{name}#{index}", reason=f"line {number} {reason}")

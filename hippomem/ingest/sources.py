@@ -1,0 +1,110 @@
+"""Which files an ingest reads: a file, or everything that is not hidden below a folder."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from hippomem.errors import NotFoundError, SourceError
+from hippomem.ingest.decode import clean, is_storable
+from hippomem.types import Failure
+
+_OWN_FILES = (".db", ".db-wal", ".db-shm", ".db-journal")
+_OWN_FOLDERS = (".db.views",)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A regular file with something in it. `name` identifies it: its absolute POSIX path. `size` is in bytes."""
+
+    name: str
+    path: Path
+    size: int
+
+
+def find_sources(target: str | os.PathLike[str]) -> Iterator[Source | Failure]:
+    """The files of `target`, a file or a folder; folders are walked recursively, sorted by name.
+
+    Below a folder, hidden entries and hippomem's own databases and view folders are skipped, a file that is reached
+    twice (through a link) comes once, and a link to a folder is followed unless it leads to one seen before or to a
+    folder around the target. What cannot be read is a Failure: empty files, special files (which are never opened),
+    dead links, missing permissions. Raises NotFoundError where there is no `target`.
+    """
+    path = Path(target)
+    try:
+        path = path.resolve(strict=True)
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        # ValueError: a NUL in the path, which names no file.
+        raise NotFoundError(f"there is no file or folder {os.fspath(target)!r}") from None
+    except (OSError, RuntimeError) as error:
+        # RuntimeError: how Path.resolve reports a link to itself before Python 3.13.
+        yield _failure(path, _reason(error))
+        return
+    yield from _walk(path) if stat.S_ISDIR(mode) else (_file(path),)
+
+
+def fingerprint(source: Source) -> str:
+    """SHA-256 of the file's bytes, in hex; the file is streamed. Raises SourceError where it cannot be read."""
+    try:
+        with source.path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise SourceError(_reason(error)) from error
+
+
+def _walk(root: Path) -> Iterator[Source | Failure]:
+    seen = set(map(str, root.parents))
+    # A stack and not recursion: a folder tree may be deeper than Python's call stack.
+    todo = [root]
+    while todo:
+        path = todo.pop()
+        try:
+            is_folder = stat.S_ISDIR(path.stat().st_mode)
+            # All before the last part is resolved already; doing it again for each entry takes long in deep trees.
+            real = path.resolve() if path.is_symlink() else path
+            if path.name.endswith(_OWN_FOLDERS if is_folder else _OWN_FILES) and path != root:
+                continue
+            if str(real) in seen:
+                continue
+            seen.add(str(real))
+            inside = sorted(real.iterdir(), reverse=True) if is_folder else []
+        except (OSError, RuntimeError) as error:
+            yield _failure(path, "is a link to nothing" if _is_dead(path, error) else _reason(error))
+            continue
+        if not is_folder:
+            yield _file(real)
+        todo.extend(entry for entry in inside if not entry.name.startswith("."))
+
+
+def _is_dead(path: Path, error: Exception) -> bool:
+    return isinstance(error, FileNotFoundError) and path.is_symlink()
+
+
+def _file(path: Path) -> Source | Failure:
+    name = path.as_posix()
+    if not is_storable(name):
+        return _failure(path, "has a name that is not valid text: rename the file")
+    try:
+        status = path.stat()
+    except OSError as error:
+        return _failure(path, _reason(error))
+    if not stat.S_ISREG(status.st_mode):
+        return _failure(path, "is not a regular file")
+    if not os.access(path, os.R_OK):
+        return _failure(path, "cannot be read: Permission denied")
+    if status.st_size == 0:
+        return _failure(path, "is empty")
+    return Source(name=name, path=path, size=status.st_size)
+
+
+def _failure(path: Path, reason: str) -> Failure:
+    return Failure(source=clean(path.as_posix()), reason=reason)
+
+
+def _reason(error: Exception) -> str:
+    return f"cannot be read: {getattr(error, 'strerror', None) or error}"

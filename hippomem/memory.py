@@ -1,0 +1,394 @@
+"""Memory: the one noun. Opens a store, wires the parts together; the only place that knows all of them."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path as FilePath
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection
+
+from hippomem.analyse import Analyser
+from hippomem.checks import checked_label, checked_text, checked_triples
+from hippomem.clock import Clock, SystemClock, as_utc
+from hippomem.errors import ClosedError, InvalidInputError
+from hippomem.hippocampus.catchup import catch_up
+from hippomem.hippocampus.explain import explain
+from hippomem.hippocampus.ranking import dense, rank
+from hippomem.hippocampus.snapshot import Snapshots
+from hippomem.hippocampus.view import View
+from hippomem.ingest.pipeline import Ingest, Input
+from hippomem.ingest.progress import ProgressBar
+from hippomem.neocortex.encoder import resolve_encoder
+from hippomem.neocortex.extraction import LocalExtractor
+from hippomem.settings import Settings, load_settings
+from hippomem.storage import reads
+from hippomem.storage.store import Store
+from hippomem.storage.writes import check_encoder
+from hippomem.types import Change, Diagnosis, Event, Forgotten, IngestReport, Passage, Recall, Triple
+from hippomem.writing import Writer, new_passage
+
+if TYPE_CHECKING:
+    import networkx
+
+QUERY_CACHE = 1024  # question vectors kept in memory: 1.5 kB each
+
+
+class Memory:
+    """A long-term memory in one database and one namespace. Open it with `Memory.open`; use it from any thread.
+
+    All methods raise the StoreError family where the database fails, and ClosedError after `close()`.
+    """
+
+    def __init__(self, store: Store, settings: Settings, clock: Clock) -> None:
+        self.settings = settings
+        self._store = store
+        self._clock = clock
+        self._number = store.namespace(settings.namespace)
+        self._encoder = resolve_encoder(settings.encoder)
+        self._encoder_number = store.claim_encoder(self._encoder.identity)
+        analyser = Analyser(self._encoder, LocalExtractor(settings.pipeline))
+        self._writer = Writer(store, analyser, settings.namespace, self._number, self._encoder_number, clock)
+        self._snapshots = (
+            Snapshots(store.path, settings.namespace, store.id, self._encoder_number) if store.path else None
+        )
+        self._view: View | None = None
+        self._questions: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
+        self._lock = threading.RLock()
+
+    @classmethod
+    def open(
+        cls,
+        db: str | os.PathLike[str] | None = None,
+        *,
+        namespace: str | None = None,
+        settings: Settings | None = None,
+        encoder: Any = None,
+        pipeline: Any = None,
+        clock: Clock | None = None,
+    ) -> Memory:
+        """Open a memory, created when new. What is not given comes from `settings`, else from the environment.
+
+        `db` is a path or ":memory:"; `encoder` the name or folder of a sentence-transformers model, a LangChain
+        `Embeddings`, or an `Encoder`; `pipeline` the name of a spaCy pipeline. Models are loaded when first needed.
+        Raises EncoderMismatchError where the store's vectors were made by another encoder, InvalidInputError for a
+        setting that cannot be, and the StoreError family.
+        """
+        given = {"db": os.fspath(db) if db is not None else None, "namespace": namespace}
+        given |= {"encoder": encoder, "pipeline": pipeline}
+        if settings is not None:
+            given = {name: getattr(settings, name) if v is None else v for name, v in given.items()} | {
+                name: getattr(settings, name) for name in Settings.model_fields if name not in given
+            }
+        ready = load_settings(**given)
+        store = Store(ready.db)
+        try:
+            return cls(store, ready, clock or SystemClock())
+        except BaseException:
+            store.close()
+            raise
+
+    # -- writing ------------------------------------------------------------------------------------------------
+
+    def add(
+        self,
+        text: str,
+        *,
+        title: str = "",
+        source: str = "",
+        session: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        occurred_at: datetime | None = None,
+        triples: Iterable[Triple | tuple[str, str, str]] | None = None,
+    ) -> Event:
+        """Remember one text as one passage, at once and without an LLM; it is durable when this returns.
+
+        The same text (with the same title, source, session and time) is remembered once: its event comes back with
+        `created=False`. `triples` are facts of your own about it, added to those found in the text. Raises
+        InvalidInputError where the text is empty, too long (ingest it as a Document), or cannot be stored.
+        """
+        checked_text(text, self.settings.max_text_chars, "text", "max_text_chars (HIPPOMEM_MAX_TEXT_CHARS)")
+        passage = new_passage(
+            self.settings.namespace,
+            text,
+            checked_label(title, "title"),
+            checked_label(source, "source"),
+            checked_label(session, "session") or None,
+            occurred_at,
+            metadata,
+        )
+        return self._writer.add(passage, checked_triples(triples))
+
+    def ingest(self, sources: Input | Iterable[Input], *, progress: bool = False) -> IngestReport:
+        """Take in files, folders, Documents, or dicts with a text; a list may mix them.
+
+        Can be interrupted at any moment and run again: what is in is not read again, what changed replaces what it
+        was, what failed is in the report and never stops the rest. `progress` shows a bar on a terminal. Raises
+        NotFoundError for a path that does not exist, before anything is read.
+        """
+        began, cpu = time.perf_counter(), time.process_time()
+        seconds = self._writer.analyser.seconds
+        before = dict(seconds)
+        with ProgressBar(progress) as bar:
+            run = Ingest(
+                self._writer,
+                self.settings.namespace,
+                self.settings.batch,
+                self.settings.passage_chars,
+                self.settings.max_document_bytes,
+                bar,
+            )
+            report = run.run(sources)
+        with self._lock, self._synced():
+            self._save(closing=False)
+        taken = {name: seconds[name] - before[name] for name in seconds}
+        taken["total"] = time.perf_counter() - began
+        taken["cpu_total"] = time.process_time() - cpu
+        return IngestReport(
+            **{name: getattr(report, name) for name in IngestReport.__dataclass_fields__ if name != "seconds"},
+            seconds=taken,
+        )
+
+    def update(self, id: str, text: str) -> Event:
+        """Replace the text of a memory; the earlier one stays in its history. The event has a new id, and the old id
+        goes on to name it. Raises NotFoundError, and InvalidInputError as `add` does.
+        """
+        checked_text(text, self.settings.max_text_chars, "text", "max_text_chars (HIPPOMEM_MAX_TEXT_CHARS)")
+        return self._writer.update(id, text)
+
+    def forget(self, target: str | Passage) -> Forgotten:
+        """Remove a memory by its id, or all memories of a source, from the store and every view, and prove it.
+
+        The texts, vectors, and the names and facts that only they held are overwritten on disk; an entry in the
+        history remains, without text. Raises NotFoundError where there is no such memory or source.
+        """
+        name = target.id if isinstance(target, Passage) else checked_label(target, "target")
+        self._check_open()
+        with self._lock:
+            if self._snapshots:
+                self._snapshots.drop()  # before the deed: a crash in between costs a rebuild, not a trace left behind
+            gone = self._writer.forget(name, FilePath(name).resolve().as_posix() if name else "")
+            if self._snapshots:
+                self._snapshots.drop()
+            if self._view is not None:
+                self._view.saved_rows = 0
+            with self._synced() as (view, connection):
+                from hippomem.doctor import prove_gone
+
+                prove_gone(connection, self._number, view, gone.ids)
+        return gone
+
+    # -- reading ------------------------------------------------------------------------------------------------
+
+    def recall(
+        self,
+        query: str,
+        k: int = 5,
+        *,
+        as_of: datetime | None = None,
+        session: str | None = None,
+        method: Literal["graph", "dense"] = "graph",
+    ) -> Recall:
+        """The `k` passages that a question leads to, best first, with paths, reasons and milliseconds by stage.
+
+        `session` and `as_of` limit what may come back: to one session, to what had happened by then (passages
+        without a date count from when they were recorded). `method="dense"` is plain similarity search, to compare.
+        An empty memory gives an empty recall. Raises InvalidInputError for an empty or too long question, or k < 1.
+        """
+        began = time.perf_counter()
+        checked_text(query, self.settings.max_query_chars, "query", "max_query_chars (HIPPOMEM_MAX_QUERY_CHARS)")
+        if isinstance(k, bool) or not isinstance(k, int) or k < 1:
+            raise InvalidInputError(f"k must be a whole number of at least 1, not {k!r}")
+        if method not in ("graph", "dense"):
+            raise InvalidInputError(f"method must be 'graph' or 'dense', not {method!r}")
+        moment = as_utc(as_of, "as_of") if as_of is not None else None
+        timings: dict[str, float] = {}
+        with self._lock, self._synced() as (view, connection):
+            timings["catch up"] = time.perf_counter() - began
+            if not view.size:
+                return Recall(query, (), (), _milliseconds(timings, began))
+            mark = time.perf_counter()
+            vector = self._question(query)
+            timings["encode"] = time.perf_counter() - mark
+            eligible = self._eligible(connection, view, session, moment)
+            ranking = (rank if method == "graph" else dense)(view, query, vector, k, eligible)
+            timings.update(ranking.seconds)
+            mark = time.perf_counter()
+            passages, paths = explain(view, ranking, connection, self._number)
+            timings["explain"] = time.perf_counter() - mark
+        return Recall(query, tuple(passages), tuple(paths), _milliseconds(timings, began))
+
+    def get(self, id: str) -> Passage:
+        """A memory by its id, also by one it had before an update. Raises NotFoundError."""
+        return self._writer.current(checked_label(id, "id"))[1]
+
+    def history(self, id: str) -> tuple[Change, ...]:
+        """All that happened to a memory, oldest first, through all its updates. Empty for an unknown id."""
+        with self._store.read() as connection:
+            return tuple(reads.history(connection, self._number, checked_label(id, "id")))
+
+    def stats(self) -> dict[str, Any]:
+        """Counts of what is remembered, bytes on disk, and how far each view has followed the log."""
+        with self._lock, self._synced() as (view, connection):
+            counted: dict[str, Any] = reads.counts(connection, self._number)
+            counted["edges"] = view.graph.edge_count()
+            log = reads.last_sequence(connection, self._number)
+            encoder = self._store.info(connection, "encoder")
+        views = self._snapshots.bytes_on_disk() if self._snapshots else 0
+        return {
+            **counted,
+            "bytes": {"database": self._store.bytes_on_disk(), "views": views},
+            "views": {name: {"applied": view.applied, "log": log} for name in ("graph", "vectors")},
+            "encoder": encoder,
+            "namespace": self.settings.namespace,
+            "db": self.settings.db,
+        }
+
+    def graph(self) -> networkx.MultiDiGraph:
+        """The knowledge graph for exploring, drawing and export: passages, entities, mentions and facts."""
+        from hippomem.hippocampus.export import as_networkx
+
+        with self._lock, self._synced() as (view, connection):
+            return as_networkx(view, connection, self._number)
+
+    # -- the store as a whole -----------------------------------------------------------------------------------
+
+    def export(self, path: str | os.PathLike[str]) -> int:
+        """Write this namespace to a JSON Lines file, vectors included; the file appears whole or not at all.
+
+        Returns the number of passages. Raises StoreAccessError where the file cannot be written.
+        """
+        from hippomem.transfer import export
+
+        with self._store.read() as connection:
+            return export(connection, self._number, self.settings.namespace, self._encoder_number, FilePath(path))
+
+    @classmethod
+    def load(
+        cls,
+        dump: str | os.PathLike[str],
+        db: str | os.PathLike[str],
+        *,
+        namespace: str | None = None,
+        settings: Settings | None = None,
+    ) -> Memory:
+        """Read what `export` wrote into a store, new or not, and open it; nothing is encoded again.
+
+        `namespace` gives it another name than it had. Passages that are there already stay as they are. Raises
+        SourceError where the file is not a whole export (the store is left as it was), and EncoderMismatchError.
+        """
+        from hippomem.transfer import header, load
+
+        memory = cls.open(db, namespace=namespace or str(header(FilePath(dump))["namespace"]), settings=settings)
+        try:
+            load(FilePath(dump), memory._writer, memory._encoder.identity)
+        except BaseException:
+            memory.close()
+            raise
+        return memory
+
+    @classmethod
+    def reencode(
+        cls,
+        db: str | os.PathLike[str],
+        *,
+        settings: Settings | None = None,
+        encoder: Any = None,
+        progress: bool = False,
+    ) -> int:
+        """Encode a whole store anew with another encoder. Until the last passage is done the store keeps the old
+        vectors; interrupted, it goes on where it was. Returns how many different texts were encoded.
+        """
+        from hippomem.reencode import reencode
+
+        given = {"db": os.fspath(db), "encoder": encoder or (settings.encoder if settings else None)}
+        store = Store(os.fspath(db))
+        try:
+            return reencode(store, resolve_encoder(load_settings(**given).encoder), progress)
+        finally:
+            store.close()
+
+    def doctor(self) -> Diagnosis:
+        """Check everything: the database, the models, and that each view equals its rebuild."""
+        from hippomem.doctor import examine
+
+        with self._lock, self._synced() as (view, connection):
+            return examine(
+                self._store, connection, self._number, view, self._encoder, self._encoder_number, self.settings.pipeline
+            )
+
+    def close(self) -> None:
+        """Save the views where that is due, and close the database; a second time does nothing."""
+        with self._lock:
+            if self._view is not None and not self._store.closed:
+                with suppress(Exception):  # a view is disposable: no failure to save one may keep a store open
+                    self._save(closing=True)
+            self._view = None
+            self._store.close()
+
+    def __enter__(self) -> Memory:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    # -- the parts ----------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _synced(self) -> Iterator[tuple[View, Connection]]:
+        """The view with every change that is committed, and the read transaction that it equals."""
+        self._check_open()
+        with self._store.read() as connection:
+            check_encoder(connection, self._encoder_number)
+            if self._view is None:
+                self._view = self._snapshots.load() if self._snapshots else View()
+            catch_up(self._view, connection, self._number, self._encoder_number)
+            yield self._view, connection
+
+    def _save(self, closing: bool) -> None:
+        """Write a snapshot where it is due. A full disk is no failure: the next opening replays the log."""
+        view = self._view
+        if view is None or self._snapshots is None or not self._snapshots.is_due(view):
+            return
+        with suppress(OSError, RuntimeError):
+            self._snapshots.save(view)
+            with self._store.read() as connection:
+                if reads.forgotten_after(connection, self._number, view.applied):
+                    self._snapshots.drop()  # it was forgotten while we were writing what we still had
+            if not closing:
+                self._view = self._snapshots.load()
+
+    def _question(self, query: str) -> NDArray[np.float32]:
+        vector = self._questions.pop(query, None)
+        if vector is None:
+            vector = self._encoder.encode_query(query)
+        self._questions[query] = vector
+        if len(self._questions) > QUERY_CACHE:
+            self._questions.popitem(last=False)
+        return vector
+
+    def _eligible(
+        self, connection: Connection, view: View, session: str | None, as_of: datetime | None
+    ) -> NDArray[np.bool_] | None:
+        if session is None and as_of is None:
+            return None
+        eligible = np.zeros(view.graph.rows, np.bool_)
+        eligible[view.rows_of(reads.numbers_where(connection, self._number, session, as_of))] = True
+        return eligible
+
+    def _check_open(self) -> None:
+        if self._store.closed:
+            raise ClosedError("this memory is closed: open it again with Memory.open(...)")
+
+
+def _milliseconds(seconds: Mapping[str, float], began: float) -> dict[str, float]:
+    return {name: 1e3 * taken for name, taken in {**seconds, "total": time.perf_counter() - began}.items()}

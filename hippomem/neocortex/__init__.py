@@ -1,0 +1,1 @@
+"""The neocortex: what understands language. Sentence encoders and extraction of entities and facts."""

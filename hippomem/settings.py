@@ -1,0 +1,61 @@
+"""Settings: arguments, then environment variables HIPPOMEM_*, then hippomem.toml in the working directory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from hippomem.errors import InvalidInputError
+from hippomem.neocortex.encoder import PACKAGED as PACKAGED_ENCODER
+from hippomem.neocortex.extraction import PACKAGED as PACKAGED_PIPELINE
+
+
+class Settings(BaseSettings):
+    """What can be set, with the defaults of the embedded memory: no server, no key, no download.
+
+    Raises pydantic's ValidationError on a value that cannot be; `Memory.open` and the command line turn it into
+    InvalidInputError.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="HIPPOMEM_", toml_file="hippomem.toml", arbitrary_types_allowed=True, extra="forbid", frozen=True
+    )
+
+    db: str = Field(default="hippomem.db", description="path of the database, or :memory:")
+    namespace: str = Field(default="default", description="whose memory: every read and write is inside one namespace")
+    encoder: Any = Field(
+        default=PACKAGED_ENCODER,
+        description="name or folder of a sentence-transformers model, or a LangChain Embeddings",
+    )
+    pipeline: Any = Field(default=PACKAGED_PIPELINE, description="name or folder of a spaCy pipeline, or a loaded one")
+    passage_chars: int = Field(default=1000, ge=100, le=20_000, description="longest passage a document is split into")
+    max_text_chars: int = Field(default=20_000, ge=1, description="longest text of one add()")
+    max_query_chars: int = Field(default=10_000, ge=1, description="longest question")
+    max_document_bytes: int = Field(default=32 * 2**20, ge=1, description="largest single document of an ingest")
+    batch: int = Field(default=256, ge=1, le=10_000, description="passages in one transaction of an ingest")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments over environment over file; no .env and no secrets folder are read."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+
+def load_settings(**values: Any) -> Settings:
+    """Settings with these arguments (None means not given). Raises InvalidInputError naming what is wrong."""
+    given = {name: value for name, value in values.items() if value is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise InvalidInputError(f"settings: {wrong}") from error
+    except (ValueError, OSError) as error:  # a hippomem.toml that is not TOML
+        raise InvalidInputError(f"hippomem.toml cannot be read: {error}") from error

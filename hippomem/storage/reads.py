@@ -1,0 +1,318 @@
+"""Everything that is read back: passages for people, rows for the views, the log, the counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection, Row, Select, func, select
+
+from hippomem.storage.rows import Analysis, ViewRow
+from hippomem.storage.schema import (
+    analyses,
+    changes,
+    documents,
+    entities,
+    facts,
+    mentions,
+    namespaces,
+    passages,
+    store_info,
+)
+from hippomem.storage.writes import chunks
+from hippomem.types import Change, Passage, Triple
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """One row of the log as a view follows it."""
+
+    sequence: int
+    action: str
+    passage: int
+    previous: int | None
+
+
+def last_sequence(connection: Connection, namespace: int) -> int:
+    """The newest change of a namespace, 0 where there is none."""
+    return int(
+        connection.execute(select(func.max(changes.c.sequence)).where(changes.c.namespace == namespace)).scalar() or 0
+    )
+
+
+def log_after(connection: Connection, namespace: int, sequence: int) -> list[LogEntry]:
+    """The changes after `sequence`, oldest first."""
+    rows = connection.execute(
+        select(changes.c.sequence, changes.c.action, changes.c.passage, changes.c.previous)
+        .where(changes.c.namespace == namespace, changes.c.sequence > sequence)
+        .order_by(changes.c.sequence)
+    )
+    return [LogEntry(*row) for row in rows]
+
+
+def forgotten_after(connection: Connection, namespace: int, sequence: int) -> bool:
+    """Whether anything was taken out after `sequence`."""
+    query = select(changes.c.sequence).where(
+        changes.c.namespace == namespace, changes.c.sequence > sequence, changes.c.action.not_in(("add", "link"))
+    )
+    return connection.execute(query.limit(1)).first() is not None
+
+
+def view_rows(connection: Connection, namespace: int, encoder: int, numbers: Iterable[int]) -> Iterator[ViewRow]:
+    """The given passages as the views take them, by number; those that are gone are left out."""
+    for some in chunks(sorted(numbers)):
+        named: dict[int, list[tuple[str, int, bool]]] = {}
+        rows = connection.execute(
+            select(mentions.c.passage, entities.c.key, mentions.c.lines, mentions.c.titled)
+            .join(entities, entities.c.number == mentions.c.entity)
+            .where(mentions.c.namespace == namespace, mentions.c.passage.in_(some))
+        )
+        for passage, key, lines, titled in rows:
+            named.setdefault(passage, []).append((key, lines, titled))
+        analysed = connection.execute(
+            select(
+                passages.c.number,
+                passages.c.title,
+                passages.c.text,
+                analyses.c.sentences,
+                analyses.c.vector,
+                analyses.c.sentence_vectors,
+            )
+            .join(
+                analyses,
+                (analyses.c.namespace == passages.c.namespace)
+                & (analyses.c.content == passages.c.content)
+                & (analyses.c.encoder == encoder),
+            )
+            .where(passages.c.namespace == namespace, passages.c.number.in_(some))
+            .order_by(passages.c.number)
+        )
+        for number, title, text, spans, vector, sentence_vectors in analysed:
+            dense = np.frombuffer(vector, dtype=np.float32)
+            sentences = np.frombuffer(spans, dtype=np.int32).reshape(-1, 2).tolist()
+            yield ViewRow(
+                number,
+                (title, *(text[start:end] for start, end in sentences)),
+                dense,
+                np.frombuffer(sentence_vectors, dtype=np.float16).reshape(-1, len(dense)),
+                tuple(named.get(number, ())),
+            )
+
+
+def passage_numbers(connection: Connection, namespace: int) -> list[int]:
+    """The numbers of all live passages, ascending."""
+    query = select(passages.c.number).where(passages.c.namespace == namespace).order_by(passages.c.number)
+    return list(connection.execute(query).scalars())
+
+
+def numbers_where(
+    connection: Connection, namespace: int, session: str | None = None, as_of: datetime | None = None
+) -> list[int]:
+    """The numbers of passages of one session, or of those that had happened by `as_of`, ascending."""
+    query = select(passages.c.number).where(passages.c.namespace == namespace)
+    if session is not None:
+        query = query.where(passages.c.session == session)
+    if as_of is not None:
+        query = query.where(func.coalesce(passages.c.occurred_at, passages.c.recorded_at) <= as_of)
+    return list(connection.execute(query.order_by(passages.c.number)).scalars())
+
+
+def numbers_of_source(connection: Connection, namespace: int, source: str) -> dict[int, str]:
+    """The passages of a source: number -> id."""
+    query = select(passages.c.number, passages.c.id).where(
+        passages.c.namespace == namespace, passages.c.source == source
+    )
+    return {row.number: row.id for row in connection.execute(query)}
+
+
+def by_number(connection: Connection, namespace: int, numbers: Sequence[int]) -> dict[int, Passage]:
+    """Passages by their numbers."""
+    found: dict[int, Passage] = {}
+    for some in chunks(numbers):
+        rows = connection.execute(_passages().where(passages.c.namespace == namespace, passages.c.number.in_(some)))
+        found.update({row.number: _passage(row) for row in rows})
+    return found
+
+
+def by_id(connection: Connection, namespace: int, passage_id: str) -> tuple[int, Passage] | None:
+    """A passage and its number, None where there is none by this id."""
+    query = _passages().where(passages.c.namespace == namespace, passages.c.id == passage_id)
+    row = connection.execute(query).first()
+    return (row.number, _passage(row)) if row else None
+
+
+def all_passages(connection: Connection, namespace: int) -> Iterator[tuple[int, Passage]]:
+    """Every passage with its number, oldest first."""
+    query = _passages().where(passages.c.namespace == namespace).order_by(passages.c.number)
+    for row in connection.execution_options(yield_per=500).execute(query):
+        yield row.number, _passage(row)
+
+
+def successor(connection: Connection, namespace: int, passage_id: str) -> str | None:
+    """The id that an update gave to what had this id before."""
+    query = (
+        select(changes.c.passage_id)
+        .where(changes.c.namespace == namespace, changes.c.previous_id == passage_id)
+        .order_by(changes.c.sequence.desc())
+    )
+    return connection.execute(query.limit(1)).scalar()
+
+
+def history(connection: Connection, namespace: int, passage_id: str) -> list[Change]:
+    """All changes along the chain of updates that this id is a part of, oldest first."""
+    ids = {passage_id}
+    found: dict[int, Change] = {}
+    grew = True
+    while grew:
+        rows = connection.execute(
+            select(changes)
+            .where(changes.c.namespace == namespace, changes.c.passage_id.in_(ids) | changes.c.previous_id.in_(ids))
+            .order_by(changes.c.sequence)
+        )
+        for row in rows:
+            found[row.sequence] = Change(
+                row.sequence, row.action, row.passage_id, row.at, row.previous_id, row.text, row.extractor
+            )
+        names = {c.id for c in found.values()} | {c.previous_id for c in found.values() if c.previous_id}
+        grew = not names <= ids
+        ids |= names
+    return [found[sequence] for sequence in sorted(found)]
+
+
+def facts_of(connection: Connection, namespace: int, numbers: Sequence[int]) -> dict[int, list[Triple]]:
+    """The triples of passages, in the order of the text."""
+    found: dict[int, list[Triple]] = {}
+    for some in chunks(numbers):
+        rows = connection.execute(
+            select(facts.c.passage, facts.c.subject_name, facts.c.relation, facts.c.object_name, facts.c.extractor)
+            .where(facts.c.namespace == namespace, facts.c.passage.in_(some))
+            .order_by(facts.c.passage, facts.c.position)
+        )
+        for passage, *triple in rows:
+            found.setdefault(passage, []).append(Triple(*triple))
+    return found
+
+
+def names_in(connection: Connection, namespace: int, numbers: Sequence[int]) -> dict[int, dict[str, str]]:
+    """For each passage, entity key -> the name as it stands there."""
+    found: dict[int, dict[str, str]] = {}
+    for some in chunks(numbers):
+        rows = connection.execute(
+            select(mentions.c.passage, entities.c.key, mentions.c.name)
+            .join(entities, entities.c.number == mentions.c.entity)
+            .where(mentions.c.namespace == namespace, mentions.c.passage.in_(some))
+        )
+        for passage, key, name in rows:
+            found.setdefault(passage, {})[key] = name
+    return found
+
+
+def mention_rows(connection: Connection, namespace: int, numbers: Sequence[int]) -> dict[int, list[dict[str, Any]]]:
+    """The mentions of passages, as plain dictionaries, sorted by key."""
+    found: dict[int, list[dict[str, Any]]] = {}
+    for some in chunks(numbers):
+        rows = connection.execute(
+            select(
+                mentions.c.passage,
+                entities.c.key,
+                mentions.c.name,
+                mentions.c.lines,
+                mentions.c.titled,
+            )
+            .join(entities, entities.c.number == mentions.c.entity)
+            .where(mentions.c.namespace == namespace, mentions.c.passage.in_(some))
+            .order_by(mentions.c.passage, entities.c.key)
+        )
+        for row in rows.mappings():
+            mention = dict(row)
+            found.setdefault(mention.pop("passage"), []).append(mention)
+    return found
+
+
+def analysis_of(connection: Connection, namespace: int, encoder: int, contents: Iterable[str]) -> dict[str, Analysis]:
+    """The vectors of contents."""
+    found: dict[str, Analysis] = {}
+    for some in chunks(contents):
+        rows = connection.execute(
+            select(analyses).where(
+                analyses.c.namespace == namespace, analyses.c.encoder == encoder, analyses.c.content.in_(some)
+            )
+        )
+        for row in rows:
+            vector = np.frombuffer(row.vector, dtype=np.float32)
+            found[row.content] = Analysis(
+                vector,
+                np.frombuffer(row.sentence_vectors, dtype=np.float16).reshape(-1, len(vector)),
+                np.frombuffer(row.sentences, dtype=np.int32).reshape(-1, 2),
+            )
+    return found
+
+
+def fingerprints(connection: Connection, namespace: int, sources: Iterable[str]) -> dict[str, tuple[str, int]]:
+    """For sources that are in whole: their fingerprint and how many documents they held."""
+    found: dict[str, tuple[str, int]] = {}
+    for some in chunks(sources):
+        rows = connection.execute(
+            select(documents.c.source, documents.c.fingerprint, documents.c.documents).where(
+                documents.c.namespace == namespace, documents.c.source.in_(some)
+            )
+        )
+        found.update({row.source: (row.fingerprint, row.documents) for row in rows})
+    return found
+
+
+def all_documents(connection: Connection, namespace: int) -> list[dict[str, Any]]:
+    """Every ingested source, as plain dictionaries."""
+    query = (
+        select(documents.c.source, documents.c.fingerprint, documents.c.documents, documents.c.recorded_at)
+        .where(documents.c.namespace == namespace)
+        .order_by(documents.c.source)
+    )
+    return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def counts(connection: Connection, namespace: int) -> dict[str, int]:
+    """How many there are of each thing."""
+    tables = {"passages": passages, "entities": entities, "facts": facts, "edges": mentions}
+    counted = {
+        name: int(
+            connection.execute(select(func.count()).select_from(t).where(t.c.namespace == namespace)).scalar_one()
+        )
+        for name, t in tables.items()
+    }
+    ingested = select(func.count(), func.sum(documents.c.documents)).where(documents.c.namespace == namespace)
+    sources, held = connection.execute(ingested).one()
+    return {**counted, "sources": int(sources), "documents": int(held or 0)}
+
+
+def encoder_identity(connection: Connection) -> str | None:
+    """The encoder that made the store's vectors."""
+    return connection.execute(select(store_info.c.value).where(store_info.c.key == "encoder")).scalar()
+
+
+def namespace_names(connection: Connection) -> list[str]:
+    """All namespaces of the store."""
+    return list(connection.execute(select(namespaces.c.name).order_by(namespaces.c.number)).scalars())
+
+
+def _passages() -> Select[Any]:
+    return select(passages)
+
+
+def _passage(row: Row[Any]) -> Passage:
+    return Passage(
+        id=row.id,
+        text=row.text,
+        title=row.title,
+        source=row.source,
+        position=row.position,
+        start=row.start,
+        end=row.end,
+        session=row.session,
+        occurred_at=row.occurred_at,
+        recorded_at=row.recorded_at,
+        metadata=row.metadata,
+    )

@@ -1,0 +1,106 @@
+"""What is written together for one passage, and what is read back for the views."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hippomem.types import Triple
+
+LAST_BIT = 62  # of a mask of lines: lines from here on share a bit, for the sign bit stays clear
+
+
+@dataclass(frozen=True, slots=True)
+class MentionRow:
+    """An entity in a passage: the lines that name it (bit 0 the title, then the sentences), whether it is the title."""
+
+    key: str
+    name: str
+    lines: int
+    titled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FactRow:
+    """A triple with the keys of its two entities."""
+
+    subject_key: str
+    object_key: str
+    triple: Triple
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """All that ties a passage into the graph."""
+
+    mentions: tuple[MentionRow, ...] = ()
+    facts: tuple[FactRow, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """Vectors of a content: `vector` (d,) float32, `sentence_vectors` float16 (title if any, then sentences; d),
+    `sentences` (s, 2) int32, the sentences' spans in the text."""
+
+    vector: NDArray[np.float32]
+    sentence_vectors: NDArray[np.float16]
+    sentences: NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewPassage:
+    """A passage to write. `content` names its analysis, which others with the same title and text share."""
+
+    id: str
+    text: str
+    title: str
+    source: str
+    content: str
+    position: int = 0
+    start: int = 0
+    end: int = 0
+    session: str | None = None
+    occurred_at: datetime | None = None
+    recorded_at: datetime | None = None  # now, where it is not given
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    links: Links = field(default_factory=Links)
+    analysis: Analysis | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ViewRow:
+    """A passage as the views take it: `lines` are its title and its sentences, mentions (key, lines, titled)."""
+
+    number: int
+    lines: tuple[str, ...]
+    vector: NDArray[np.float32]
+    sentence_vectors: NDArray[np.float16]
+    mentions: tuple[tuple[str, int, bool], ...]
+
+
+def passage_id(
+    namespace: str, source: str, title: str, text: str, session: str | None = None, occurred_at: datetime | None = None
+) -> str:
+    """The content hash that names a passage: the same thing added twice is one thing."""
+    moment = occurred_at.isoformat() if occurred_at else ""
+    return _digest(namespace, source, title, text, session or "", moment)
+
+
+def content_id(title: str, text: str) -> str:
+    """The hash of what the encoder reads."""
+    return _digest(title, text)
+
+
+def _digest(*parts: str) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        data = part.encode("utf-8")
+        digest.update(len(data).to_bytes(8, "little"))  # so that ("ab", "c") is not ("a", "bc")
+        digest.update(data)
+    return digest.hexdigest()

@@ -1,0 +1,200 @@
+"""The tables. The namespace is part of every key but the log's own sequence; there is no row without one.
+
+documents   what was ingested, by source, with the fingerprint of what was read
+passages    the texts; `number` orders them, `id` is the hash of namespace, source, title and text
+analyses    vectors by content and encoder: the same content is encoded once, whatever names it
+entities    the names of the graph by key;  mentions: which lines of a passage name them
+facts       triples of a passage, by extractor
+changes     the log: one row a change to a passage, in the order of commits; views catch up along it
+store_info  which encoder and pipeline made the store
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+from sqlalchemy.engine import Dialect
+
+
+class UTCDateTime(TypeDecorator[datetime]):
+    """Aware UTC in, aware UTC out, also where the database knows no time zones."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        moment = value.astimezone(UTC)
+        return moment.replace(tzinfo=None) if dialect.name == "sqlite" else moment
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite counts an INTEGER PRIMARY KEY only; elsewhere numbers are 64 bits wide.
+Number = BigInteger().with_variant(Integer, "sqlite")
+
+
+def _namespace() -> Column[Any]:
+    return Column("namespace", Integer, ForeignKey("namespaces.number"), nullable=False)
+
+
+store_info = Table(
+    "store_info",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+namespaces = Table(
+    "namespaces",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("name", String(255), nullable=False, unique=True),
+    sqlite_autoincrement=True,
+)
+
+documents = Table(
+    "documents",
+    metadata,
+    Column("namespace", Integer, ForeignKey("namespaces.number"), primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("fingerprint", String(64), nullable=False),
+    Column("documents", Integer, nullable=False),
+    Column("recorded_at", UTCDateTime, nullable=False),
+)
+
+passages = Table(
+    "passages",
+    metadata,
+    Column("number", Number, primary_key=True, autoincrement=True),
+    _namespace(),
+    Column("id", String(32), nullable=False),
+    Column("source", Text, nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("start", Integer, nullable=False),
+    Column("end", Integer, nullable=False),
+    Column("session", Text),
+    Column("occurred_at", UTCDateTime),
+    Column("recorded_at", UTCDateTime, nullable=False),
+    Column("metadata", JSON, nullable=False),
+    Column("content", String(32), nullable=False),
+    UniqueConstraint("namespace", "id"),
+    UniqueConstraint("namespace", "number"),
+    Index(None, "namespace", "source"),
+    Index(None, "namespace", "session"),
+    Index(None, "namespace", "content"),
+    sqlite_autoincrement=True,  # a number is never given twice: views tell passages apart by it
+)
+
+analyses = Table(
+    "analyses",
+    metadata,
+    Column("namespace", Integer, ForeignKey("namespaces.number"), primary_key=True),
+    Column("content", String(32), primary_key=True),
+    Column("encoder", Integer, primary_key=True),  # which of the encoders this store has had, from 1
+    Column("vector", LargeBinary, nullable=False),  # (d,) float32, L2-normalised
+    Column("sentence_vectors", LargeBinary, nullable=False),  # (s, d) float16, L2-normalised
+    Column("sentences", LargeBinary, nullable=False),  # (s, 2) int32: spans in the text
+    sqlite_with_rowid=False,
+)
+
+entities = Table(
+    "entities",
+    metadata,
+    Column("number", Number, primary_key=True, autoincrement=True),
+    _namespace(),
+    Column("key", Text, nullable=False),
+    UniqueConstraint("namespace", "key"),
+    UniqueConstraint("namespace", "number"),
+    sqlite_autoincrement=True,
+)
+
+mentions = Table(
+    "mentions",
+    metadata,
+    Column("namespace", Integer, primary_key=True),
+    Column("passage", Number, primary_key=True),
+    Column("entity", Number, primary_key=True),
+    Column("name", Text, nullable=False),  # as this passage writes it
+    Column("lines", BigInteger, nullable=False),  # which lines name it, as bits: 0 the title, then the sentences
+    Column("titled", Boolean, nullable=False),  # whether the entity names the passage's title
+    ForeignKeyConstraint(["namespace", "passage"], ["passages.namespace", "passages.number"]),
+    ForeignKeyConstraint(["namespace", "entity"], ["entities.namespace", "entities.number"]),
+    Index(None, "namespace", "entity"),
+    sqlite_with_rowid=False,
+)
+
+facts = Table(
+    "facts",
+    metadata,
+    Column("namespace", Integer, primary_key=True),
+    Column("passage", Number, primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("subject", Number, nullable=False),
+    Column("object", Number, nullable=False),
+    Column("subject_name", Text, nullable=False),
+    Column("relation", Text, nullable=False),
+    Column("object_name", Text, nullable=False),
+    Column("extractor", String(128), nullable=False),
+    ForeignKeyConstraint(["namespace", "passage"], ["passages.namespace", "passages.number"]),
+    ForeignKeyConstraint(["namespace", "subject"], ["entities.namespace", "entities.number"]),
+    ForeignKeyConstraint(["namespace", "object"], ["entities.namespace", "entities.number"]),
+    Index(None, "namespace", "subject"),
+    Index(None, "namespace", "object"),
+    sqlite_with_rowid=False,
+)
+
+changes = Table(
+    "changes",
+    metadata,
+    Column("sequence", Number, primary_key=True, autoincrement=True),
+    _namespace(),
+    Column("action", String(16), nullable=False),  # add, update, link, forget
+    Column("passage", Number, nullable=False),
+    Column("passage_id", String(32), nullable=False),
+    Column("previous", Number),
+    Column("previous_id", String(32)),
+    Column("at", UTCDateTime, nullable=False),
+    Column("text", Text),  # what an update replaced; emptied when the memory is forgotten
+    Column("extractor", String(128)),
+    Index(None, "namespace", "sequence"),
+    Index(None, "namespace", "passage_id"),
+    Index(None, "namespace", "previous_id"),
+    sqlite_autoincrement=True,
+)
+
+HEAD = "0001"  # the newest migration; a test holds it to the migration scripts

@@ -1,0 +1,160 @@
+"""The store: transactions on one database, the names of its namespaces, what it remembers about its encoder."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import Connection, insert, select, update
+
+from hippomem.errors import ClosedError, EncoderMismatchError, InvalidInputError
+from hippomem.storage import engine as dialect
+from hippomem.storage import migrate
+from hippomem.storage.schema import HEAD, namespaces, store_info
+
+MAX_NAMESPACE = 255  # characters
+
+
+class Store:
+    """One database. All reads and writes go through `read()` and `write()`: one transaction each.
+
+    Raises the StoreError family; see hippomem.errors.
+    """
+
+    def __init__(self, db: str | Path) -> None:
+        self.url = dialect.parse(db)
+        self._engine = dialect.connect(self.url)
+        self._closed = False
+        try:
+            self._prepare()
+        except BaseException:
+            self._engine.dispose()
+            raise
+        with self.read() as connection:
+            self.id = self.info(connection, "store_id") or ""
+
+    def _prepare(self) -> None:
+        with self.read() as connection:
+            dialect.check_ownership(connection)
+            ready = migrate.revision_of(connection) == HEAD
+        if ready:
+            return
+        with self.write() as connection:  # another process may have been faster: look again under the lock
+            if (revision := migrate.revision_of(connection)) == HEAD:
+                return
+            migrate.upgrade(connection)
+            if revision is None:
+                dialect.claim(connection)
+                self.set_info(connection, "store_id", uuid.uuid4().hex)
+
+    @property
+    def path(self) -> Path | None:
+        """The database's file, None where it lies in memory."""
+        return dialect.file_of(self.url)
+
+    @property
+    def closed(self) -> bool:
+        """Whether close() was called."""
+        return self._closed
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A transaction that sees one moment of the database, whatever others write meanwhile."""
+        self._check_open()
+        with dialect.translated(self.url), self._engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that holds the write lock; all of it is kept, or nothing."""
+        self._check_open()
+        with (
+            dialect.translated(self.url),
+            dialect.write_transaction(self._engine) as connection,
+            connection.begin(),
+        ):
+            yield connection
+
+    def namespace(self, name: str) -> int:
+        """The number of a namespace, created when new. Raises InvalidInputError for a name that cannot be one."""
+        check_namespace(name)
+        query = select(namespaces.c.number).where(namespaces.c.name == name)
+        with self.read() as connection:
+            number = connection.execute(query).scalar()
+        if number is None:
+            with self.write() as connection:
+                number = connection.execute(query).scalar()
+                if number is None:
+                    connection.execute(insert(namespaces).values(name=name))
+                    number = connection.execute(query).scalar_one()
+        return int(number)
+
+    def claim_encoder(self, identity: str) -> int:
+        """Hold the store to one encoder; the first one to open it is the one. Its number goes with its vectors.
+
+        Raises EncoderMismatchError where the store has vectors of another.
+        """
+        with self.read() as connection:
+            known, number = self.info(connection, "encoder"), self.info(connection, "encoder_number")
+        if known is None:
+            with self.write() as connection:
+                known, number = self.info(connection, "encoder"), self.info(connection, "encoder_number")
+                if known is None:
+                    known, number = identity, "1"
+                    self.set_info(connection, "encoder", known)
+                    self.set_info(connection, "encoder_number", number)
+        if known != identity:
+            raise EncoderMismatchError(
+                f"the vectors in this store were made by {known!r}, and the configured encoder is {identity!r}. "
+                f"Open it with encoder={known!r}, or encode everything anew: hippomem reencode --db {self.path or ''} "
+                "with HIPPOMEM_ENCODER set to the new encoder"
+            )
+        return int(number or 1)
+
+    @staticmethod
+    def info(connection: Connection, key: str) -> str | None:
+        """A remembered fact about the store."""
+        return connection.execute(select(store_info.c.value).where(store_info.c.key == key)).scalar()
+
+    @staticmethod
+    def set_info(connection: Connection, key: str, value: str) -> None:
+        """Remember a fact about the store."""
+        changed = connection.execute(update(store_info).where(store_info.c.key == key).values(value=value))
+        if changed.rowcount == 0:
+            connection.execute(insert(store_info).values(key=key, value=value))
+
+    def scrub(self) -> None:
+        """Leave nothing of what was deleted in the write-ahead log."""
+        self._check_open()
+        with dialect.translated(self.url):
+            dialect.scrub(self._engine)
+
+    def integrity(self) -> list[str]:
+        """What the database finds wrong with itself."""
+        with self.read() as connection:
+            return dialect.integrity(connection)
+
+    def bytes_on_disk(self) -> int:
+        """The size of the database and its log."""
+        return dialect.bytes_on_disk(self.url)
+
+    def close(self) -> None:
+        """Close all connections; a second time does nothing."""
+        self._closed = True
+        self._engine.dispose()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClosedError("this memory is closed: open it again with Memory.open(...)")
+
+
+def check_namespace(name: str) -> None:
+    """Any printable text is a namespace's name; what could not be told apart or stored is not."""
+    if not isinstance(name, str) or not name.strip():
+        raise InvalidInputError("namespace is empty: give a name such as 'default'")
+    if len(name) > MAX_NAMESPACE:
+        raise InvalidInputError(f"namespace has {len(name)} characters; at most {MAX_NAMESPACE}")
+    if not name.isprintable():  # also lone surrogates
+        raise InvalidInputError("namespace holds control characters or lone surrogates: use printable text")

@@ -1,0 +1,350 @@
+"""Everything that changes passages. Each function runs inside the caller's transaction and appends to the log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, delete, exists, insert, select, update
+
+from hippomem.errors import EncoderMismatchError
+from hippomem.storage.rows import FactRow, Links, MentionRow, NewPassage
+from hippomem.storage.schema import analyses, changes, documents, entities, facts, mentions, passages, store_info
+
+T = TypeVar("T")
+CHUNK = 500  # values in one IN (...)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What one write added, and the ids that were there already."""
+
+    numbers: dict[str, int]
+    entities: int
+    facts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What one removal took away."""
+
+    ids: tuple[str, ...]
+    entities: int
+    facts: int
+
+
+def chunks(values: Iterable[T], size: int = CHUNK) -> Iterator[list[T]]:
+    """`values` in lists of at most `size`."""
+    held: list[T] = []
+    for value in values:
+        held.append(value)
+        if len(held) == size:
+            yield held
+            held = []
+    if held:
+        yield held
+
+
+def existing(connection: Connection, namespace: int, ids: Iterable[str]) -> dict[str, int]:
+    """Of these passage ids, the stored ones with their numbers."""
+    found: dict[str, int] = {}
+    for some in chunks(ids):
+        rows = connection.execute(
+            select(passages.c.id, passages.c.number).where(passages.c.namespace == namespace, passages.c.id.in_(some))
+        )
+        found.update({row.id: row.number for row in rows})
+    return found
+
+
+def analysed(connection: Connection, namespace: int, encoder: int, contents: Iterable[str]) -> set[str]:
+    """Of these contents, those whose vectors the store has."""
+    found: set[str] = set()
+    for some in chunks(contents):
+        found.update(
+            connection.execute(
+                select(analyses.c.content).where(
+                    analyses.c.namespace == namespace, analyses.c.encoder == encoder, analyses.c.content.in_(some)
+                )
+            ).scalars()
+        )
+    return found
+
+
+def add_passages(
+    connection: Connection,
+    namespace: int,
+    encoder: int,
+    new: Sequence[NewPassage],
+    at: datetime,
+    replacing: tuple[int, str, str] | None = None,
+) -> Written:
+    """Write passages that are not there yet, with vectors, mentions and facts; known ids only move their place.
+
+    `replacing` is (number, id, text) of the passage that a single new one is the update of.
+    """
+    check_encoder(connection, encoder)
+    known = existing(connection, namespace, [p.id for p in new])
+    for passage in new:
+        if passage.id in known:
+            _move(connection, known[passage.id], passage)
+    fresh = list({p.id: p for p in new if p.id not in known}.values())
+    if not fresh:
+        return Written({}, 0, 0)
+    _add_analyses(connection, namespace, encoder, fresh)
+    numbers = list(
+        connection.execute(
+            insert(passages).returning(passages.c.number, sort_by_parameter_order=True),
+            [
+                {
+                    "namespace": namespace,
+                    "id": p.id,
+                    "source": p.source,
+                    "position": p.position,
+                    "title": p.title,
+                    "text": p.text,
+                    "start": p.start,
+                    "end": p.end,
+                    "session": p.session,
+                    "occurred_at": p.occurred_at,
+                    "recorded_at": p.recorded_at or at,
+                    "metadata": dict(p.metadata),
+                    "content": p.content,
+                }
+                for p in fresh
+            ],
+        ).scalars()
+    )
+    new_entities, new_facts = _add_links(
+        connection, namespace, [(number, p.links) for number, p in zip(numbers, fresh, strict=True)]
+    )
+    previous, previous_id, text = replacing or (None, None, None)
+    connection.execute(
+        insert(changes),
+        [
+            {
+                "namespace": namespace,
+                "action": "update" if replacing else "add",
+                "passage": number,
+                "passage_id": p.id,
+                "previous": previous,
+                "previous_id": previous_id,
+                "at": at,
+                "text": text,
+                "extractor": ", ".join(sorted({f.triple.extractor for f in p.links.facts})) or None,
+            }
+            for number, p in zip(numbers, fresh, strict=True)
+        ],
+    )
+    return Written({p.id: number for p, number in zip(fresh, numbers, strict=True)}, new_entities, new_facts)
+
+
+def relink(connection: Connection, namespace: int, number: int, passage_id: str, links: Links, at: datetime) -> int:
+    """Replace what ties a passage into the graph, and log it. Returns the number of its facts."""
+    before = _entities_of(connection, namespace, [number])
+    for table in (facts, mentions):
+        connection.execute(delete(table).where(table.c.namespace == namespace, table.c.passage == number))
+    _, count = _add_links(connection, namespace, [(number, links)])
+    _remove_orphans(connection, namespace, before)
+    connection.execute(
+        insert(changes).values(
+            namespace=namespace,
+            action="link",
+            passage=number,
+            passage_id=passage_id,
+            at=at,
+            extractor=", ".join(sorted({f.triple.extractor for f in links.facts})) or None,
+        )
+    )
+    return count
+
+
+def remove_passages(
+    connection: Connection, namespace: int, numbers: Sequence[int], at: datetime, action: str | None
+) -> Removed:
+    """Take passages out, with every entity and vector that nothing else uses. `action` None leaves no log row:
+    for the removal that is one half of an update."""
+    ids: dict[int, tuple[str, str]] = {}
+    for some in chunks(numbers):
+        rows = connection.execute(
+            select(passages.c.number, passages.c.id, passages.c.content).where(
+                passages.c.namespace == namespace, passages.c.number.in_(some)
+            )
+        )
+        ids.update({row.number: (row.id, row.content) for row in rows})
+    touched = _entities_of(connection, namespace, ids)
+    fact_count = 0
+    for some in chunks(ids):
+        for table, column in ((facts, facts.c.passage), (mentions, mentions.c.passage), (passages, passages.c.number)):
+            done = connection.execute(delete(table).where(table.c.namespace == namespace, column.in_(some)))
+            fact_count += done.rowcount if table is facts else 0
+    for contents in chunks({content for _, content in ids.values()}):
+        connection.execute(
+            delete(analyses).where(
+                analyses.c.namespace == namespace,
+                analyses.c.content.in_(contents),
+                ~exists().where(passages.c.namespace == namespace, passages.c.content == analyses.c.content),
+            )
+        )
+    gone = _remove_orphans(connection, namespace, touched)
+    if action is not None and ids:
+        connection.execute(
+            insert(changes),
+            [
+                {"namespace": namespace, "action": action, "passage": number, "passage_id": id_, "at": at}
+                for number, (id_, _) in ids.items()
+            ],
+        )
+    return Removed(tuple(id_ for id_, _ in ids.values()), gone, fact_count)
+
+
+def forget_history(connection: Connection, namespace: int, ids: Iterable[str]) -> None:
+    """Empty the earlier texts that updates kept of these passages, back along the whole chain."""
+    waiting = list(ids)
+    seen: set[str] = set()
+    while waiting:
+        some, waiting = waiting[:CHUNK], waiting[CHUNK:]
+        seen.update(some)
+        where = (changes.c.namespace == namespace, changes.c.passage_id.in_(some))
+        rows = connection.execute(select(changes.c.previous_id).where(*where, changes.c.previous_id.is_not(None)))
+        waiting += [id_ for id_ in rows.scalars() if id_ not in seen]
+        connection.execute(update(changes).where(*where, changes.c.text.is_not(None)).values(text=None))
+
+
+def set_document(
+    connection: Connection, namespace: int, source: str, fingerprint: str, count: int, at: datetime
+) -> None:
+    """Remember that a source is in, whole, as it was when it had this fingerprint."""
+    forget_document(connection, namespace, source)
+    connection.execute(
+        insert(documents).values(
+            namespace=namespace, source=source, fingerprint=fingerprint, documents=count, recorded_at=at
+        )
+    )
+
+
+def forget_document(connection: Connection, namespace: int, source: str) -> None:
+    """Forget that a source was ever ingested."""
+    connection.execute(delete(documents).where(documents.c.namespace == namespace, documents.c.source == source))
+
+
+def check_encoder(connection: Connection, encoder: int) -> None:
+    """Raise EncoderMismatchError where the store has another encoder by now."""
+    current = connection.execute(select(store_info.c.value).where(store_info.c.key == "encoder_number")).scalar()
+    if current is not None and int(current) != encoder:
+        raise EncoderMismatchError("the store was encoded anew with another encoder while it was open: open it again")
+
+
+def _move(connection: Connection, number: int, passage: NewPassage) -> None:
+    place = {"position": passage.position, "start": passage.start, "end": passage.end}
+    connection.execute(
+        update(passages)
+        .where(
+            passages.c.number == number,
+            (passages.c.position != passage.position)
+            | (passages.c.start != passage.start)
+            | (passages.c.end != passage.end),
+        )
+        .values(place)
+    )
+
+
+def _add_analyses(connection: Connection, namespace: int, encoder: int, new: Sequence[NewPassage]) -> None:
+    by_content = {p.content: p.analysis for p in new if p.analysis is not None}
+    missing = by_content.keys() - analysed(connection, namespace, encoder, by_content)
+    rows = [
+        {
+            "namespace": namespace,
+            "content": content,
+            "encoder": encoder,
+            "vector": analysis.vector.tobytes(),
+            "sentence_vectors": analysis.sentence_vectors.tobytes(),
+            "sentences": analysis.sentences.tobytes(),
+        }
+        for content, analysis in by_content.items()
+        if content in missing and analysis is not None
+    ]
+    if rows:
+        connection.execute(insert(analyses), rows)
+
+
+def _add_links(connection: Connection, namespace: int, links: Sequence[tuple[int, Links]]) -> tuple[int, int]:
+    keys = sorted({m.key for _, own in links for m in own.mentions})
+    number_of, created = _entity_numbers(connection, namespace, keys)
+    mention_rows = [_mention(namespace, number, number_of, m) for number, own in links for m in own.mentions]
+    fact_rows = [
+        _fact(namespace, number, position, number_of, f)
+        for number, own in links
+        for position, f in enumerate(own.facts)
+    ]
+    if mention_rows:
+        connection.execute(insert(mentions), mention_rows)
+    if fact_rows:
+        connection.execute(insert(facts), fact_rows)
+    return created, len(fact_rows)
+
+
+def _mention(namespace: int, passage: int, number_of: dict[str, int], mention: MentionRow) -> dict[str, Any]:
+    return {
+        "namespace": namespace,
+        "passage": passage,
+        "entity": number_of[mention.key],
+        "name": mention.name,
+        "lines": mention.lines,
+        "titled": mention.titled,
+    }
+
+
+def _fact(namespace: int, passage: int, position: int, number_of: dict[str, int], fact: FactRow) -> dict[str, Any]:
+    return {
+        "namespace": namespace,
+        "passage": passage,
+        "position": position,
+        "subject": number_of[fact.subject_key],
+        "object": number_of[fact.object_key],
+        "subject_name": fact.triple.subject,
+        "relation": fact.triple.relation,
+        "object_name": fact.triple.object,
+        "extractor": fact.triple.extractor,
+    }
+
+
+def _entity_numbers(connection: Connection, namespace: int, keys: Sequence[str]) -> tuple[dict[str, int], int]:
+    number_of: dict[str, int] = {}
+    for some in chunks(keys):
+        rows = connection.execute(
+            select(entities.c.key, entities.c.number).where(entities.c.namespace == namespace, entities.c.key.in_(some))
+        )
+        number_of.update({row.key: row.number for row in rows})
+    missing = [key for key in keys if key not in number_of]
+    if missing:
+        numbers = connection.execute(
+            insert(entities).returning(entities.c.number, sort_by_parameter_order=True),
+            [{"namespace": namespace, "key": key} for key in missing],
+        ).scalars()
+        number_of.update(zip(missing, numbers, strict=True))
+    return number_of, len(missing)
+
+
+def _entities_of(connection: Connection, namespace: int, numbers: Iterable[int]) -> set[int]:
+    found: set[int] = set()
+    for some in chunks(numbers):
+        query = select(mentions.c.entity).where(mentions.c.namespace == namespace, mentions.c.passage.in_(some))
+        found.update(connection.execute(query).scalars())
+    return found
+
+
+def _remove_orphans(connection: Connection, namespace: int, candidates: Iterable[int]) -> int:
+    """Delete those of `candidates` that no passage mentions any more; facts name only what their passage mentions."""
+    gone = 0
+    for some in chunks(sorted(candidates)):
+        done = connection.execute(
+            delete(entities).where(
+                entities.c.namespace == namespace,
+                entities.c.number.in_(some),
+                ~exists().where(mentions.c.namespace == namespace, mentions.c.entity == entities.c.number),
+            )
+        )
+        gone += done.rowcount
+    return gone

@@ -1,0 +1,224 @@
+"""Export and load: a namespace as JSON Lines, one passage a line with its vectors, between a header and an end line."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection
+
+from hippomem.clock import as_utc
+from hippomem.errors import EncoderMismatchError, HippomemError, SourceError, StoreAccessError, StoreError
+from hippomem.hippocampus.keys import entity_key
+from hippomem.ingest.decode import is_storable
+from hippomem.storage import reads, writes
+from hippomem.storage.rows import Analysis, FactRow, Links, MentionRow, NewPassage, content_id, passage_id
+from hippomem.types import Passage, Triple
+from hippomem.writing import Writer
+
+FORMAT = 1
+BATCH = 500
+
+
+def export(connection: Connection, namespace: int, name: str, encoder: int, path: Path) -> int:
+    """Write a namespace as it is in this transaction. Returns the number of passages; raises StoreAccessError."""
+    work = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    identity = reads.encoder_identity(connection)
+    try:
+        with work.open("w", encoding="utf-8") as file:
+            count = 0
+            for line in _lines(connection, namespace, name, encoder, identity):
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+                count += line["type"] == "passage"
+            file.flush()
+            os.fsync(file.fileno())
+        work.replace(path)
+    except OSError as error:
+        raise StoreAccessError(f"cannot write the export {path}: {error.strerror}") from error
+    finally:
+        work.unlink(missing_ok=True)
+    return count
+
+
+def header(path: Path) -> dict[str, Any]:
+    """The first line of an export. Raises SourceError where the file is none, or of a newer version."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            first = json.loads(file.readline(100_000))
+        if not isinstance(first, dict) or first.get("type") != "hippomem" or not isinstance(first["namespace"], str):
+            raise ValueError("no header")
+    except (OSError, ValueError, KeyError, RecursionError) as error:
+        raise SourceError(f"{path} is not an export of hippomem: {error}") from error
+    if first.get("format") != FORMAT:
+        raise SourceError(f"{path} is an export in format {first.get('format')}, this version reads {FORMAT}")
+    return first
+
+
+def load(path: Path, writer: Writer, identity: str) -> None:
+    """Write an export into the writer's namespace. The whole file is checked before the first passage is written."""
+    made_by = header(path).get("encoder")
+    if made_by not in (None, identity):
+        raise EncoderMismatchError(
+            f"the vectors in {path} were made by {made_by!r}, and the configured encoder is {identity!r}: "
+            f"load it with HIPPOMEM_ENCODER={made_by}, then run hippomem reencode"
+        )
+    for _ in _read(path, writer.namespace):
+        pass
+    items = _read(path, writer.namespace)
+    while batch := list(islice(items, BATCH)):
+        with writer.store_.write() as connection:
+            now = writer.clock.now()
+            new = [item for item in batch if isinstance(item, NewPassage)]
+            writes.add_passages(connection, writer.number, writer.encoder, new, now)
+            for item in batch:
+                if isinstance(item, dict):
+                    writes.set_document(
+                        connection, writer.number, item["source"], item["fingerprint"], item["documents"], now
+                    )
+
+
+def _lines(
+    connection: Connection, namespace: int, name: str, encoder: int, identity: str | None
+) -> Iterator[dict[str, Any]]:
+    yield {"type": "hippomem", "format": FORMAT, "namespace": name, "encoder": identity}
+    count = 0
+    numbers = reads.passage_numbers(connection, namespace)
+    for some in writes.chunks(numbers):
+        passages = reads.by_number(connection, namespace, some)
+        contents = {number: content_id(p.title, p.text) for number, p in passages.items()}
+        analyses = reads.analysis_of(connection, namespace, encoder, set(contents.values()))
+        mentions = reads.mention_rows(connection, namespace, some)
+        facts = reads.facts_of(connection, namespace, some)
+        for number in some:
+            count += 1
+            yield _line(passages[number], analyses[contents[number]], mentions.get(number, []), facts.get(number, []))
+    for document in reads.all_documents(connection, namespace):
+        yield {
+            "type": "document",
+            "source": document["source"],
+            "fingerprint": document["fingerprint"],
+            "documents": document["documents"],
+        }
+    yield {"type": "end", "passages": count}
+
+
+def _line(passage: Passage, analysis: Analysis, mentions: list[dict[str, Any]], facts: list[Triple]) -> dict[str, Any]:
+    return {
+        "type": "passage",
+        "id": passage.id,
+        "text": passage.text,
+        "title": passage.title,
+        "source": passage.source,
+        "position": passage.position,
+        "start": passage.start,
+        "end": passage.end,
+        "session": passage.session,
+        "occurred_at": passage.occurred_at.isoformat() if passage.occurred_at else None,
+        "recorded_at": passage.recorded_at.isoformat() if passage.recorded_at else None,
+        "metadata": dict(passage.metadata),
+        "vector": base64.b64encode(analysis.vector.tobytes()).decode(),
+        "sentence_vectors": base64.b64encode(analysis.sentence_vectors.tobytes()).decode(),
+        "sentences": analysis.sentences.tolist(),
+        "mentions": [[m["name"], m["lines"], m["titled"]] for m in mentions],
+        "facts": [[f.subject, f.relation, f.object, f.extractor] for f in facts],
+    }
+
+
+def _read(path: Path, namespace: str) -> Iterator[NewPassage | dict[str, Any]]:
+    """The passages and documents of an export. Raises SourceError at the first line that is wrong or missing."""
+    ended = False
+    count = 0
+    number = 1
+    try:
+        with path.open(encoding="utf-8") as file:
+            file.readline()
+            for number, line in enumerate(file, 2):  # noqa: B007 - told in the error
+                item = json.loads(line)
+                if ended:
+                    raise ValueError("there is something after the end")
+                if item["type"] == "passage":
+                    count += 1
+                    yield _passage(item, namespace)
+                elif item["type"] == "document":
+                    yield {
+                        "source": _string(item["source"]),
+                        "fingerprint": _string(item["fingerprint"]),
+                        "documents": int(item["documents"]),
+                    }
+                elif item["type"] == "end":
+                    ended = True
+                    if item["passages"] != count:
+                        raise ValueError(f"it should hold {item['passages']} passages and holds {count}")
+                else:
+                    raise ValueError(f"a line of type {item['type']!r}")
+        if not ended:
+            raise ValueError("it breaks off before its end")
+    except (StoreError, SourceError):
+        raise
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError, HippomemError) as error:
+        raise SourceError(f"{path}, line {number}: {error}") from error
+
+
+def _passage(item: dict[str, Any], namespace: str) -> NewPassage:
+    text, title, source = _string(item["text"]), _string(item["title"]), _string(item["source"])
+    session = None if item["session"] is None else _string(item["session"])
+    occurred = _moment(item["occurred_at"])
+    vector = _floats(item["vector"], np.float32)
+    vectors = _floats(item["sentence_vectors"], np.float16).reshape(-1, len(vector))
+    sentences = np.array(item["sentences"], np.int32).reshape(-1, 2)
+    if not len(vector) or len(vectors) != len(sentences) + bool(title):
+        raise ValueError("its vectors do not fit its sentences")
+    if not isinstance(item["metadata"], dict):
+        raise ValueError("metadata is not an object")
+    found = {}
+    for name, lines, titled in item["mentions"]:
+        key = entity_key(_string(name))
+        if key:
+            found[key] = MentionRow(key, name, int(lines) & ((1 << 63) - 1), bool(titled))
+    facts = []
+    for subject, relation, object_, extractor in item["facts"]:
+        triple = Triple(_string(subject), _string(relation), _string(object_), _string(extractor))
+        keys = entity_key(subject), entity_key(object_)
+        if keys[0] in found and keys[1] in found:
+            facts.append(FactRow(*keys, triple))
+    return NewPassage(
+        id=passage_id(namespace, source, title, text, session, occurred),
+        text=text,
+        title=title,
+        source=source,
+        content=content_id(title, text),
+        position=int(item["position"]),
+        start=int(item["start"]),
+        end=int(item["end"]),
+        session=session,
+        occurred_at=occurred,
+        recorded_at=_moment(item["recorded_at"]),
+        metadata=item["metadata"],
+        links=Links(tuple(found[key] for key in sorted(found)), tuple(facts)),
+        analysis=Analysis(vector, vectors, sentences),
+    )
+
+
+def _string(value: object) -> str:
+    if not isinstance(value, str) or not is_storable(value):
+        raise ValueError(f"{value!r:.40} is not a text that can be stored")
+    return value
+
+
+def _moment(value: object) -> datetime | None:
+    return None if value is None else as_utc(datetime.fromisoformat(_string(value)), "a time")
+
+
+def _floats(value: object, dtype: type[np.generic]) -> Any:
+    array = np.frombuffer(base64.b64decode(_string(value), validate=True), dtype=dtype)
+    if not np.isfinite(array).all():
+        raise ValueError("a vector is not finite")
+    return array

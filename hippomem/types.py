@@ -1,0 +1,201 @@
+"""The data that goes in and comes out. All of it is immutable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """A text to ingest, whole. `source` is where it came from; ingesting the same source again replaces it.
+
+    `whole=True` keeps the text as one passage where it is of moderate size (a record of a corpus that is already
+    cut into passages); otherwise it is split.
+    """
+
+    text: str
+    title: str = ""
+    source: str = ""
+    session: str | None = None
+    occurred_at: datetime | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    whole: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passage:
+    """A stored piece of text. `start` and `end` are character offsets in its document's text."""
+
+    id: str
+    text: str
+    title: str = ""
+    source: str = ""
+    position: int = 0
+    start: int = 0
+    end: int = 0
+    session: str | None = None
+    occurred_at: datetime | None = None
+    recorded_at: datetime | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event(Passage):
+    """A passage as `Memory.add` or `Memory.update` left it. `created` is False where it was there already."""
+
+    created: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """A node of the knowledge graph. Names that share a `key` are the same entity."""
+
+    key: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Triple:
+    """A fact: subject, relation, object, and who extracted it (`user`, `rules`, or a model's name)."""
+
+    subject: str
+    relation: str
+    object: str
+    extractor: str = "user"
+
+    def __str__(self) -> str:
+        return f"{self.subject} – {self.relation} – {self.object}"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One hop of a path: from an entity, through a passage that names it, to where the passage leads."""
+
+    entity: str
+    passage_id: str
+    passage_title: str
+    facts: tuple[Triple, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """How the question leads to a passage: one step for a direct hit, two through a passage in between."""
+
+    passage_id: str
+    steps: tuple[Step, ...]
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecalledPassage(Passage):
+    """A passage with its score: the sum of `causes`, each the logarithm or multiple that retrieval gave it.
+
+    `entities` are the names in the question that led here, `why` says the same in words.
+    """
+
+    score: float
+    causes: Mapping[str, float]
+    entities: tuple[str, ...] = ()
+    why: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why one passage was recalled: the question's entities, the path in words, the score by cause."""
+
+    passage: RecalledPassage
+    entities: tuple[str, ...]
+    path: Path | None
+    causes: Mapping[str, float]
+
+    def __str__(self) -> str:
+        lines = [f"{self.passage.title or self.passage.text[:60]!s}  (score {self.passage.score:.2f})"]
+        lines += [f"  {reason}" for reason in self.passage.why]
+        lines.append("  " + ", ".join(f"{cause} {value:+.2f}" for cause, value in self.causes.items()))
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """What a question brought back: passages best first, the paths to them, milliseconds by stage."""
+
+    query: str
+    passages: tuple[RecalledPassage, ...]
+    paths: tuple[Path, ...] = ()
+    timings: Mapping[str, float] = field(default_factory=dict)
+
+    def explain(self) -> tuple[Explanation, ...]:
+        """For each passage, why it is there. `print(*recall.explain(), sep="\\n")` reads well."""
+        paths = {path.passage_id: path for path in self.paths}
+        return tuple(Explanation(p, p.entities, paths.get(p.id), p.causes) for p in self.passages)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A source or record that could not be ingested, and why."""
+
+    source: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class IngestReport:
+    """What an ingest did. Counts are of what this run added; `skipped` counts unchanged documents."""
+
+    documents: int = 0
+    passages: int = 0
+    entities: int = 0
+    facts: int = 0
+    skipped: int = 0
+    removed: int = 0
+    failed: tuple[Failure, ...] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """What `Memory.forget` removed; it raises instead where a trace was left."""
+
+    passages: int
+    entities: int
+    facts: int
+    ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One entry of a memory's history. `text` is the earlier text where an update replaced it."""
+
+    sequence: int
+    action: str
+    id: str
+    at: datetime
+    previous_id: str | None = None
+    text: str | None = None
+    extractor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One finding of `Memory.doctor`."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """All findings of `Memory.doctor`; `ok` is True where every check passed."""
+
+    checks: tuple[Check, ...]
+
+    @property
+    def ok(self) -> bool:
+        return all(check.ok for check in self.checks)

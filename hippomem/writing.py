@@ -1,0 +1,206 @@
+"""Writing to one namespace: analysis outside the transaction, then everything in one."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection
+
+from hippomem.analyse import Analyser
+from hippomem.checks import checked_metadata
+from hippomem.clock import Clock, as_utc
+from hippomem.errors import InvalidInputError, NotFoundError, StoreBusyError
+from hippomem.ingest.pipeline import Finished, Stored
+from hippomem.storage import reads, writes
+from hippomem.storage.rows import NewPassage, content_id, passage_id
+from hippomem.storage.store import Store
+from hippomem.types import Event, Forgotten, Passage, Triple
+
+ATTEMPTS = 5  # at a write that others interfere with
+
+
+@dataclass(slots=True)
+class Writer:
+    """The writes of one memory. Views learn of them from the log."""
+
+    store_: Store
+    analyser: Analyser
+    namespace: str
+    number: int
+    encoder: int
+    clock: Clock
+
+    # -- as the sink of an ingest -------------------------------------------------------------------------------
+
+    def known(self, sources: list[str]) -> dict[str, tuple[str, int]]:
+        """For sources that are in whole: fingerprint and number of documents."""
+        with self.store_.read() as connection:
+            return reads.fingerprints(connection, self.number, sources)
+
+    def store(self, passages: list[NewPassage], finished: list[Finished]) -> Stored:
+        """Analyse and write a batch; sources that are finished lose what they no longer hold."""
+        for _ in range(ATTEMPTS):
+            with self.store_.read() as connection:
+                there = writes.existing(connection, self.number, [p.id for p in passages])
+                new = [p for p in passages if p.id not in there]
+                encoded = writes.analysed(connection, self.number, self.encoder, {p.content for p in new})
+            complete = {p.id: p for p in self.analyser.complete(new, encoded)}
+            batch = [complete.get(p.id, p) for p in passages]
+            with self.store_.write() as connection:
+                if self._lacks(connection, batch, complete):
+                    continue
+                now = self.clock.now()
+                written = writes.add_passages(connection, self.number, self.encoder, batch, now)
+                removed = sum(self._finish(connection, whole, now) for whole in finished)
+                return Stored(len(written.numbers), written.entities, written.facts, removed)
+        raise StoreBusyError("others keep forgetting what is being added here: try again later")
+
+    def _lacks(self, connection: Connection, batch: Sequence[NewPassage], complete: Container[str]) -> bool:
+        """Whether another process took away what the analysis counted on: a passage, or vectors to share."""
+        gone = {p.id for p in batch if p.id not in complete}
+        if gone - writes.existing(connection, self.number, gone).keys():
+            return True
+        shared = {p.content for p in batch if p.id in complete and p.analysis is None}
+        return bool(shared - writes.analysed(connection, self.number, self.encoder, shared))
+
+    def _finish(self, connection: Connection, whole: Finished, now: datetime) -> int:
+        held = reads.numbers_of_source(connection, self.number, whole.source)
+        stale = [number for number, id_ in held.items() if id_ not in whole.ids]
+        writes.remove_passages(connection, self.number, stale, now, "replace")
+        writes.forget_history(connection, self.number, [held[number] for number in stale])
+        if whole.fingerprint is not None:
+            writes.set_document(connection, self.number, whole.source, whole.fingerprint, whole.documents, now)
+        return len(stale)
+
+    # -- single memories ----------------------------------------------------------------------------------------
+
+    def add(self, passage: NewPassage, triples: Sequence[Triple]) -> Event:
+        """Write one passage, or add the user's triples to one that is there."""
+        for _ in range(ATTEMPTS):
+            with self.store_.read() as connection:
+                before = self._user_triples(connection, passage.id)
+                encoded = writes.analysed(connection, self.number, self.encoder, [passage.content])
+            own = list(dict.fromkeys([*(before or ()), *triples]))
+            if before is not None and own == before:
+                return self._stored(passage.id, created=False)
+            (complete,) = self.analyser.complete([passage], encoded, [own])
+            with self.store_.write() as connection:
+                if self._user_triples(connection, passage.id) != before:
+                    continue
+                if self._lacks(connection, [complete], {complete.id}):
+                    continue
+                now = self.clock.now()
+                known = reads.by_id(connection, self.number, passage.id)
+                if known is None:
+                    writes.add_passages(connection, self.number, self.encoder, [complete], now)
+                else:
+                    writes.relink(connection, self.number, known[0], complete.id, complete.links, now)
+            return self._stored(passage.id, created=known is None)
+        raise StoreBusyError("others keep changing what is being added here: try again later")
+
+    def _user_triples(self, connection: Connection, id_: str) -> list[Triple] | None:
+        """The triples that users brought to a passage, None where there is no such passage."""
+        known = reads.by_id(connection, self.number, id_)
+        if known is None:
+            return None
+        facts = reads.facts_of(connection, self.number, [known[0]]).get(known[0], [])
+        return [fact for fact in facts if fact.extractor == "user"]
+
+    def _stored(self, id_: str, created: bool) -> Event:
+        _, passage = self.current(id_)
+        return Event(**{name: getattr(passage, name) for name in Passage.__dataclass_fields__}, created=created)
+
+    def update(self, id_: str, text: str) -> Event:
+        """Replace a memory's text: a new passage in the old one's place, linked to it in the history."""
+        number, old = self.current(id_)
+        new = NewPassage(
+            id=passage_id(self.namespace, old.source, old.title, text, old.session, old.occurred_at),
+            text=text,
+            title=old.title,
+            source=old.source,
+            content=content_id(old.title, text),
+            position=old.position,
+            start=old.start,
+            end=old.end,
+            session=old.session,
+            occurred_at=old.occurred_at,
+            metadata=old.metadata,
+        )
+        if new.id == old.id:
+            return self._stored(old.id, created=False)
+        (complete,) = self.analyser.complete([new])
+        with self.store_.write() as connection:
+            now = self.clock.now()
+            still = reads.by_id(connection, self.number, old.id)
+            if still is None:
+                raise NotFoundError(f"{old.id} was changed or forgotten meanwhile: get it again and repeat the update")
+            if reads.by_id(connection, self.number, new.id) is not None:
+                raise InvalidInputError(f"there is a memory with this text already ({new.id}): forget one of the two")
+            writes.add_passages(
+                connection, self.number, self.encoder, [complete], now, replacing=(number, old.id, old.text)
+            )
+            writes.remove_passages(connection, self.number, [number], now, None)
+        return self._stored(new.id, created=True)
+
+    def forget(self, target: str, also: str) -> Forgotten:
+        """Take out one memory, or all of a source (`also` is another name of it), with all that only they held."""
+        with self.store_.write() as connection:
+            now = self.clock.now()
+            known = self._find(connection, target)
+            numbers = [known[0]] if known else []
+            for source in () if known else dict.fromkeys((target, also)):
+                numbers = list(reads.numbers_of_source(connection, self.number, source)) if source else []
+                writes.forget_document(connection, self.number, source)
+                if numbers:
+                    break
+            if not numbers:
+                raise NotFoundError(f"no memory and no source is called {target!r} in namespace {self.namespace!r}")
+            removed = writes.remove_passages(connection, self.number, numbers, now, "forget")
+            writes.forget_history(connection, self.number, removed.ids)
+        self.store_.scrub()
+        return Forgotten(len(removed.ids), removed.entities, removed.facts, removed.ids)
+
+    def current(self, id_: str) -> tuple[int, Passage]:
+        """A memory by its id, or by an id that it had before an update. Raises NotFoundError."""
+        with self.store_.read() as connection:
+            found = self._find(connection, id_)
+        if found is None:
+            raise NotFoundError(f"no memory has the id {id_!r} in namespace {self.namespace!r}")
+        return found
+
+    def _find(self, connection: Connection, id_: str) -> tuple[int, Passage] | None:
+        seen: set[str] = set()
+        while id_ not in seen:
+            found = reads.by_id(connection, self.number, id_)
+            if found is not None:
+                return found
+            seen.add(id_)
+            id_ = reads.successor(connection, self.number, id_) or id_
+        return None
+
+
+def new_passage(
+    namespace: str,
+    text: str,
+    title: str,
+    source: str,
+    session: str | None,
+    occurred_at: datetime | None,
+    metadata: Mapping[str, Any] | None,
+) -> NewPassage:
+    """A single memory to write. Raises InvalidInputError where its metadata is not JSON."""
+    moment = as_utc(occurred_at, "occurred_at") if occurred_at else None
+    return NewPassage(
+        id=passage_id(namespace, source, title, text, session, moment),
+        text=text,
+        title=title,
+        source=source,
+        content=content_id(title, text),
+        end=len(text),
+        session=session,
+        occurred_at=moment,
+        metadata=checked_metadata(metadata),
+    )

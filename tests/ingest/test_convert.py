@@ -1,0 +1,309 @@
+"""Documents through the child process, and everything that can happen to that process."""
+
+from __future__ import annotations
+
+import http.server
+import os
+import signal
+import subprocess
+import sys
+import threading
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from ingest_documents import pdf, write_docx
+
+from hippomem.errors import MissingDependencyError, SourceError
+from hippomem.ingest import convert as module
+from hippomem.ingest.convert import Converter
+
+pytest.importorskip("markitdown", reason="documents need markitdown")
+needs_signals = pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="this system has no SIGSTOP")
+only_linux = pytest.mark.skipif(sys.platform != "linux", reason="this system does not limit a process's memory")
+
+WITHOUT = """
+import runpy, sys
+sys.modules["{}"] = None  # as if it were not installed
+runpy.run_module("hippomem.ingest._convert_worker", run_name="__main__")
+"""
+# A worker whose HTML reader misbehaves on demand, as a library with a bug would.
+MISCHIEF = """
+import os, runpy, time
+import markitdown.converters
+read = markitdown.converters.HtmlConverter.convert
+def misbehave(self, stream, info, **options):
+    page = stream.getvalue()
+    if b"PRINT" in page: print('{"text": "forged", "title": ""}', flush=True); os.write(1, b"noise\\n")
+    if b"EXIT" in page: os._exit(3)
+    if b"ABORT" in page: os.abort()
+    if b"EAT" in page: bytearray(5 << 30)
+    if b"NEST" in page: raise RecursionError
+    return read(self, stream, info, **options)
+markitdown.converters.HtmlConverter.convert = misbehave
+runpy.run_module("hippomem.ingest._convert_worker", run_name="__main__")
+"""  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def converter() -> Iterator[Converter]:
+    with Converter() as shared:
+        yield shared
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> Callable[[str], Path]:
+    def write(html: str) -> Path:
+        path = tmp_path / "page.html"
+        path.write_text(html, "utf-8")
+        return path
+
+    return write
+
+
+def process_of(converter: Converter) -> int:
+    assert converter._worker is not None
+    return converter._worker._process.pid
+
+
+def test_word(converter: Converter, tmp_path: Path) -> None:
+    path = write_docx(tmp_path / "a.docx", "Über Käse", "Gouda & Brie.")
+    assert converter.convert(path) == ("# Über Käse\n\nGouda & Brie.", "")
+
+
+def test_pdf(converter: Converter, tmp_path: Path) -> None:
+    path = tmp_path / "a.pdf"
+    path.write_bytes(pdf("Hello from a page."))
+    assert converter.convert(path) == ("Hello from a page.", "")
+
+
+def test_html(converter: Converter, page: Callable[[str], Path]) -> None:
+    text, title = converter.convert(
+        page(
+            "<html><head><title>On\n Käse</title><style>p {color: red}</style></head><body><nav>Home | About</nav>"
+            "<h1>Cheese</h1><p>Read <a href='/gouda'>about Gouda</a>.</p><script>alert('hi')</script>"
+            "<noscript>Turn it on</noscript><img src='x.png' alt='a picture'><ul><li>Brie</ul></body></html>"
+        )
+    )
+    assert title == "On Käse"
+    assert text == "# Cheese\n\nRead about Gouda.\n\n* Brie"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "<title>Ö</title><p>Käse</p>".encode("utf-16"),
+        '<meta charset="iso-8859-1"><title>Ö</title><p>Käse</p>'.encode("latin-1"),
+        '<?xml version="1.0" encoding="ISO-8859-1"?><html><title>Ö</title><p>Käse</p></html>'.encode("latin-1"),
+        '<meta charset="iso-8859-1"><title>Ö</title><p>Käse</p>'.encode(),
+    ],
+    ids=["utf-16", "meta", "xml", "meta lies"],
+)
+def test_encodings_of_html(converter: Converter, tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "a.xhtml"
+    path.write_bytes(data)
+    assert converter.convert(path) == ("Käse", "Ö")
+
+
+def test_the_kind_can_be_said(converter: Converter, tmp_path: Path) -> None:
+    path = tmp_path / "no_ending"
+    path.write_bytes(pdf("Hello."))
+    assert converter.convert(path, kind=".pdf")[0] == "Hello."
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "reason"),
+    [
+        ("a.pdf", b"%PDF-1.4 and nothing more", "is not a readable .pdf file"),
+        ("a.pdf", pdf("Hello.")[:150], "is not a readable .pdf file"),
+        ("a.docx", b"not a zip file", "is not a readable .docx file"),
+        ("a.epub", b"PK\x03\x04 but broken", "is not a readable .epub file"),
+        ("a.html", b"\x89PNG\0\0", "looks like binary data"),
+        ("a.xyz", b"?", ".xyz files cannot be converted"),
+        ("missing.pdf", None, "is not a readable .pdf file .FileNotFoundError"),
+    ],
+)
+def test_broken_documents(converter: Converter, tmp_path: Path, name: str, data: bytes | None, reason: str) -> None:
+    if data is not None:
+        (tmp_path / name).write_bytes(data)
+    with pytest.raises(SourceError, match=reason):
+        converter.convert(tmp_path / name)
+
+
+def test_a_format_whose_package_is_missing_says_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.pdf"
+    path.write_bytes(pdf("Hello."))
+    monkeypatch.setattr(module, "_WORKER", ("-c", WITHOUT.format("pdfminer")))
+    with Converter() as lacking, pytest.raises(SourceError, match=r"pip install 'markitdown\[pdf\]'"):
+        lacking.convert(path)
+
+
+def test_markitdown_is_missing(page: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_WORKER", ("-c", WITHOUT.format("markitdown")))
+    with Converter() as lacking, pytest.raises(MissingDependencyError, match=r"hippomem\[documents\]"):
+        lacking.convert(page("<p>x"))
+
+
+def test_containers_that_would_expand_too_far(tmp_path: Path, converter: Converter) -> None:
+    path = write_docx(tmp_path / "bomb.docx", "Boom", padding=3 << 20)
+    assert path.stat().st_size < 10_000
+    with Converter(max_expanded_bytes=1 << 20) as strict:
+        with pytest.raises(SourceError, match=r"would expand to 3\.\d+ MiB, limit 1 MiB"):
+            strict.convert(path)
+        assert strict.convert(write_docx(tmp_path / "fine.docx", "Fine"))[0] == "# Fine"
+    assert converter.convert(path)[0] == "# Boom"
+
+
+def test_a_container_that_lies_about_its_size(tmp_path: Path) -> None:
+    path = write_docx(tmp_path / "liar.docx", "Boom", padding=3 << 20)
+    path.write_bytes(path.read_bytes().replace((3 << 20).to_bytes(4, "little"), (100).to_bytes(4, "little")))
+    with Converter(max_expanded_bytes=1 << 20) as strict, pytest.raises(SourceError, match="not a readable"):
+        strict.convert(path)
+
+
+def test_a_container_of_very_many_files(tmp_path: Path, converter: Converter) -> None:
+    path = tmp_path / "many.docx"
+    with zipfile.ZipFile(path, "w") as container:
+        for number in range(20_001):
+            container.writestr(str(number), b"")
+    with pytest.raises(SourceError, match="holds 20001 files, limit 20000"):
+        converter.convert(path)
+
+
+def test_a_text_that_grows_over_the_limit(page: Callable[[str], Path]) -> None:
+    with Converter(max_expanded_bytes=1000) as strict, pytest.raises(SourceError, match="of text, limit 1000 bytes"):
+        strict.convert(page("<p>" + "word " * 1000))
+
+
+def test_deep_nesting_is_read(converter: Converter, page: Callable[[str], Path]) -> None:
+    assert converter.convert(page("<div>" * 3000 + "deep" + "</div>" * 3000))[0] == "deep"
+
+
+@pytest.mark.parametrize(
+    ("mischief", "reason"),
+    [
+        ("EXIT", r"crashed its reader \(exit code 3\)"),
+        ("ABORT", r"crashed its reader \(signal 6\)"),
+        ("NEST", "is nested too deeply"),
+        pytest.param("EAT", "needs more memory than 4 GiB", marks=only_linux),
+    ],
+)
+def test_a_document_that_brings_the_process_down_costs_only_itself(
+    page: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, mischief: str, reason: str
+) -> None:
+    monkeypatch.setattr(module, "_WORKER", ("-c", MISCHIEF))
+    with Converter() as converter:
+        with pytest.raises(SourceError, match=reason):
+            converter.convert(page(f"<p>{mischief}"))
+        assert converter.convert(page("<p>fine")) == ("fine", "")
+
+
+def test_what_a_library_prints_is_no_answer(page: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_WORKER", ("-c", MISCHIEF))
+    with Converter() as converter:
+        assert converter.convert(page("<p>PRINT")) == ("PRINT", "")
+        assert converter.convert(page("<p>fine")) == ("fine", "")
+
+
+@needs_signals
+def test_a_hanging_document_is_given_up(page: Callable[[str], Path]) -> None:
+    with Converter(timeout=0.5) as converter:
+        converter.convert(page("<p>warm"))
+        hanging = process_of(converter)
+        os.kill(hanging, signal.SIGSTOP)
+        with pytest.raises(SourceError, match=r"^took longer than 0\.5 s$"):
+            converter.convert(page("<p>slow"))
+        with pytest.raises(ProcessLookupError):
+            os.kill(hanging, 0)
+        assert converter.convert(page("<p>next")) == ("next", "")
+
+
+@needs_signals
+def test_a_process_that_was_killed_between_documents_is_replaced(page: Callable[[str], Path]) -> None:
+    with Converter() as converter:
+        converter.convert(page("<p>one"))
+        os.kill(process_of(converter), signal.SIGKILL)
+        assert converter._worker is not None
+        converter._worker._process.wait()
+        assert converter.convert(page("<p>two")) == ("two", "")
+
+
+@needs_signals
+def test_a_process_that_is_killed_at_work(page: Callable[[str], Path]) -> None:
+    with Converter() as converter:
+        converter.convert(page("<p>one"))
+        pid = process_of(converter)
+        os.kill(pid, signal.SIGSTOP)  # so that the request surely waits when the process dies
+        killer = threading.Timer(0.3, os.kill, (pid, signal.SIGKILL))
+        killer.start()
+        with pytest.raises(SourceError, match=r"crashed its reader \(signal 9\)"):
+            converter.convert(page("<p>two"))
+        killer.join()
+        assert converter.convert(page("<p>three")) == ("three", "")
+
+
+def test_one_process_serves_all_and_ends_with_close(page: Callable[[str], Path]) -> None:
+    converter = Converter()
+    converter.close()
+    converter.convert(page("<p>one"))
+    assert converter._worker is not None
+    process = converter._worker._process
+    converter.convert(page("<p>two"))
+    assert process_of(converter) == process.pid
+    converter.close()
+    assert process.returncode is not None
+
+
+def test_html_never_fetches(converter: Converter, page: Callable[[str], Path]) -> None:
+    asked: list[str] = []
+
+    class Trap(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Trap) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        here = f"http://127.0.0.1:{server.server_port}"
+        try:
+            text, _ = converter.convert(
+                page(
+                    f"<!DOCTYPE html SYSTEM '{here}/dtd'><html><head><link rel=stylesheet href='{here}/css'>"
+                    f"<base href='{here}/'><script src='{here}/js'></script></head><body>"
+                    f"<img src='{here}/img'><iframe src='{here}/frame'></iframe><p>quiet</p></body></html>"
+                )
+            )
+        finally:
+            server.shutdown()
+            thread.join()
+    assert text == "quiet"
+    assert asked == []
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        "import socket; socket.create_connection(('127.0.0.1', 9))",
+        "import http.client; http.client.HTTPConnection('localhost', 9).request('GET', '/')",
+        "import subprocess; subprocess.run(['true'])",
+        "import os; os.system('true')",
+    ],
+)
+def test_the_worker_has_no_network_and_no_programs(attempt: str) -> None:
+    code = (
+        "from hippomem.ingest._convert_worker import forbid_outside_world\nforbid_outside_world()\n"
+        f"try:\n    {attempt}\nexcept PermissionError as error:\n    print('refused:', error)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.startswith("refused:")
+
+
+def test_the_worker_imports_nothing_from_the_current_folder(
+    tmp_path: Path, page: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = page("<p>safe")
+    (tmp_path / "json.py").write_text("raise SystemExit('imported a file of the folder')")
+    monkeypatch.chdir(tmp_path)
+    with Converter() as converter:
+        assert converter.convert(path) == ("safe", "")

@@ -1,0 +1,129 @@
+"""Bytes to text, and what is refused as binary."""
+
+from __future__ import annotations
+
+import builtins
+import codecs
+import hashlib
+import zlib
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hippomem.errors import SourceError
+from hippomem.ingest.decode import clean, decode, is_storable
+
+FRENCH = "Le café est fermé à Noël. Où êtes-vous allé l'été dernier, François ? Ça va très bien, merci."
+NOISE = hashlib.shake_128(b"seed").digest(5000)
+TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1)
+
+
+@given(TEXT)
+def test_utf8_comes_back(text: str) -> None:
+    assert decode(text.encode(), "a.txt") == text.removeprefix("\ufeff")
+
+
+@pytest.mark.parametrize(
+    ("mark", "encoding"),
+    [
+        (codecs.BOM_UTF8, "utf-8"),
+        (codecs.BOM_UTF16_LE, "utf-16-le"),
+        (codecs.BOM_UTF16_BE, "utf-16-be"),
+        (codecs.BOM_UTF32_LE, "utf-32-le"),
+        (codecs.BOM_UTF32_BE, "utf-32-be"),
+    ],
+)
+@given(text=TEXT)
+def test_marked_encodings_come_back(mark: bytes, encoding: str, text: str) -> None:
+    assert decode(mark + text.encode(encoding), "a.txt") == text
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("text", [FRENCH, "ab", "A line.\nAnother — with “quotes”.\n" * 500])
+def test_utf16_without_a_mark(encoding: str, text: str) -> None:
+    assert decode(text.encode(encoding), "a.txt") == text
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        (FRENCH, "latin-1"),
+        ("Café déjà vu", "latin-1"),
+        ("It’s a “quoted” word – with dashes — and an ellipsis… and nothing else.", "cp1252"),
+        ("El niño comió una piña en la montaña; mañana será otro día, señor.", "latin-1"),
+        ("Zażółć gęślą jaźń. Wczoraj poszedłem do sklepu, żeby kupić chleb i świeże bułki.", "cp1250"),
+        ("Вчера я пошёл в магазин и купил хлеб. Сегодня будет дождь, а завтра снег.", "cp1251"),
+        ("吾輩は猫である。名前はまだ無い。どこで生れたかとんと見当がつかぬ。", "shift_jis"),
+        ("Plain English for a long while, and then one word. " * 100 + "Café", "latin-1"),
+    ],
+)
+def test_older_encodings(text: str, encoding: str) -> None:
+    assert decode(text.encode(encoding), "a.txt") == text
+
+
+def test_what_a_file_declares_is_believed_where_it_is_not_utf8() -> None:
+    text = "Ελλάδα"
+    assert decode(text.encode("iso8859-7"), "a.html", declared="iso8859-7") == text
+    assert decode(text.encode(), "a.html", declared="iso8859-7") == text
+    assert "caf" in decode(b"caf\xe9 au lait", "a.html", declared="no such encoding")
+
+
+def test_without_a_detector_western_text_still_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = builtins.__import__
+
+    def no_detector(name: str, *args: Any, **kwargs: Any) -> Any:
+        if name == "charset_normalizer":
+            raise ImportError(name)
+        return original(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", no_detector)
+    assert decode(FRENCH.encode("cp1252"), "a.txt") == FRENCH
+    with pytest.raises(SourceError, match="binary"):
+        decode(b"\x81\x8d\x8f", "a.txt")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR",
+        b"text with one \0 in it",
+        b"\0" * 100,
+        bytes(range(1, 32)) * 10,
+        zlib.compress(NOISE),
+        NOISE.replace(b"\0", b""),
+        "t\0ext".encode("utf-16"),
+    ],
+    ids=["png", "one nul", "nuls", "controls", "compressed", "random", "nul in utf-16"],
+)
+def test_binary_data_is_refused(data: bytes) -> None:
+    with pytest.raises(SourceError, match=r"^photo\.png looks like binary data, not text$"):
+        decode(data, "/some/where/photo.png")
+
+
+def test_a_mark_that_lies() -> None:
+    with pytest.raises(SourceError, match="is not valid utf-16"):
+        decode(codecs.BOM_UTF16_LE + b"abc", "a.txt")
+    with pytest.raises(SourceError, match="is not valid utf-8-sig"):
+        decode(codecs.BOM_UTF8 + b"caf\xe9", "a.txt")
+
+
+def test_coloured_logs_are_text() -> None:
+    log = "\x1b[32mok\x1b[0m\n" * 50
+    assert decode(log.encode(), "a.log") == log
+
+
+def test_line_ends_become_one() -> None:
+    assert decode(b"a\r\nb\rc\n\r\n", "a.txt") == "a\nb\nc\n\n"
+
+
+def test_clean_makes_any_text_storable() -> None:
+    assert clean("a\0b\ud800c\fd\r\ne") == "a\ufffdb\ufffdc\nd\ne"
+
+
+@given(st.text(st.characters(exclude_categories=[]) | st.sampled_from("\0\f\r\ud83d\ude00")))
+def test_what_is_clean_can_be_encoded_and_stays(text: str) -> None:
+    cleaned = clean(text)
+    assert is_storable(cleaned)
+    assert cleaned.encode().decode() == cleaned == clean(cleaned)

@@ -1,0 +1,127 @@
+"""CSV and TSV as people really write them."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hippomem.errors import SourceError
+from hippomem.ingest.records import read_records
+from hippomem.ingest.sources import Source
+from hippomem.types import Document, Failure
+
+
+def read(path: Path, data: bytes | str) -> list[Document | Failure]:
+    path.write_bytes(data.encode() if isinstance(data, str) else data)
+    return list(read_records(Source(name="src", path=path, size=1)))
+
+
+def documents(path: Path, data: bytes | str) -> list[Document]:
+    items = read(path, data)
+    assert all(isinstance(item, Document) for item in items), items
+    return [item for item in items if isinstance(item, Document)]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_delimiters(tmp_path: Path, delimiter: str) -> None:
+    rows = [["id", "Title", "Text"], ["1", "A", "One, two; three"], ["2", "B", 'Said "so",\nand left.']]
+    path = tmp_path / "c.csv"
+    with path.open("w", newline="") as stream:
+        csv.writer(stream, delimiter=delimiter).writerows(rows)
+    assert documents(path, path.read_bytes()) == [
+        Document(text="One, two; three", title="A", source="src", metadata={"id": "1"}, whole=True),
+        Document(text='Said "so",\nand left.', title="B", source="src", metadata={"id": "2"}, whole=True),
+    ]
+
+
+def test_tsv_has_tabs_whatever_its_header_holds(tmp_path: Path) -> None:
+    (found,) = documents(tmp_path / "c.tsv", "id, of row\ttext\n1\tOne.\n")
+    assert (found.text, found.metadata) == ("One.", {"id, of row": "1"})
+
+
+def test_the_longest_column_is_the_text_where_none_is_named(tmp_path: Path) -> None:
+    items = documents(tmp_path / "c.csv", "query,answer\nshort,a much longer one\nthe longest query of all,b\n")
+    assert [item.text for item in items] == ["short", "the longest query of all"]
+    assert items[0].metadata == {"answer": "a much longer one"}
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text"),
+    [
+        ("utf-8-sig", "Café — 猫"),
+        ("utf-16", "Café — 猫"),
+        ("cp1252", "Le café est fermé à Noël – “déjà”"),
+        ("cp1251", "Вчера я пошёл в магазин и купил хлеб."),
+    ],
+)
+def test_encodings(tmp_path: Path, encoding: str, text: str) -> None:
+    (found,) = documents(tmp_path / "c.csv", f"text\n{text}\n".encode(encoding))
+    assert found.text == text
+
+
+def test_the_odd_byte_may_come_late(tmp_path: Path) -> None:
+    plain = "Nothing but plain English.\n" * 60_000
+    *_, last = documents(tmp_path / "c.csv", f"text\n{plain}Le café est fermé à Noël".encode("cp1252"))
+    assert last.text == "Le café est fermé à Noël"
+
+
+def test_ragged_rows_and_odd_headers(tmp_path: Path) -> None:
+    first, second = documents(tmp_path / "c.csv", "\n\ntext,x,x,\na,1,2,3,4,5\n\n , ,\nb\n")
+    assert (first.text, first.metadata) == ("a", {"x": "1", "x_3": "2", "column_4": "3"})
+    assert (second.text, second.metadata) == ("b", {})
+
+
+def test_a_row_without_text_fails_alone(tmp_path: Path) -> None:
+    items = read(tmp_path / "c.csv", "title,text,occurred_at\nA,,\nB,ok,2026-01-01\nC,ok,2026-01-01T00:00Z\nD,a\0b,\n")
+    assert [item.reason if isinstance(item, Failure) else item.title for item in items] == [
+        "text is empty",
+        "occurred_at has no time zone: '2026-01-01' (write for example 2026-01-31T12:00:00+00:00)",
+        "C",
+        "'text' holds NUL characters or lone surrogates",
+    ]
+    assert [item.source for item in items] == ["src#0", "src#1", "src", "src#3"]
+
+
+def test_fields_up_to_a_megabyte(tmp_path: Path) -> None:
+    (found,) = documents(tmp_path / "c.csv", "text\n" + "x" * 1_000_000 + "\n")
+    assert len(found.text) == 1_000_000
+    with pytest.raises(SourceError, match="field larger than field limit"):
+        read(tmp_path / "c.csv", 'text\n"' + "never closed\n" * 100_000)
+
+
+def test_a_line_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hippomem.ingest.tables._MAX_LINE_CHARS", 1000)
+    with pytest.raises(SourceError, match="has a line of more than"):
+        read(tmp_path / "c.csv", "text\n" + "x" * 5000)
+
+
+@pytest.mark.parametrize("data", ["text\n", "\n\n", '""\n', "text,title\n , \n"])
+def test_no_rows(tmp_path: Path, data: str) -> None:
+    with pytest.raises(SourceError, match="holds no records"):
+        read(tmp_path / "c.csv", data)
+
+
+def test_binary_data(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="looks like binary data"):
+        read(tmp_path / "c.csv", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR")
+
+
+@given(st.text(st.characters(codec="utf-8") | st.sampled_from(',;\t|"\n\r'), max_size=200))
+@settings(deadline=None)
+def test_no_table_crashes_the_reader(tmp_path_factory: pytest.TempPathFactory, data: str) -> None:
+    try:
+        items = read(tmp_path_factory.getbasetemp() / "c.csv", data)
+    except SourceError:
+        return
+    assert items
+
+
+def test_real_table(shared_data: Path, tmp_path: Path) -> None:
+    path = shared_data / "hotpotqa_train/hotpotqa_train_queries.named_entity_output.tsv.gz"
+    items = documents(tmp_path / "c.tsv", gzip.decompress(path.read_bytes()))
+    assert len(items) == 100
