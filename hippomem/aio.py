@@ -117,15 +117,15 @@ class AsyncMemory:
         """Memory.recall on the memory's thread."""
         return await self._run(self._memory.recall, query, k, as_of=as_of, session=session, method=method)
 
-    async def get(self, id: str) -> Passage:  # noqa: A002 - the name that Memory.get gives it
+    async def get(self, id: str) -> Passage:
         """Memory.get on the memory's thread."""
         return await self._run(self._memory.get, id)
 
-    async def update(self, id: str, text: str) -> Event:  # noqa: A002
+    async def update(self, id: str, text: str) -> Event:
         """Memory.update on the memory's thread."""
         return await self._run(self._memory.update, id, text)
 
-    async def history(self, id: str) -> tuple[Change, ...]:  # noqa: A002
+    async def history(self, id: str) -> tuple[Change, ...]:
         """Memory.history on the memory's thread."""
         return await self._run(self._memory.history, id)
 

@@ -173,7 +173,7 @@ def recall(
 
 
 @app.command()
-def get(id: Id, db: Db = None, namespace: Namespace = None, as_json: Json = False) -> None:  # noqa: A002
+def get(id: Id, db: Db = None, namespace: Namespace = None, as_json: Json = False) -> None:
     """Show a passage."""
     with _opened(db, namespace) as memory:
         passage = memory.get(id)
@@ -182,7 +182,7 @@ def get(id: Id, db: Db = None, namespace: Namespace = None, as_json: Json = Fals
 
 @app.command()
 def update(
-    id: Id,  # noqa: A002
+    id: Id,
     text: Annotated[str, typer.Argument(help="The new text; - reads standard input.")],
     db: Db = None,
     namespace: Namespace = None,
@@ -196,7 +196,7 @@ def update(
 
 
 @app.command()
-def history(id: Id, db: Db = None, namespace: Namespace = None, as_json: Json = False) -> None:  # noqa: A002
+def history(id: Id, db: Db = None, namespace: Namespace = None, as_json: Json = False) -> None:
     """Show what happened to a passage."""
     with _opened(db, namespace) as memory:
         changes = memory.history(id)

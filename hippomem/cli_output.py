@@ -45,6 +45,11 @@ def snippet(text: str, limit: int = SNIPPET_CHARS) -> str:
     return start if len(start) <= limit else start[:limit].rsplit(" ", 1)[0] + " …"
 
 
+def beginning(passage: Passage) -> str:
+    """The snippet of a passage, without the Markdown heading that its title repeats."""
+    return snippet(passage.text.removeprefix(f"# {passage.title}\n"))
+
+
 def plain(value: Any) -> Any:
     """`value` in the types of JSON: dataclasses and mappings as dicts, moments in ISO 8601, the unknown as text."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -128,10 +133,10 @@ def print_recall(recall: Recall, *, explain: bool) -> None:
     for place, explanation in enumerate(recall.explain(), 1):
         passage = explanation.passage
         console.print(styled((f"{place}. {_name(passage)}", "bold"), (f"  {passage.score:.2f}", "cyan")))
-        _print_indented(console, snippet(passage.text))
+        _print_indented(console, beginning(passage))
         if passage.why:
             _print_indented(console, "why: " + "; ".join(map(visible, passage.why)), "dim")
-        if explanation.path:
+        if explanation.path and explanation.path.text not in passage.why:
             _print_indented(console, f"path: {visible(explanation.path.text)}", "dim")
         if explain:
             _print_explanation(console, explanation)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hippomem.cli_output import screen, snippet, styled, visible
+from hippomem.cli_output import beginning, screen, styled, visible
 from hippomem.errors import NotFoundError
 from hippomem.types import IngestReport, Recall, RecalledPassage
 
@@ -116,8 +116,8 @@ def print_demo(demo: Demo) -> None:
         console.print()
         console.print(styled((asked.question, "bold")))
         table = Table(expand=console.is_terminal, pad_edge=False)
-        table.add_column(f"with the graph ({asked.graph.timings['total']:.0f} ms)", ratio=1)
-        table.add_column(f"dense search alone ({asked.dense.timings['total']:.0f} ms)", ratio=1)
+        table.add_column("with the graph", ratio=1)
+        table.add_column("dense search alone", ratio=1)
         for place in range(max(len(asked.graph.passages), len(asked.dense.passages))):
             table.add_row(*(_cell(asked, recall, place) for recall in (asked.graph, asked.dense)))
         console.print(table)
@@ -133,8 +133,13 @@ def _print_answer(asked: Asked) -> None:
     if last is not None:
         if last.id in paths:
             console.print(styled(("path    ", "dim"), visible(paths[last.id].text)))
-        console.print(styled(("note    ", "dim"), snippet(last.text)))
+        console.print(styled(("note    ", "dim"), beginning(last)))
     console.print(styled(("answer  ", "dim"), (visible(asked.answer), "green")))
+    graph, dense = (recall.timings["total"] - recall.timings["encode"] for recall in (asked.graph, asked.dense))
+    # The question is encoded once, for the first search; the second finds its vector in the memory's cache.
+    encoding = asked.graph.timings["encode"]
+    times = f"encoding the question {encoding:.0f} ms, then {graph:.0f} ms with the graph, {dense:.0f} ms dense"
+    console.print(styled(("time    ", "dim"), times))
 
 
 def _cell(asked: Asked, recall: Recall, place: int) -> Any:
@@ -164,7 +169,8 @@ def _note(passage: RecalledPassage) -> str:
 def _memory(db: str | None, namespace: str | None) -> Iterator[Memory]:
     from hippomem.memory import Memory
 
-    with tempfile.TemporaryDirectory(prefix="hippomem-demo-") as folder:
-        # Closed before the folder goes.
-        with Memory.open(db or Path(folder, "demo.db"), namespace=namespace) as memory:
-            yield memory
+    with (
+        tempfile.TemporaryDirectory(prefix="hippomem-demo-") as folder,
+        Memory.open(db or Path(folder, "demo.db"), namespace=namespace) as memory,
+    ):
+        yield memory

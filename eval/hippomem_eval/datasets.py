@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hippomem.errors import InvalidInputError, SourceError
+from hippomem import InvalidInputError, SourceError
 from hippomem_eval.corpus import Corpus
 from hippomem_eval.files import read_json
 from hippomem_eval.formats import Gold, Question, Record, context_of, join_sentences, question_of, record_of, text_of

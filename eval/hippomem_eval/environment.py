@@ -8,7 +8,6 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +57,12 @@ def settings_hash() -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
-def describe() -> Mapping[str, Any]:
+def describe() -> dict[str, Any]:
     """All that goes beside a figure."""
-    return {"machine": machine(), "versions": versions(), "code": code_hash(), "command": sys.argv[1:]}
+    return {
+        "machine": machine(),
+        "versions": versions(),
+        "code": code_hash(),
+        "settings": settings_hash(),
+        "command": sys.argv[1:],
+    }

@@ -9,7 +9,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from hippomem.errors import NotFoundError, SourceError
+from hippomem import NotFoundError, SourceError
 
 _GZIP_MAGIC = b"\x1f\x8b"
 

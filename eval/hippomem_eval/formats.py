@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hippomem.errors import SourceError
+from hippomem import SourceError
 
 # In the order in which hippomem's ingest looks for them: both must take the same text for a record.
 TEXT_KEYS = ("text", "content", "body", "passage", "page_content", "paragraph_text")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hippomem.errors import InvalidInputError
+from hippomem import InvalidInputError
 
 Ranks = Sequence[int | None]
 _RESAMPLES_AT_ONCE = 500  # bounds memory: at 10,000 questions, 40 MB

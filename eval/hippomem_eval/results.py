@@ -1,18 +1,17 @@
-"""What a run leaves behind so that it can go on after an interruption: run.json and one JSON line a question."""
+"""What a run leaves behind so that it can go on after an interruption: run.json, and one JSON line a question."""
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
 
-from hippomem.errors import SourceError, StoreAccessError
+from hippomem import SourceError, StoreAccessError
 
-Row = dict[str, Any]
+Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +20,7 @@ class RunFile:
 
     path: Path
 
-    def read(self) -> Row:
+    def read(self) -> dict[str, Any]:
         """The content; empty where there is no file. Raises SourceError where it is damaged."""
         if not self.path.exists():
             return {}
@@ -34,39 +33,53 @@ class RunFile:
         return content
 
     def update(self, **entries: Any) -> None:
-        """Set top-level entries. The file is replaced at once: a reader sees the old or the new one."""
+        """Set top-level entries."""
         write_json(self.path, self.read() | entries)
 
 
-@dataclass(slots=True)
 class Results:
-    """OUT/SYSTEM.jsonl: the rows of questions that are done, in the order they were asked. A context manager."""
+    """OUT/SYSTEM.jsonl: the rows of the questions that are done, by their ids. A context manager."""
 
-    path: Path
+    def __init__(self, path: Path, *, keep: bool) -> None:
+        """`keep` what an earlier run wrote, up to a line that it did not finish; else begin anew."""
+        self.rows: dict[str, Row] = {}
+        size = self._load(path) if keep and path.exists() else 0
+        self._stream: IO[bytes] = path.open("ab")
+        self._stream.truncate(size)
+
+    def _load(self, path: Path) -> int:
+        size = 0
+        with path.open("rb") as lines:
+            for line in lines:
+                try:
+                    row = json.loads(line)
+                    self.rows[row["id"]] = row
+                except (ValueError, KeyError, TypeError):
+                    break
+                if not line.endswith(b"\n"):
+                    del self.rows[row["id"]]
+                    break
+                size += len(line)
+        return size
+
+    def append(self, row: Row) -> None:
+        """Add a row. It survives the death of this process from here on."""
+        self._stream.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+        self._stream.flush()
+        self.rows[row["id"]] = row
 
     def __enter__(self) -> Self:
-        self._stream = self.path.open("a", encoding="utf-8")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._stream.close()
 
-    _stream: Any = None
-
-    def append(self, row: Mapping[str, Any]) -> None:
-        """Add a row; it is with the operating system when this returns."""
-        self._stream.write(json.dumps(row, ensure_ascii=False) + "\n")
-        self._stream.flush()
-
-    def resume(self, settings: Mapping[str, Any], header: Mapping[str, Any]) -> dict[str, Row]:
-        raise NotImplementedError
-
 
 def write_json(path: Path, content: object) -> None:
-    """Write and rename, so that an interruption leaves no half of a file."""
+    """Write and rename: an interruption leaves no half of a file, a reader sees the old or the new one."""
     part = path.with_name(path.name + ".part")
     part.write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-    os.replace(part, path)
+    part.replace(path)
 
 
 def make_folder(path: Path) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,7 @@ LINES = np.int64((1 << 63) - 1)  # bits 0..62 of an edge's mask: the lines that 
 
 Ints = NDArray[np.int32]
 Floats = NDArray[np.float32]
+Matrix: TypeAlias = "tuple[sparse.csr_matrix, sparse.csc_matrix]"  # rows by entities, and transposed
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ class KnowledgeGraph:
         self._late_weights, self._late_masks = Growing(np.float32), Growing(np.int64)
         self._late_of_row: dict[int, list[int]] = {}
         self._titled_new: dict[int, list[int]] = {}
+        self._matrix_cache: tuple[tuple[int, int], list[Matrix]] = ((-1, -1), [])
         self._count_base()
 
     def _count_base(self) -> None:
@@ -80,6 +83,7 @@ class KnowledgeGraph:
         titled = np.nonzero(base.masks < 0)[0]
         order = np.lexsort((row_of_edge[titled], base.entities[titled]))
         self._titled_entities = base.entities[titled][order]
+        self._titles_any = Growing(np.bool_, start=np.bincount(self._titled_entities, minlength=nodes) > 0)
         self._titled_rows = row_of_edge[titled][order].astype(np.int32)
 
     # -- reading ------------------------------------------------------------------------------------------------
@@ -143,6 +147,8 @@ class KnowledgeGraph:
 
     def titled(self, entity: int) -> list[int]:
         """The passages whose title names the entity."""
+        if not self._titles_any.array[entity]:
+            return []
         start, end = np.searchsorted(self._titled_entities, [entity, entity + 1])
         found = [int(row) for row in self._titled_rows[start:end]] + self._titled_new.get(entity, [])
         return [row for row in found if self._alive.array[row]]
@@ -153,7 +159,7 @@ class KnowledgeGraph:
 
     def to_passages(self, entity_values: Floats) -> Floats:
         """For each passage the weighted sum over its entities: (nodes,) -> (rows,), both float32."""
-        parts = [part @ entity_values for part in self._matrices()]
+        parts = [part @ entity_values for part, _ in self._matrices()]
         values = np.concatenate(parts).astype(np.float32, copy=False)
         if len(self._late_rows):
             flow = self._late_weights.array * entity_values[self._late_entities.array]
@@ -164,23 +170,29 @@ class KnowledgeGraph:
         """For each entity the weighted sum over its passages: (rows,) -> (nodes,), both float32."""
         first = 0
         values = np.zeros(self.nodes, np.float32)
-        for part in self._matrices():
-            values += part.T @ passage_values[first : first + part.shape[0]]
+        for part, transposed in self._matrices():
+            values += transposed @ passage_values[first : first + part.shape[0]]
             first += part.shape[0]
         if len(self._late_rows):
             flow = self._late_weights.array * passage_values[self._late_rows.array]
             values += np.bincount(self._late_entities.array, flow, len(values)).astype(np.float32)
         return values
 
-    def _matrices(self) -> list[sparse.csr_matrix]:
+    def _matrices(self) -> list[Matrix]:
         """The rows of the snapshot and those appended, as matrices over the same memory."""
-        tail = (self._weights.array, self._entities.array, self._starts.array)
-        base = (self._base.weights, self._base.entities, self._base.starts)
-        return [
-            sparse.csr_matrix((weights, entities, starts.astype(np.int32)), (len(starts) - 1, self.nodes), copy=False)
-            for weights, entities, starts in (base, tail)
-            if len(starts) > 1
-        ]
+        state = (self.rows, self.nodes)
+        if self._matrix_cache[0] != state:
+            tail = (self._weights.array, self._entities.array, self._starts.array)
+            base = (self._base.weights, self._base.entities, self._base.starts)
+            parts = [
+                sparse.csr_matrix(
+                    (weights, entities, starts.astype(np.int32)), (len(starts) - 1, self.nodes), copy=False
+                )
+                for weights, entities, starts in (base, tail)
+                if len(starts) > 1
+            ]
+            self._matrix_cache = (state, [(part, part.T) for part in parts])
+        return self._matrix_cache[1]
 
     # -- writing ------------------------------------------------------------------------------------------------
 
@@ -202,7 +214,7 @@ class KnowledgeGraph:
             if self.find(key) is not None:
                 continue
             node = self.keys.add(key)
-            for counts in (self._entity_weight, self._frequency, self._namings):
+            for counts in (self._entity_weight, self._frequency, self._namings, self._titles_any):
                 counts.extend([0])
             for row, mask in self._grams.find(key):
                 if self._alive.array[row]:
@@ -228,6 +240,7 @@ class KnowledgeGraph:
             self._frequency.array[node] += 1
             if masks[key] < 0:
                 self._titled_new.setdefault(node, []).append(row)
+                self._titles_any.array[node] = True
         self._grams.add(row, found)
 
     def _node(self, key: str) -> int:

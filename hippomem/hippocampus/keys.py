@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 
 MAX_KEY = 200  # characters; a longer "name" is a paragraph that an extractor took for one
 
@@ -47,6 +48,7 @@ def plain(text: str) -> str:
     return " ".join(spaced.split())
 
 
+@lru_cache(maxsize=16384)  # the same names come again and again
 def entity_key(name: str) -> str:
     """The key of a name, or "" where it has none (too short, a stop word, no letter or digit)."""
     if name.isascii():  # the common case, twenty times cheaper

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from hippomem.hippocampus.names import linked_names
 from hippomem.hippocampus.pagerank import personalized_pagerank
+from hippomem.hippocampus.vectors import inner_products
 from hippomem.hippocampus.view import View
 
 Floats = NDArray[np.float32]
@@ -155,7 +156,7 @@ def _suggested(view: View, vector: Floats, cosine: Floats, alive: NDArray[np.boo
     rows, lines, vectors = view.sentences_of(candidates)
     if not len(rows):
         return seeds
-    likeness = vectors @ vector
+    likeness = inner_products(vectors, vector)
     low, high = float(likeness.min()), float(likeness.max())
     leading = np.argsort(-likeness, kind="stable")[: recipe.sentences]
     weights: dict[int, float] = {}

@@ -120,8 +120,8 @@ class Snapshots:
 
         def array(name: str) -> Any:
             path = folder / f"{name}.npy"
-            loaded = np.load(path, mmap_mode="r", allow_pickle=False)
-            return np.asarray(loaded) if loaded.size == 0 else loaded
+            # A plain array over the mapped file: the memmap class costs more than it does on every slice.
+            return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
 
         def part(name: str, *fields: str) -> dict[str, Any]:
             return {field: array(f"{name}.{field}") for field in fields}

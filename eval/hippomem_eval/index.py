@@ -1,0 +1,97 @@
+"""The index that a run is measured on: OUT/index.db, built once and used again as long as the corpus is the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hippomem import InvalidInputError, Memory, SourceError
+from hippomem_eval.files import bytes_on_disk
+from hippomem_eval.results import RunFile
+
+NAMESPACE = "default"  # given, so that HIPPOMEM_NAMESPACE does not lead the measurement elsewhere
+_COUNTS = ("passages", "entities", "facts", "edges")
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What an index is made of: the corpus file with its hash, and one hash over code and settings."""
+
+    corpus: Path
+    corpus_hash: str
+    code: str
+
+    def entry(self) -> dict[str, Any]:
+        """As run.json keeps it."""
+        return {"path": str(self.corpus), "sha256": self.corpus_hash, "code": self.code}
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """Where the index is, what is in it (`passages`, `entities`, `facts`, `edges`), and what building it cost."""
+
+    database: Path
+    counts: Mapping[str, int]
+    seconds: Mapping[str, float]
+    bytes: int
+    encoder: str
+    failed: int
+    seconds_are_partial: bool
+
+    def open(self) -> Memory:
+        """The memory over this index."""
+        return Memory.open(self.database, namespace=NAMESPACE)
+
+
+def ensure_index(database: Path, origin: Origin, run: RunFile, *, progress: bool, tell: Callable[[str], None]) -> Index:
+    """Ingest the corpus into `database`, or only open it where an earlier run has done so.
+
+    Raises InvalidInputError where `database` holds something else than this corpus, SourceError where nothing of the
+    corpus could be ingested.
+    """
+    built = run.read().get("index")
+    _check(database, built, origin)
+    if not built or not built.get("finished") or not database.exists():
+        built = _build(database, origin, run, progress)
+    elif built["code"] != origin.code:
+        tell(f"{database} was built with other code or settings: delete the folder to build it anew")
+    with Memory.open(database, namespace=NAMESPACE) as memory:
+        stats = memory.stats()
+    return Index(
+        database,
+        {name: int(stats[name]) for name in _COUNTS},
+        built["seconds"],
+        bytes_on_disk(database),
+        str(stats["encoder"]),
+        built["failed"],
+        built["seconds_are_partial"],
+    )
+
+
+def _check(database: Path, built: Any, origin: Origin) -> None:
+    if not database.exists():
+        return
+    if not isinstance(built, dict) or not origin.entry().keys() <= built.keys():
+        raise InvalidInputError(f"{database} was not made by this command: choose another folder")
+    # Passages know their file: half of them under one path and the rest under another would be twice there.
+    is_moved = not built.get("finished") and built["path"] != str(origin.corpus)
+    if built["sha256"] != origin.corpus_hash or is_moved:
+        raise InvalidInputError(
+            f"{database} is the index of another corpus ({built['path']}): choose another folder, or delete this one"
+        )
+
+
+def _build(database: Path, origin: Origin, run: RunFile, progress: bool) -> dict[str, Any]:
+    # An ingest that goes on after an interruption does not know how long it took before.
+    entry = origin.entry() | {"seconds_are_partial": database.exists()}
+    run.update(index=entry | {"finished": False})
+    with Memory.open(database, namespace=NAMESPACE) as memory:
+        report = memory.ingest(origin.corpus, progress=progress)
+        if not memory.stats()["passages"]:
+            reasons = [failure.reason for failure in report.failed[:1]] or ["it holds no text"]
+            raise SourceError(f"nothing of {origin.corpus} could be ingested: {reasons[0]}")
+    entry |= {"finished": True, "seconds": dict(report.seconds), "failed": len(report.failed)}
+    run.update(index=entry)
+    return entry

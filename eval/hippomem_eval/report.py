@@ -1,0 +1,110 @@
+"""A run in figures: for programs (JSON) and for people (a Markdown table)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from hippomem_eval.metrics import bootstrap, paired_bootstrap, spread
+from hippomem_eval.results import Row, write_json
+from hippomem_eval.runner import Measured, Options
+from hippomem_eval.timing import COSTS
+
+_CONTRACT = ("n_questions", "systems", "index")
+
+
+def summarise(measured: Measured, options: Options) -> dict[str, Any]:
+    """All figures. Recalls are fractions from 0 to 1, times milliseconds, intervals 95 % bootstrap intervals.
+
+    `differences` are the first system minus each other one, question by question.
+    """
+    rows, index = measured.rows, measured.index
+    first, *others = rows
+    names = [name for name in rows[first][0] if name.startswith(("recall@", "all_gold@")) or name == "mrr"]
+    return {
+        "n_questions": len(rows[first]),
+        "systems": {system: _means(rows[system], names) for system in rows},
+        "index": {**index.counts, "seconds": dict(index.seconds), "bytes": index.bytes},
+        "intervals": {
+            system: {name: asdict(bootstrap(_column(rows[system], name), seed=options.seed)) for name in names}
+            for system in rows
+        },
+        "differences": {
+            f"{first} - {other}": {
+                name: asdict(
+                    paired_bootstrap(_column(rows[first], name), _column(rows[other], name), seed=options.seed)
+                )
+                for name in names
+            }
+            for other in others
+        },
+        "unanswerable": measured.dataset.unanswerable,
+        "missing_gold": measured.dataset.missing_gold,
+        "failed_records": index.failed,
+        "unmatched_passages": {system: int(sum(_column(rows[system], "unmatched"))) for system in rows},
+        "seconds_are_partial": index.seconds_are_partial,
+        "questions": str(options.questions),
+        "corpus": str(options.corpus or ""),
+        "limit": options.limit,
+        "k": options.k,
+        "seed": options.seed,
+        "encoder": index.encoder,
+    }
+
+
+def contract(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of the summary that `--json` prints: a promise to programs."""
+    return {name: summary[name] for name in _CONTRACT}
+
+
+def as_markdown(summary: Mapping[str, Any]) -> str:
+    """A table in percent and milliseconds, and below it what to know about it."""
+    systems: Mapping[str, Any] = summary["systems"]
+    index = summary["index"]
+    measures = [name for name, value in next(iter(systems.values())).items() if isinstance(value, float)]
+    heads = [*measures, "ms p50", "ms p95", "CPU ms", "encode ms"]
+    lines = [f"| {Path(summary['questions']).name} | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
+    for system, values in systems.items():
+        cells = [f"{100 * values[name]:.1f}" for name in measures]
+        cells += [f"{values['ms']['p50']:.1f}", f"{values['ms']['p95']:.1f}"]
+        cells += [f"{values[cost]['mean']:.1f}" for cost in ("cpu_ms", "encode_ms")]
+        lines.append(f"| {system} | {' | '.join(cells)} |")
+    for pair, intervals in summary["differences"].items():
+        cells = [f"{100 * v['mean']:+.1f} [{100 * v['low']:.1f}, {100 * v['high']:.1f}]" for v in intervals.values()]
+        lines.append(f"| {pair} | {' | '.join(cells)} | | | | |")
+    took = ", ".join(f"{part} {value:.1f} s" for part, value in index["seconds"].items())
+    lines += [
+        "",
+        f"{summary['n_questions']:,} questions over {index['passages']:,} passages; {index['entities']:,} entities, "
+        f"{index['facts']:,} facts, {index['edges']:,} edges; {index['bytes'] / 1e6:.1f} MB on disk.",
+        f"Indexing: {took}{' (since an interruption)' if summary['seconds_are_partial'] else ''}.",
+        *_remarks(summary),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def write_report(summary: Mapping[str, Any], out: Path) -> None:
+    """OUT/summary.json and OUT/summary.md."""
+    write_json(out / "summary.json", summary)
+    (out / "summary.md").write_text(as_markdown(summary), encoding="utf-8")
+
+
+def _remarks(summary: Mapping[str, Any]) -> list[str]:
+    counted = {
+        "questions left out as unanswerable: none of their gold is in the corpus": summary["unanswerable"],
+        "gold passages of other questions not in the corpus": summary["missing_gold"],
+        "records of the corpus not ingested": summary["failed_records"],
+        "recalled passages that are not in the corpus": sum(summary["unmatched_passages"].values()),
+    }
+    return [f"{count:,} {what}." for what, count in counted.items() if count]
+
+
+def _means(rows: Sequence[Row], names: Sequence[str]) -> dict[str, Any]:
+    means = {name: sum(_column(rows, name)) / len(rows) for name in names}
+    return means | {cost: dict(spread(_column(rows, cost))) for cost in COSTS}
+
+
+def _column(rows: Sequence[Row], name: str) -> list[float]:
+    return [float(row[name]) for row in rows]
