@@ -92,10 +92,10 @@ def demo(db: Db = None, namespace: Namespace = None, as_json: Json = False) -> N
 
     The memory is a temporary one unless --db is given.
     """
-    from hippomem.demo import print_demo, run_demo
+    from hippomem.demo import demo_json, print_demo, run_demo
 
     shown = run_demo(db, namespace=namespace, progress=sys.stderr.isatty())
-    out.print_json(shown) if as_json else print_demo(shown)
+    out.print_json(demo_json(shown)) if as_json else print_demo(shown)
 
 
 @app.command()

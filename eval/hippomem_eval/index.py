@@ -30,7 +30,10 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """Where the index is, what is in it (`passages`, `entities`, `facts`, `edges`), and what building it cost."""
+    """Where the index is, what is in it (`passages`, `entities`, `facts`, `edges`), and what building it cost.
+
+    `is_stale` where it was built with other code or settings than what asks it.
+    """
 
     database: Path
     counts: Mapping[str, int]
@@ -39,6 +42,7 @@ class Index:
     encoder: str
     failed: int
     seconds_are_partial: bool
+    is_stale: bool
 
     def open(self) -> Memory:
         """The memory over this index."""
@@ -55,7 +59,8 @@ def ensure_index(database: Path, origin: Origin, run: RunFile, *, progress: bool
     _check(database, built, origin)
     if not built or not built.get("finished") or not database.exists():
         built = _build(database, origin, run, progress)
-    elif built["code"] != origin.code:
+    is_stale = built["code"] != origin.code
+    if is_stale:
         tell(f"{database} was built with other code or settings: delete the folder to build it anew")
     with Memory.open(database, namespace=NAMESPACE) as memory:
         stats = memory.stats()
@@ -67,6 +72,7 @@ def ensure_index(database: Path, origin: Origin, run: RunFile, *, progress: bool
         str(stats["encoder"]),
         built["failed"],
         built["seconds_are_partial"],
+        is_stale,
     )
 
 

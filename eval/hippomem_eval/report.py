@@ -45,6 +45,7 @@ def summarise(measured: Measured, options: Options) -> dict[str, Any]:
         "failed_records": index.failed,
         "unmatched_passages": {system: int(sum(_column(rows[system], "unmatched"))) for system in rows},
         "seconds_are_partial": index.seconds_are_partial,
+        "index_is_stale": index.is_stale,
         "questions": str(options.questions),
         "corpus": str(options.corpus or ""),
         "limit": options.limit,
@@ -98,7 +99,8 @@ def _remarks(summary: Mapping[str, Any]) -> list[str]:
         "records of the corpus not ingested": summary["failed_records"],
         "recalled passages that are not in the corpus": sum(summary["unmatched_passages"].values()),
     }
-    return [f"{count:,} {what}." for what, count in counted.items() if count]
+    stale = ["The index was built with other code or settings than what was measured."]
+    return [f"{count:,} {what}." for what, count in counted.items() if count] + stale * summary["index_is_stale"]
 
 
 def _means(rows: Sequence[Row], names: Sequence[str]) -> dict[str, Any]:

@@ -1,0 +1,36 @@
+# Every target sets up .venv by itself when it is missing or older than what it is made from.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: demo test test-all lint bench clean
+
+demo: $(READY)
+	$(BIN)/hippomem demo
+
+test: $(READY)
+	$(BIN)/pytest
+
+test-all: $(READY)
+	$(BIN)/pytest -m ""
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# DATA: a folder with the files that eval/README.md names.
+DATA ?= ../shared/data
+bench: $(READY)
+	$(BIN)/hippomem eval multihop --questions $(DATA)/musique_train/musique_train.json.gz \
+	  --corpus $(DATA)/musique_train/musique_train_corpus.json.gz --out bench/musique_train
+	$(BIN)/hippomem eval latency --questions $(DATA)/musique_train/musique_train.json.gz \
+	  --corpus $(DATA)/musique_train/musique_train_corpus.json.gz --out bench/latency
+
+$(READY): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+clean:
+	rm -rf .venv build *.egg-info bench

@@ -1,0 +1,218 @@
+"""The benchmark as a user runs it, over eight passages and the real models."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+from eval_data import PASSAGES, corpus_records, hotpot_records, write, write_pair
+from hippomem_eval import runner
+from hippomem_eval.cli import app
+from hippomem_eval.corpus import Corpus
+from hippomem_eval.systems import SYSTEMS, Ranking, System
+from typer.testing import CliRunner
+
+from hippomem import Memory
+
+IDS = ["q1", "q2", "q3", "q4"]
+
+
+def run(*args: object) -> Result:
+    return CliRunner().invoke(app, ["multihop", *map(str, args)])
+
+
+def printed(result: Result) -> Any:
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def ids_in(file: Path) -> list[str]:
+    return [json.loads(line)["id"] for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    """The folder of a first run, with the files it came from, and what it printed."""
+    folder = tmp_path_factory.mktemp("first")
+    questions, corpus = write_pair(folder)
+    args = ("--questions", questions, "--corpus", corpus, "--out", folder / "out", "--system", "hippomem,dense")
+    return folder, printed(run(*args, "--json"))
+
+
+@pytest.fixture
+def again(first: tuple[Path, Any], tmp_path: Path) -> Callable[..., Result]:
+    """Runs in a copy of the first run's folder. The corpus keeps its place, where the index knows it."""
+    folder, _ = first
+    shutil.copytree(folder / "out", tmp_path / "out")
+    pair = ("--questions", folder / "q.json", "--corpus", folder / "c.json")
+    return lambda *args: run(*pair, "--out", tmp_path / "out", *args)
+
+
+def counting(calls: list[str], stop_after: int = 10**6) -> Mapping[str, Callable[[Memory, Corpus], System]]:
+    """The systems, noting what they are asked; Ctrl-C after so many questions."""
+
+    class Counting:
+        def __init__(self, inner: System) -> None:
+            self.inner = inner
+
+        def recall(self, question: str, k: int) -> Ranking:
+            calls.append(question)
+            if len(calls) > stop_after:
+                raise KeyboardInterrupt
+            return self.inner.recall(question, k)
+
+    return {name: lambda m, c, make=make: Counting(make(m, c)) for name, make in SYSTEMS.items()}  # type: ignore[misc]
+
+
+def test_what_is_printed(first: tuple[Path, Any]) -> None:
+    folder, measured = first
+    assert set(measured) == {"n_questions", "systems", "index"}
+    assert (measured["n_questions"], list(measured["systems"])) == (4, ["hippomem", "dense"])
+    for values in measured["systems"].values():
+        recalls = [values[f"recall@{k}"] for k in (1, 2, 5, 10, 20)]
+        assert recalls == sorted(recalls)
+        # Eight passages: all are recalled at 20.
+        assert recalls[-1] == 1.0
+        for cost in ("ms", "cpu_ms", "encode_ms"):
+            assert 0 < values[cost]["p50"] <= values[cost]["p95"]
+    assert measured["systems"]["hippomem"]["recall@5"] >= 0.75
+    assert measured["index"]["passages"] == len(PASSAGES)
+    assert measured["index"]["bytes"] > 0
+    assert measured["index"]["seconds"]["total"] > 0
+    summary = json.loads((folder / "out" / "summary.json").read_text())
+    assert {name: summary[name] for name in measured} == measured
+    assert "hippomem - dense" in summary["differences"]
+    assert (folder / "out" / "summary.md").read_text().startswith("| q.json | recall@1 |")
+
+
+def test_the_lines_tell_what_came_for_each_question(first: tuple[Path, Any]) -> None:
+    folder, _ = first
+    lines = [json.loads(line) for line in (folder / "out" / "hippomem.jsonl").read_text().splitlines()]
+    assert [line["id"] for line in lines] == IDS
+    for line in lines:
+        assert line["unmatched"] == 0
+        assert len(line["ranked"]) == len(PASSAGES)
+        titles = [passage["title"] for passage in line["ranked"]]
+        assert [titles[rank - 1] for rank in line["gold_ranks"]] == line["gold"]
+
+
+def test_run_json_tells_the_circumstances(first: tuple[Path, Any]) -> None:
+    folder, _ = first
+    told = json.loads((folder / "out" / "run.json").read_text())
+    assert {"data", "index", "systems", "machine", "versions", "code", "settings", "seed", "limit"} <= set(told)
+    assert told["machine"]["cpus"] >= 1
+    assert told["versions"]["hippomem"]
+
+
+def test_a_second_run_asks_nothing(
+    first: tuple[Path, Any], again: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    monkeypatch.setattr(runner, "SYSTEMS", counting(calls))
+    result = again("--system", "hippomem,dense", "--json")
+    assert printed(result) == first[1]
+    assert calls == []
+    assert "4 of 4 questions" in result.stderr
+
+
+def test_the_table_is_printed_without_json(again: Callable[..., Result], tmp_path: Path) -> None:
+    result = again("--limit", 2)
+    assert result.stdout == (tmp_path / "out" / "summary.md").read_text()
+    assert "2 questions over 8 passages" in result.stdout
+
+
+def test_an_interrupted_run_goes_on_where_it_was(
+    again: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = tmp_path / "out" / "hippomem.jsonl"
+    monkeypatch.setattr(runner, "SYSTEMS", counting([], stop_after=2 + 2 * 2))  # warm-up, two questions
+    result = again("--k", 7, "--json")
+    assert (result.exit_code, result.stdout) == (130, "")
+    assert "starting over" in result.stderr
+    assert "the same command goes on" in result.stderr
+    assert ids_in(rows) == IDS[:2]
+    before = rows.read_text()
+    with rows.open("a") as stream:
+        stream.write('{"id": "q3", "cut of')
+
+    calls: list[str] = []
+    monkeypatch.setattr(runner, "SYSTEMS", counting(calls))
+    measured = printed(again("--k", 7, "--json"))
+    assert len(calls) == 2 + 2 * 2
+    assert ids_in(rows) == IDS
+    assert rows.read_text().startswith(before)
+    assert measured["n_questions"] == 4
+    assert "recall@10" not in measured["systems"]["hippomem"]
+
+
+def test_results_of_other_code_do_not_count(again: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    monkeypatch.setattr(runner, "SYSTEMS", counting(calls))
+    monkeypatch.setattr("hippomem_eval.environment.code_hash", lambda: "edited")
+    result = again("--limit", 1)
+    assert len(calls) == 2 + 2
+    assert "built with other code or settings" in result.stderr
+    assert "The index was built with other code or settings" in result.stdout
+
+
+def test_an_interrupted_ingest_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    questions, corpus = write_pair(tmp_path)
+    args = ("--questions", questions, "--corpus", corpus, "--out", tmp_path / "out", "--limit", 1)
+    with monkeypatch.context() as patch:
+
+        def interrupted(*_: object, **__: object) -> None:
+            raise KeyboardInterrupt
+
+        patch.setattr(Memory, "ingest", interrupted)
+        assert run(*args).exit_code == 130
+    moved = write(tmp_path / "moved.json", corpus_records())
+    result = run("--questions", questions, "--corpus", moved, "--out", tmp_path / "out")
+    assert (result.exit_code, "index of another corpus" in result.stderr) == (1, True)
+    result = run(*args)
+    assert result.exit_code == 0
+    assert "(since an interruption)" in result.stdout
+
+
+def test_a_file_that_brings_its_context(tmp_path: Path) -> None:
+    questions = write(tmp_path / "hotpot.jsonl.gz", hotpot_records())
+    measured = printed(run("--questions", questions, "--out", tmp_path / "out", "--system", "dense", "--json"))
+    assert measured["index"]["passages"] == len(PASSAGES)
+    assert measured["systems"]["dense"]["recall@20"] == 1.0
+    assert (tmp_path / "out" / "corpus.json").exists()
+
+
+def test_another_corpus_needs_another_folder(again: Callable[..., Result], tmp_path: Path) -> None:
+    other = write(tmp_path / "other.json", [*corpus_records(), {"title": "New", "text": "A new passage."}])
+    result = again("--corpus", other)
+    assert result.exit_code == 1
+    assert "is the index of another corpus" in result.stderr
+
+
+def test_a_database_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
+    questions, corpus = write_pair(tmp_path)
+    (tmp_path / "index.db").write_bytes(b"mine")
+    result = run("--questions", questions, "--corpus", corpus, "--out", tmp_path)
+    assert (result.exit_code, "was not made by this command" in result.stderr) == (1, True)
+    assert (tmp_path / "index.db").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "message"),
+    [
+        (("--questions", "none.json", "--out", "out"), 1, "error: there is no file none.json"),
+        (("--questions", "none.json"), 2, "--out"),
+        (("--questions", "none.json", "--out", "out", "--system", "hippomem,magic"), 2, "magic"),
+        (("--questions", "none.json", "--out", "out", "--limit", "0"), 2, "--limit"),
+        (("--questions", "none.json", "--out", "out", "--k", "0"), 2, "--k"),
+    ],
+)
+def test_wrong_use(args: tuple[str, ...], code: int, message: str) -> None:
+    result = run(*args)
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr

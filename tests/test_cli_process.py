@@ -1,0 +1,87 @@
+"""The command as a process: exit codes, pure standard output, signals, pipes that close."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+
+def run(*args: object, cwd: Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    """The command as users start it."""
+    return subprocess.run(
+        [sys.executable, "-m", "hippomem.cli", *map(str, args)], cwd=cwd, capture_output=True, text=True, **options
+    )
+
+
+def test_exit_codes_of_the_process(tmp_path: Path) -> None:
+    wrong = run("recall", cwd=tmp_path)
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    failed = run("stats", "--json", cwd=tmp_path)
+    assert (failed.returncode, failed.stdout) == (1, "")
+    assert failed.stderr.startswith("error: ")
+    version = run("--version", cwd=tmp_path)
+    assert version.stdout.startswith("hippomem ")
+    done = run("add", "Ada likes tea.", "--json", cwd=tmp_path)
+    assert json.loads(done.stdout)["text"] == "Ada likes tea."
+    assert done.stderr == ""
+
+
+def test_a_reader_that_went_away_is_no_error(tmp_path: Path) -> None:
+    run("add", "Ada likes tea.", cwd=tmp_path)
+    for options in ([], ["--json"]):
+        reading, writing = os.pipe()
+        os.close(reading)
+        process = subprocess.run(
+            [sys.executable, "-m", "hippomem.cli", "stats", *options],
+            cwd=tmp_path,
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+        os.close(writing)
+        assert process.stderr == b""
+
+
+def test_an_interrupted_ingest_keeps_what_it_has_and_goes_on(tmp_path: Path) -> None:
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for i in range(200):
+        text = " ".join(f"Keeper {i} of lamp {j} wrote to Varrow Island about oil and bells." for j in range(4))
+        (folder / f"{i:03}.txt").write_text(text, "utf-8")
+    command = [sys.executable, "-m", "hippomem.cli", "ingest", "many", "--json"]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env=os.environ | {"HIPPOMEM_BATCH": "4"}, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    deadline = time.monotonic() + 120
+    while stored(tmp_path / "hippomem.db") == 0 and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert out == b""
+    assert err == b"interrupted: what was ingested is kept, the same command goes on from there\n"
+    kept = stored(tmp_path / "hippomem.db")
+    assert 0 < kept < 200
+    report = json.loads(run("ingest", "many", "--json", cwd=tmp_path, check=True).stdout)
+    assert report["skipped"] > 0
+    assert report["documents"] + report["skipped"] == 200
+
+
+def stored(db: Path) -> int:
+    """Passages in a database that another process is writing."""
+    if not db.exists():
+        return 0
+    connection = sqlite3.connect(f"file:{db}?mode=ro", uri=True)
+    try:
+        return int(connection.execute("SELECT count(*) FROM passages").fetchone()[0])
+    except sqlite3.OperationalError:
+        return 0
+    finally:
+        connection.close()
