@@ -34,6 +34,7 @@ class AsyncMemory:
 
     def __init__(self, memory: Memory, executor: ThreadPoolExecutor) -> None:
         """Not for users: see `open` and `load`."""
+        self.settings = memory.settings
         self._memory = memory
         self._executor = executor
         self._closing: Future[None] | None = None

@@ -24,7 +24,7 @@ def checked_text(text: str, limit: int, what: str, setting: str) -> str:
             + f", or raise {setting}"
         )
     if not is_storable(text):
-        raise InvalidTextError(f"{what} holds NULs or lone surrogates: text.encode('utf-8', 'replace') removes them")
+        raise InvalidTextError(f"{what} holds NULs or lone surrogates, which no database can keep: remove them first")
     return text
 
 

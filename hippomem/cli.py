@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import io
 import os
 import sys
 from collections.abc import Iterator
@@ -294,6 +295,9 @@ def reencode(db: Db = None, namespace: Namespace = None, as_json: Json = False) 
 
 def main() -> None:
     """The entry point `hippomem`."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal in Latin-1 cannot show every document; it is no error
     app(prog_name="hippomem")
 
 

@@ -20,7 +20,7 @@ from sqlalchemy import Connection
 from hippomem.analyse import Analyser
 from hippomem.checks import checked_label, checked_text, checked_triples
 from hippomem.clock import Clock, SystemClock, as_utc
-from hippomem.errors import ClosedError, InvalidInputError
+from hippomem.errors import ClosedError, InvalidInputError, NotFoundError
 from hippomem.hippocampus.catchup import catch_up
 from hippomem.hippocampus.explain import explain
 from hippomem.hippocampus.ranking import dense, rank
@@ -32,7 +32,7 @@ from hippomem.neocortex.encoder import resolve_encoder
 from hippomem.neocortex.extraction import LocalExtractor
 from hippomem.settings import Settings, load_settings
 from hippomem.storage import reads
-from hippomem.storage.store import Store
+from hippomem.storage.store import Store, check_namespace
 from hippomem.storage.writes import check_encoder
 from hippomem.types import Change, Diagnosis, Event, Forgotten, IngestReport, Passage, Recall, Triple
 from hippomem.writing import Writer, new_passage
@@ -53,11 +53,11 @@ class Memory:
         self.settings = settings
         self._store = store
         self._clock = clock
-        self._number = store.namespace(settings.namespace)
+        check_namespace(settings.namespace)
         self._encoder = resolve_encoder(settings.encoder)
         self._encoder_number = store.claim_encoder(self._encoder.identity)
         analyser = Analyser(self._encoder, LocalExtractor(settings.pipeline))
-        self._writer = Writer(store, analyser, settings.namespace, self._number, self._encoder_number, clock)
+        self._writer = Writer(store, analyser, settings.namespace, self._encoder_number, clock)
         self._snapshots = (
             Snapshots(store.path, settings.namespace, store.id, self._encoder_number) if store.path else None
         )
@@ -232,9 +232,15 @@ class Memory:
         return self._writer.current(checked_label(id, "id"))[1]
 
     def history(self, id: str) -> tuple[Change, ...]:
-        """All that happened to a memory, oldest first, through all its updates. Empty for an unknown id."""
+        """All that happened to a memory, oldest first, through all its updates, also after it was forgotten.
+
+        Raises NotFoundError where there never was one by this id.
+        """
         with self._store.read() as connection:
-            return tuple(reads.history(connection, self._number, checked_label(id, "id")))
+            changes = tuple(reads.history(connection, self._number, checked_label(id, "id")))
+        if not changes:
+            raise NotFoundError(f"no memory ever had the id {id!r} in namespace {self.settings.namespace!r}")
+        return changes
 
     def stats(self) -> dict[str, Any]:
         """Counts of what is remembered, bytes on disk, and how far each view has followed the log."""
@@ -342,6 +348,11 @@ class Memory:
         self.close()
 
     # -- the parts ----------------------------------------------------------------------------------------------
+
+    @property
+    def _number(self) -> int:
+        """The number of the namespace; 0, which no row has, until something is written to it."""
+        return self._store.namespace(self.settings.namespace, create=False)
 
     @contextmanager
     def _synced(self) -> Iterator[tuple[View, Connection]]:

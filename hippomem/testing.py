@@ -1,57 +1,73 @@
-"""Doubles for tests of programs that use hippomem: an encoder and a pipeline without models, fast and deterministic.
-
-    memory = Memory.open(":memory:", encoder=HashEncoder(), pipeline=capitals())
-"""
+"""Doubles for tests of programs that use hippomem: no model, no download, the same result everywhere."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hippomem.neocortex.encoder import Encoded, Span
+from hippomem.errors import InvalidInputError
+from hippomem.neocortex.encoder import Encoded, Span, Vectors
+
+_WORD = re.compile(r"\w+")
 
 if TYPE_CHECKING:
     from spacy.language import Language
     from spacy.tokens import Doc
 
-_WORD = re.compile(r"\w+")
-
 
 class HashEncoder:
-    """A bag of hashed words: texts that share words are alike. Each text's vectors are its own, whatever the batch."""
+    """An `Encoder` without a model: each word adds 1 or -1 at a place that its hash gives (feature hashing,
+    Weinberger et al., arXiv 0902.2206).
+
+    Texts are alike as far as they share words; case does not count. Vectors depend on nothing but the text: not on
+    the process, the machine or the batch. A million words take seconds.
+
+        memory = Memory.open(":memory:", encoder=HashEncoder())
+    """
 
     def __init__(self, dimension: int = 64) -> None:
+        if isinstance(dimension, bool) or not isinstance(dimension, int) or dimension < 1:
+            raise InvalidInputError(f"dimension must be a whole number of at least 1, not {dimension!r}")
         self.dimension = dimension
 
     @property
     def identity(self) -> str:
-        """Names this encoder and its dimension."""
+        """`hash-64` for 64 dimensions."""
         return f"hash-{self.dimension}"
 
-    def encode_query(self, text: str) -> NDArray[np.float32]:
-        """(dimension,) float32, L2-normalised."""
-        vector = np.zeros(self.dimension, np.float32)
-        for word in _WORD.findall(text.lower()):
-            digest = hashlib.blake2b(word.encode("utf-8", "replace"), digest_size=8).digest()
-            vector[int.from_bytes(digest[:4], "little") % self.dimension] += 1.0 if digest[4] & 1 else -1.0
-        if not vector.any():
-            vector[0] = 1.0
-        return (vector / np.linalg.norm(vector)).astype(np.float32)
-
     def encode_passages(self, texts: Sequence[str], spans: Sequence[Sequence[Span]]) -> list[Encoded]:
-        """Passages and the sentences at their spans."""
+        """A vector (d,) for each text and one for each of its `spans` (s, d), float32, L2-normalised."""
         return [
-            Encoded(
-                self.encode_query(text),
-                np.array([self.encode_query(text[a:b]) for a, b in own], np.float32).reshape(-1, self.dimension),
-            )
+            Encoded(self._vector(text), self._stacked(self._vector(text[start:end]) for start, end in own))
             for text, own in zip(texts, spans, strict=True)
         ]
+
+    def encode_query(self, text: str) -> Vectors:
+        """The vector of a question: (d,) float32, L2-normalised."""
+        return self._vector(text)
+
+    def _vector(self, text: str) -> Vectors:
+        vector = np.zeros(self.dimension, np.float32)
+        for word in _WORD.findall(text.lower()):
+            place = _hash(word)
+            vector[place // 2 % self.dimension] += 1 if place % 2 else -1
+        norm = float(np.linalg.norm(vector))
+        if norm == 0.0:  # no word, or words that cancel out: still a direction, as every vector is
+            vector[0] = norm = 1.0
+        return vector / np.float32(norm)
+
+    def _stacked(self, vectors: Iterable[Vectors]) -> Vectors:
+        return np.array(list(vectors), np.float32).reshape(-1, self.dimension)
+
+
+@lru_cache(maxsize=65536)
+def _hash(word: str) -> int:
+    return int.from_bytes(hashlib.blake2b(word.encode("utf-8", "replace"), digest_size=8).digest(), "little")
 
 
 def capitals() -> Language:

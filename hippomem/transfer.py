@@ -16,7 +16,14 @@ import numpy as np
 from sqlalchemy import Connection
 
 from hippomem.clock import as_utc
-from hippomem.errors import EncoderMismatchError, HippomemError, SourceError, StoreAccessError, StoreError
+from hippomem.errors import (
+    EncoderMismatchError,
+    HippomemError,
+    NotFoundError,
+    SourceError,
+    StoreAccessError,
+    StoreError,
+)
 from hippomem.hippocampus.keys import entity_key
 from hippomem.ingest.decode import is_storable
 from hippomem.storage import reads, writes
@@ -55,6 +62,8 @@ def header(path: Path) -> dict[str, Any]:
             first = json.loads(file.readline(100_000))
         if not isinstance(first, dict) or first.get("type") != "hippomem" or not isinstance(first["namespace"], str):
             raise ValueError("no header")
+    except FileNotFoundError as error:
+        raise NotFoundError(f"there is no file {path}") from error
     except (OSError, ValueError, KeyError, RecursionError) as error:
         raise SourceError(f"{path} is not an export of hippomem: {error}") from error
     if first.get("format") != FORMAT:

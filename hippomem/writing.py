@@ -29,9 +29,13 @@ class Writer:
     store_: Store
     analyser: Analyser
     namespace: str
-    number: int
     encoder: int
     clock: Clock
+
+    @property
+    def number(self) -> int:
+        """The number of the namespace, created when first asked for."""
+        return self.store_.namespace(self.namespace)
 
     # -- as the sink of an ingest -------------------------------------------------------------------------------
 

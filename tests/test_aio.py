@@ -44,22 +44,33 @@ def test_every_public_method_is_there_with_the_same_parameters() -> None:
         assert inspect.iscoroutinefunction(getattr(AsyncMemory, name)), name
 
 
-def test_public_attributes_are_the_same() -> None:
-    def attributes(cls: type) -> set[str]:
-        return {name for name, value in vars(cls).items() if not name.startswith("_") and not callable(value)}
+def test_public_attributes_are_the_same(opened: dict[str, Any]) -> None:
+    def attributes(memory: object) -> set[str]:
+        return {name for name in dir(memory) if not name.startswith("_")}
 
-    assert attributes(AsyncMemory) == attributes(Memory)
+    async def use() -> None:
+        async with await AsyncMemory.open(**opened) as memory:
+            with Memory.open(**opened) as same:
+                assert attributes(memory) == attributes(same)
+                assert memory.settings == same.settings
+
+    asyncio.run(use())
 
 
 def test_adds_and_recalls_at_the_same_time(opened: dict[str, Any]) -> None:
     async def use() -> None:
         async with await AsyncMemory.open(**opened) as memory:
             people = ["Ada", "Bruno", "Chiara", "Dana", "Emil", "Fatima", "Goran", "Hanna"]
-            events = await asyncio.gather(
-                *(memory.add(f"{name} keeps {i + 2} bees in Brackwater.", title=name) for i, name in enumerate(people)),
-                *(memory.recall("Who keeps bees?") for _ in range(4)),
+            events, _ = await asyncio.gather(
+                asyncio.gather(
+                    *(
+                        memory.add(f"{name} keeps {i + 2} bees in Brackwater.", title=name)
+                        for i, name in enumerate(people)
+                    )
+                ),
+                asyncio.gather(*(memory.recall("Who keeps bees?") for _ in range(4))),
             )
-            assert len({event.id for event in events[: len(people)]}) == len(people)  # type: ignore[union-attr]
+            assert len({event.id for event in events}) == len(people)
             found = await asyncio.gather(*(memory.recall(f"How many bees does {name} keep?", 1) for name in people))
             assert [recall.passages[0].title for recall in found] == people
 

@@ -28,9 +28,14 @@ def test_exit_codes_of_the_process(tmp_path: Path) -> None:
     assert failed.stderr.startswith("error: ")
     version = run("--version", cwd=tmp_path)
     assert version.stdout.startswith("hippomem ")
-    done = run("add", "Ada likes tea.", "--json", cwd=tmp_path)
-    assert json.loads(done.stdout)["text"] == "Ada likes tea."
+    done = run("add", "Zoë likes tea → milk.", "--json", cwd=tmp_path)
+    event = json.loads(done.stdout)
+    assert event["text"] == "Zoë likes tea → milk."
     assert done.stderr == ""
+    ascii_only = os.environ | {"PYTHONIOENCODING": "ascii"}
+    assert "Zo? likes tea ? milk." in run("get", event["id"], cwd=tmp_path, env=ascii_only).stdout
+    shown = run("get", event["id"], "--json", cwd=tmp_path, env=ascii_only)
+    assert json.loads(shown.stdout)["text"] == event["text"]
 
 
 def test_a_reader_that_went_away_is_no_error(tmp_path: Path) -> None:

@@ -52,6 +52,10 @@ def test_help_is_quick() -> None:
     assert seconds < HELP_CPU_SECONDS
 
 
+def test_the_command_line_works_without_the_evaluation() -> None:
+    run_fresh("import sys; sys.modules['hippomem_eval'] = None\n" + HELP)
+
+
 def test_loading_the_library_loads_no_model() -> None:
     modules, _ = run_fresh("from hippomem import Memory, AsyncMemory, Settings")
     assert "hippomem.memory" in modules

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import networkx as nx
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -41,7 +42,8 @@ def _ranked(memory: Memory, question: str) -> dict[str, float]:
 
 
 class Grows(RuleBasedStateMachine):
-    """Adds, updates, forgets, re-adds, closes and reopens; after each, the memory equals a fresh one."""
+    """Adds, updates, forgets, re-adds, saves and reopens; after each, the view equals its rebuild, and at the end the
+    memory equals a new one that was given what is left in another order."""
 
     @initialize()
     def start(self) -> None:
@@ -86,7 +88,17 @@ class Grows(RuleBasedStateMachine):
         self.memory = _open(self.path)
 
     @invariant()
-    def equals_a_fresh_one(self) -> None:
+    def equals_its_rebuild(self) -> None:
+        with self.memory._synced() as (view, connection):
+            fresh = rebuilt(connection, self.memory._number, self.memory._encoder_number)
+            assert list(differences(view, fresh)) == []
+            np.testing.assert_allclose(
+                np.sort(view.graph.inverse_passage_weight[view.graph.alive]),
+                np.sort(fresh.graph.inverse_passage_weight),
+                rtol=1e-5,
+            )
+
+    def _equals_a_fresh_one(self) -> None:
         assert {p.id for p in self._stored()} == set(self.held)
         with _open() as fresh:
             for text, title in sorted(self.held.values()):
@@ -103,12 +115,15 @@ class Grows(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         if hasattr(self, "memory"):
-            self.memory.close()
-            self.folder.cleanup()
+            try:
+                self._equals_a_fresh_one()
+            finally:
+                self.memory.close()
+                self.folder.cleanup()
 
 
 Grows.TestCase.settings = settings(
-    max_examples=25, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=20, stateful_step_count=10, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestGrows = Grows.TestCase
 

@@ -99,8 +99,10 @@ def _remarks(summary: Mapping[str, Any]) -> list[str]:
         "records of the corpus not ingested": summary["failed_records"],
         "recalled passages that are not in the corpus": sum(summary["unmatched_passages"].values()),
     }
-    stale = ["The index was built with other code or settings than what was measured."]
-    return [f"{count:,} {what}." for what, count in counted.items() if count] + stale * summary["index_is_stale"]
+    remarks = [f"{count:,} {what}." for what, count in counted.items() if count]
+    if summary["index_is_stale"]:
+        remarks.append("The index was built with other code or settings than what was measured.")
+    return remarks
 
 
 def _means(rows: Sequence[Row], names: Sequence[str]) -> dict[str, Any]:

@@ -47,7 +47,7 @@ def explain(
             name = ranking.named.get(entity) or _name(own, view.graph.keys.key(entity))
             keys = [view.graph.keys.key(e) for e in (entity, onward) if e is not None]
             at = stored[number_of[row]]
-            steps.append(Step(name, at.id, at.title, _told(own, keys)))
+            steps.append(Step(name, at.id, at.title or _beginning(at.text), _told(own, keys)))
         path = Path(passage.id, tuple(steps), _in_words(steps)) if steps else None
         if path:
             paths.append(path)
@@ -58,23 +58,24 @@ def explain(
 def _traces(view: View, ranking: Ranking) -> list[_Trace]:
     graph = view.graph
     leading = [int(row) for row in best(ranking.score, view.numbers, max(BRIDGES, len(ranking.order)))]
-    entities = {row: [entity for entity, _ in graph.edges_of(row)] for row in leading}
+    edges = {row: dict(graph.edges_of(row)) for row in leading}
+    frequency = graph.frequency
     bridges = [
-        (place, row, set(entities[row]), min(here, key=lambda e: int(graph.frequency[e])))
+        (place, row, edges[row].keys(), min(here, key=lambda e: int(frequency[e])))
         for place, row in enumerate(leading, 1)
-        if (here := [e for e in entities[row] if e in ranking.named])
+        if (here := [e for e in edges[row] if e in ranking.named])
     ]
     traces = []
     for target in (int(row) for row in ranking.order):
-        direct = sorted((e for e in entities[target] if e in ranking.named), key=lambda e: int(graph.frequency[e]))
+        own = edges[target]
+        direct = sorted((e for e in own if e in ranking.named), key=lambda e: int(frequency[e]))
         if direct:
             traces.append(_Trace(target, tuple(direct), ((direct[0], target),)))
             continue
         ways: list[tuple[float, str, int, int, int]] = []
-        own = dict(graph.edges_of(target))
         for place, row, there, named in bridges:
             for entity in there & own.keys():
-                worth = (4.0 if own[entity] < 0 else 1.0) / (float(graph.frequency[entity]) * place**0.5)
+                worth = (4.0 if own[entity] < 0 else 1.0) / (float(frequency[entity]) * place**0.5)
                 ways.append((-worth, graph.keys.key(entity), row, named, entity))
         if ways:
             _, _, row, named, entity = min(ways)
@@ -124,10 +125,16 @@ def _name(facts: list[Triple], key: str) -> str:
     return key
 
 
+def _beginning(text: str) -> str:
+    """What stands for the title of a passage that has none."""
+    line = " ".join(text.split())
+    return line if len(line) <= 60 else line[:59].rstrip() + "…"
+
+
 def _in_words(steps: list[Step]) -> str:
     told = []
     for place, step in enumerate(steps):
         begin = f"the question names {step.entity}" if place == 0 else f"which names {step.entity}"
         facts = "; ".join(str(fact) for fact in step.facts)
-        told.append(f"{begin} → “{step.passage_title or 'a passage'}”" + (f" ({facts})" if facts else ""))
+        told.append(f"{begin} → “{step.passage_title}”" + (f" ({facts})" if facts else ""))
     return ", ".join(told)

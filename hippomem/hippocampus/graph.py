@@ -9,7 +9,7 @@ Weight of an edge: ln(1 + n) + 4 [the entity names the passage's title], n the l
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -69,7 +69,8 @@ class KnowledgeGraph:
         self._late_weights, self._late_masks = Growing(np.float32), Growing(np.int64)
         self._late_of_row: dict[int, list[int]] = {}
         self._titled_new: dict[int, list[int]] = {}
-        self._matrix_cache: tuple[tuple[int, int], list[Matrix]] = ((-1, -1), [])
+        self._gone = False  # whether any entity is
+        self._cache: tuple[list[Matrix], Floats, Floats] | None = None
         self._count_base()
 
     def _count_base(self) -> None:
@@ -111,39 +112,44 @@ class KnowledgeGraph:
     @property
     def inverse_passage_weight(self) -> Floats:
         """1 / sum of a passage's edge weights, 0 where it has none or is gone: (rows,) float32."""
-        return _inverse(self._passage_weight.array, self.alive)
+        return self._derived()[1]
 
     @property
     def inverse_entity_weight(self) -> Floats:
         """1 / sum of an entity's edge weights, 0 where it has none: (nodes,) float32."""
-        return _inverse(self._entity_weight.array, self.frequency > 0)
+        return self._derived()[2]
 
     def find(self, key: str) -> int | None:
         """The entity with this key, None where there is none."""
         node = self.keys.find(key) if key else None
         return node if node is not None and self._namings.array[node] > 0 else None
 
-    def edges_of(self, row: int) -> Iterator[tuple[int, int]]:
+    def edges_of(self, row: int) -> list[tuple[int, int]]:
         """The entities of a passage, with the mask of the lines that name them."""
-        return ((entity, mask) for entity, mask, _ in self._edges(row))
+        arrays, run = self._run(row)
+        edges = list(zip(arrays.entities[run].tolist(), arrays.masks[run].tolist(), strict=True))
+        late = self._late_of_row.get(row, ())
+        edges.extend((int(self._late_entities.array[i]), int(self._late_masks.array[i])) for i in late)
+        if self._gone:
+            there = self._namings.array
+            return [edge for edge in edges if there[edge[0]] > 0]
+        return edges
 
-    def _edges(self, row: int) -> Iterator[tuple[int, int, bool]]:
+    def _primary_edges(self, row: int) -> set[int]:
+        arrays, run = self._run(row)
+        return set(arrays.entities[run][arrays.primary[run]].tolist())
+
+    def _run(self, row: int) -> tuple[Edges, slice]:
+        """The arrays that hold a row, and where in them."""
         base_rows = len(self._base.starts) - 1
-        starts, entities, masks, primary = (
-            (self._base.starts, self._base.entities, self._base.masks, self._base.primary)
-            if row < base_rows
-            else (self._starts.array, self._entities.array, self._masks.array, self._primary.array)
+        arrays, place = (self._base, row) if row < base_rows else (self._tail, row - base_rows)
+        return arrays, slice(int(arrays.starts[place]), int(arrays.starts[place + 1]))
+
+    @property
+    def _tail(self) -> Edges:
+        return Edges(
+            self._starts.array, self._entities.array, self._weights.array, self._masks.array, self._primary.array
         )
-        place = row if row < base_rows else row - base_rows
-        there = self._namings.array
-        run = slice(int(starts[place]), int(starts[place + 1]))
-        for entity, mask, found in zip(entities[run].tolist(), masks[run].tolist(), primary[run].tolist(), strict=True):
-            if there[entity] > 0:
-                yield entity, mask, found
-        for i in self._late_of_row.get(row, ()):
-            entity = int(self._late_entities.array[i])
-            if there[entity] > 0:
-                yield entity, int(self._late_masks.array[i]), False
 
     def titled(self, entity: int) -> list[int]:
         """The passages whose title names the entity."""
@@ -179,20 +185,23 @@ class KnowledgeGraph:
         return values
 
     def _matrices(self) -> list[Matrix]:
-        """The rows of the snapshot and those appended, as matrices over the same memory."""
-        state = (self.rows, self.nodes)
-        if self._matrix_cache[0] != state:
-            tail = (self._weights.array, self._entities.array, self._starts.array)
-            base = (self._base.weights, self._base.entities, self._base.starts)
+        return self._derived()[0]
+
+    def _derived(self) -> tuple[list[Matrix], Floats, Floats]:
+        """The rows of the snapshot and those appended as matrices over the same memory; the inverse weights."""
+        if self._cache is None:
+            tail = self._tail
             parts = [
-                sparse.csr_matrix(
-                    (weights, entities, starts.astype(np.int32)), (len(starts) - 1, self.nodes), copy=False
-                )
-                for weights, entities, starts in (base, tail)
-                if len(starts) > 1
+                sparse.csr_matrix((e.weights, e.entities, e.starts.astype(np.int32)), (len(e.starts) - 1, self.nodes))
+                for e in (self._base, tail)
+                if len(e.starts) > 1
             ]
-            self._matrix_cache = (state, [(part, part.T) for part in parts])
-        return self._matrix_cache[1]
+            self._cache = (
+                [(part, part.T) for part in parts],
+                _inverse(self._passage_weight.array, self.alive),
+                _inverse(self._entity_weight.array, self.frequency > 0),
+            )
+        return self._cache
 
     # -- writing ------------------------------------------------------------------------------------------------
 
@@ -202,6 +211,7 @@ class KnowledgeGraph:
         Linked by the words against all entities there are then, and the other way round for entities that are new.
         """
         batch = list(passages)
+        self._cache = None
         self._add_entities({key for extracted, _ in batch for key in extracted})
         for extracted, _ in batch:  # before any row is linked: rows of one batch name each other's entities
             for key in extracted:
@@ -267,10 +277,13 @@ class KnowledgeGraph:
     def remove(self, rows: Iterable[int]) -> None:
         """Take passages out, and the entities that no other passage was found to name."""
         unnamed: set[int] = set()
+        self._cache = None
         for row in rows:
             if not self._alive.array[row]:
                 continue
-            for entity, mask, primary in list(self._edges(row)):
+            found = self._primary_edges(row)
+            for entity, mask in self.edges_of(row):
+                primary = entity in found
                 self._entity_weight.array[entity] -= edge_weight(mask)
                 self._frequency.array[entity] -= 1
                 self._namings.array[entity] -= primary
@@ -278,6 +291,7 @@ class KnowledgeGraph:
                     unnamed.add(entity)
             self._alive.array[row] = False
             self._passage_weight.array[row] = 0.0
+        self._gone = self._gone or bool(unnamed)
         for entity in unnamed:
             # What still points to it does so by the words alone, so its edges are where its key stands in the text.
             for row, mask in self._grams.find(self.keys.key(entity)):

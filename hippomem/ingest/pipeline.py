@@ -86,7 +86,8 @@ class Ingest:
     def run(self, inputs: Input | Iterable[Input]) -> IngestReport:
         """Ingest it all. Raises NotFoundError before anything is read where a path does not exist."""
         paths, others = _sorted_out(inputs)
-        files = [item for path in paths for item in find_sources(path)]
+        found = [item for path in paths for item in find_sources(path)]
+        files = list({item.name if isinstance(item, Source) else item: item for item in found}.values())
         self.progress.start(sum(f.size for f in files if isinstance(f, Source)) if paths else None)
         known = self.sink.known([f.name for f in files if isinstance(f, Source)])
         with closing(Converter()) as converter:

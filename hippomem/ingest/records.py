@@ -98,13 +98,23 @@ def _records_in(data: object) -> Iterable[object] | None:
     if isinstance(docs, list) and any(map(_is_record, docs)):
         return docs
     if _is_titles_to_texts(data):
-        # Sentences carry their own leading spaces (HotpotQA's corpus).
-        return ({"title": title, "text": "".join(sentences)} for title, sentences in data.items())
+        return ({"title": title, "text": _joined(sentences)} for title, sentences in data.items())
     return None
 
 
 def _is_record(item: object) -> bool:
     return isinstance(item, str) or (isinstance(item, dict) and isinstance(item.get(text_key(item)), str))
+
+
+def _joined(sentences: str | list[str]) -> str:
+    """One text. HotpotQA's sentences carry their leading spaces, most of the time; 2WikiMultihopQA's do not."""
+    if isinstance(sentences, str):
+        return sentences
+    text = ""
+    for sentence in sentences:
+        touching = text and not text[-1].isspace() and sentence and not sentence[0].isspace()
+        text += f" {sentence}" if touching else sentence
+    return text
 
 
 def _is_titles_to_texts(data: Mapping[str, Any]) -> bool:

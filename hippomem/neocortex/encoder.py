@@ -7,7 +7,8 @@ span, computed with the whole passage in view, so sentences cost no encoding of 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -101,7 +102,8 @@ class SentenceTransformerEncoder:
 
     def encode_query(self, text: str) -> Vectors:
         prompt = (getattr(self._model, "prompts", None) or {}).get("query", "")
-        return self._encode([prompt + text], [()])[0].vector
+        with _one_thread():
+            return self._encode([prompt + text], [()])[0].vector
 
     def encode_passages(self, texts: Sequence[str], spans: Sequence[Sequence[Span]]) -> list[Encoded]:
         prompt = (getattr(self._model, "prompts", None) or {}).get("document", "")
@@ -215,6 +217,19 @@ def _encode_separately(encode: Any, texts: Sequence[str], spans: Sequence[Sequen
         Encoded(row[text], np.array([row[p] for p in own], dtype=np.float32).reshape(-1, dimension))
         for text, own in zip(texts, pieces, strict=True)
     ]
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """One short text is done before a second thread is awake, and on a busy machine waiting for it costs tens of ms."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _span_means(rows: Vectors, offsets: NDArray[Any], spans: Sequence[Span], fallback: Vectors) -> Vectors:

@@ -23,6 +23,8 @@ RELATION_WORDS = 8  # between two names: more is a clause of its own
 LEADING_WORDS = 12  # before the first name of a sentence, read as said about the title
 _WORD = re.compile(r"[^\W_]+")
 _CLAUSE_END = re.compile(r"[;:()\[\]\"“”\n]")
+_EDGES = " \t\r\n,.–—-'’"
+_SMALL_WORDS = frozenset("a an the in on at of to by for from with and or but as is was are were be been after".split())
 _PRONOUN = re.compile(r"^(he|she|it|they|his|her|its|their|this|that|these|those|there|who|which)\b['’s]*\s*", re.I)
 
 
@@ -107,12 +109,13 @@ def _facts(text: str, start: int, names: list[tuple[str, int, int]], title: str)
     """Two names with a short clause between them make a triple; a sentence's opening is said about the title."""
     if names and title:
         name, at, _ = names[0]
-        relation = _PRONOUN.sub("", text[start:at].strip())
-        if _is_relation(relation, LEADING_WORDS) and name != title:
+        relation = _PRONOUN.sub("", text[start:at].strip(_EDGES)).strip(_EDGES)
+        says_something = any(word.lower() not in _SMALL_WORDS for word in _WORD.findall(relation))
+        if says_something and _is_relation(relation, LEADING_WORDS) and not _same(name, title):
             yield Triple(title, relation, name, "rules")
     for (subject, _, left), (object_, right, _) in pairwise(names):
-        relation = text[left:right].strip(" ,–—-")
-        if _is_relation(relation, RELATION_WORDS) and subject != object_:
+        relation = text[left:right].strip(_EDGES)
+        if _is_relation(relation, RELATION_WORDS) and not _same(subject, object_):
             yield Triple(subject, relation, object_, "rules")
 
 
@@ -121,6 +124,11 @@ def _is_relation(relation: str, limit: int) -> bool:
     if not 1 <= len(found) <= limit or _CLAUSE_END.search(relation):
         return False
     return not all(word.lower() in ("and", "or", "the", "a", "an", "s") for word in found)
+
+
+def _same(name: str, other: str) -> bool:
+    """Whether one name is a part of the other: no fact lies between the two."""
+    return name.lower() in other.lower() or other.lower() in name.lower()
 
 
 def _stripped(text: str, start: int, end: int) -> tuple[int, int]:

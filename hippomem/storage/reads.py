@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Row, Select, func, select
+from sqlalchemy import Connection, Row, Select, bindparam, func, select
 
 from hippomem.storage.rows import Analysis, ViewRow
 from hippomem.storage.schema import (
@@ -43,13 +43,17 @@ def last_sequence(connection: Connection, namespace: int) -> int:
     )
 
 
+# Statements that every recall runs are built once: building them takes longer than running them.
+_LOG_AFTER = (
+    select(changes.c.sequence, changes.c.action, changes.c.passage, changes.c.previous)
+    .where(changes.c.namespace == bindparam("namespace"), changes.c.sequence > bindparam("after"))
+    .order_by(changes.c.sequence)
+)
+
+
 def log_after(connection: Connection, namespace: int, sequence: int) -> list[LogEntry]:
     """The changes after `sequence`, oldest first."""
-    rows = connection.execute(
-        select(changes.c.sequence, changes.c.action, changes.c.passage, changes.c.previous)
-        .where(changes.c.namespace == namespace, changes.c.sequence > sequence)
-        .order_by(changes.c.sequence)
-    )
+    rows = connection.execute(_LOG_AFTER, {"namespace": namespace, "after": sequence})
     return [LogEntry(*row) for row in rows]
 
 
@@ -128,11 +132,16 @@ def numbers_of_source(connection: Connection, namespace: int, source: str) -> di
     return {row.number: row.id for row in connection.execute(query)}
 
 
+_BY_NUMBER = select(passages).where(
+    passages.c.namespace == bindparam("namespace"), passages.c.number.in_(bindparam("numbers", expanding=True))
+)
+
+
 def by_number(connection: Connection, namespace: int, numbers: Sequence[int]) -> dict[int, Passage]:
     """Passages by their numbers."""
     found: dict[int, Passage] = {}
     for some in chunks(numbers):
-        rows = connection.execute(_passages().where(passages.c.namespace == namespace, passages.c.number.in_(some)))
+        rows = connection.execute(_BY_NUMBER, {"namespace": namespace, "numbers": some})
         found.update({row.number: _passage(row) for row in rows})
     return found
 
@@ -182,16 +191,18 @@ def history(connection: Connection, namespace: int, passage_id: str) -> list[Cha
     return [found[sequence] for sequence in sorted(found)]
 
 
+_FACTS_OF = (
+    select(facts.c.passage, facts.c.subject_name, facts.c.relation, facts.c.object_name, facts.c.extractor)
+    .where(facts.c.namespace == bindparam("namespace"), facts.c.passage.in_(bindparam("numbers", expanding=True)))
+    .order_by(facts.c.passage, facts.c.position)
+)
+
+
 def facts_of(connection: Connection, namespace: int, numbers: Sequence[int]) -> dict[int, list[Triple]]:
     """The triples of passages, in the order of the text."""
     found: dict[int, list[Triple]] = {}
     for some in chunks(numbers):
-        rows = connection.execute(
-            select(facts.c.passage, facts.c.subject_name, facts.c.relation, facts.c.object_name, facts.c.extractor)
-            .where(facts.c.namespace == namespace, facts.c.passage.in_(some))
-            .order_by(facts.c.passage, facts.c.position)
-        )
-        for passage, *triple in rows:
+        for passage, *triple in connection.execute(_FACTS_OF, {"namespace": namespace, "numbers": some}):
             found.setdefault(passage, []).append(Triple(*triple))
     return found
 

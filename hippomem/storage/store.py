@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,6 +28,9 @@ class Store:
         self.url = dialect.parse(db)
         self._engine = dialect.connect(self.url)
         self._closed = False
+        self._namespaces: dict[str, int] = {}
+        self._turn = threading.RLock()
+        self._running: Connection | None = None
         try:
             self._prepare()
         except BaseException:
@@ -62,33 +66,50 @@ class Store:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that sees one moment of the database, whatever others write meanwhile."""
-        self._check_open()
-        with dialect.translated(self.url), self._engine.connect() as connection, connection.begin():
+        with self._transaction(self._engine.connect) as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that holds the write lock; all of it is kept, or nothing."""
-        self._check_open()
-        with (
-            dialect.translated(self.url),
-            dialect.write_transaction(self._engine) as connection,
-            connection.begin(),
-        ):
+        with self._transaction(lambda: dialect.write_transaction(self._engine)) as connection:
             yield connection
 
-    def namespace(self, name: str) -> int:
-        """The number of a namespace, created when new. Raises InvalidInputError for a name that cannot be one."""
-        check_namespace(name)
+    @contextmanager
+    def _transaction(self, connect: Callable[[], Connection]) -> Iterator[Connection]:
+        self._check_open()
+        if self.path is not None:
+            with dialect.translated(self.url), connect() as connection, connection.begin():
+                yield connection
+            return
+        # In memory there is one connection: threads take turns, and a transaction inside another is a part of it.
+        with self._turn:
+            if self._running is not None:
+                yield self._running
+                return
+            with dialect.translated(self.url), connect() as connection, connection.begin():
+                self._running = connection
+                try:
+                    yield connection
+                finally:
+                    self._running = None
+
+    def namespace(self, name: str, create: bool = True) -> int:
+        """The number of a namespace, created when new; 0 where it is new and not to be created."""
+        if name in self._namespaces:
+            return self._namespaces[name]
         query = select(namespaces.c.number).where(namespaces.c.name == name)
         with self.read() as connection:
             number = connection.execute(query).scalar()
-        if number is None:
+        if number is None and create:
             with self.write() as connection:
                 number = connection.execute(query).scalar()
                 if number is None:
                     connection.execute(insert(namespaces).values(name=name))
                     number = connection.execute(query).scalar_one()
+        if number is None:
+            return 0
+        self._namespaces[name] = int(number)
         return int(number)
 
     def claim_encoder(self, identity: str) -> int:

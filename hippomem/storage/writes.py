@@ -229,9 +229,12 @@ def forget_document(connection: Connection, namespace: int, source: str) -> None
     connection.execute(delete(documents).where(documents.c.namespace == namespace, documents.c.source == source))
 
 
+_ENCODER_NUMBER = select(store_info.c.value).where(store_info.c.key == "encoder_number")
+
+
 def check_encoder(connection: Connection, encoder: int) -> None:
     """Raise EncoderMismatchError where the store has another encoder by now."""
-    current = connection.execute(select(store_info.c.value).where(store_info.c.key == "encoder_number")).scalar()
+    current = connection.execute(_ENCODER_NUMBER).scalar()
     if current is not None and int(current) != encoder:
         raise EncoderMismatchError("the store was encoded anew with another encoder while it was open: open it again")
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from eval_data import PASSAGES, corpus_records, hotpot_records, question_records, write, write_pair
-from hippomem_eval.datasets import Gold, Record, load_corpus, load_dataset, write_corpus
 
 from hippomem import InvalidInputError, NotFoundError, SourceError
+from hippomem_eval.datasets import Gold, Record, load_corpus, load_dataset, write_corpus
 
 TITLES = [title for title, _ in PASSAGES]
 

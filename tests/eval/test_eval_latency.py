@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 from eval_data import write_pair
+from typer.testing import CliRunner
+
 from hippomem_eval.cli import app
 from hippomem_eval.latency_worker import parts, peak_rss
-from typer.testing import CliRunner
 
 
 def test_the_figures(tmp_path: Path) -> None:

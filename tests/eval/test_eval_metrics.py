@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hippomem_eval.metrics import all_gold_at, bootstrap, paired_bootstrap, recall_at, reciprocal_rank, spread
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hippomem import InvalidInputError
+from hippomem_eval.metrics import all_gold_at, bootstrap, paired_bootstrap, recall_at, reciprocal_rank, spread
 
 RANKS = st.lists(st.none() | st.integers(1, 30), min_size=1, max_size=6)
 VALUES = st.lists(st.floats(0, 1), min_size=1, max_size=30)

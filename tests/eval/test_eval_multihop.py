@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import Result
 from eval_data import PASSAGES, corpus_records, hotpot_records, write, write_pair
+from typer.testing import CliRunner, Result
+
+from hippomem import Memory
 from hippomem_eval import runner
 from hippomem_eval.cli import app
 from hippomem_eval.corpus import Corpus
 from hippomem_eval.systems import SYSTEMS, Ranking, System
-from typer.testing import CliRunner
-
-from hippomem import Memory
 
 IDS = ["q1", "q2", "q3", "q4"]
 
@@ -33,6 +32,14 @@ def printed(result: Result) -> Any:
 
 def ids_in(file: Path) -> list[str]:
     return [json.loads(line)["id"] for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _code() -> Iterator[None]:
+    """Somebody may edit the code while its tests run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hippomem_eval.environment.code_hash", lambda: "code")
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from hippomem_eval.corpus import Corpus
 from hippomem_eval.datasets import Dataset
 from hippomem_eval.formats import Gold, Question, Record

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hippomem_eval.files import bytes_on_disk
-from hippomem_eval.results import Results, RunFile, make_folder, write_json
 
 from hippomem import SourceError, StoreAccessError
+from hippomem_eval.files import bytes_on_disk
+from hippomem_eval.results import Results, RunFile, make_folder, write_json
 
 
 def append(path: Path, *ids: str, keep: bool = True) -> list[str]:

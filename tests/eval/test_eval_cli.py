@@ -1,0 +1,42 @@
+"""The commands where users find them, and how little it takes to show them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from hippomem.cli import app as main_app
+from hippomem_eval.cli import app as eval_app
+
+HEAVY = ("numpy", "pydantic", "rich.progress", "sqlalchemy", "torch")
+
+
+@pytest.mark.parametrize("command", ["multihop", "latency"])
+def test_the_commands_are_under_hippomem_eval(command: str) -> None:
+    result = CliRunner().invoke(main_app, ["eval", command, "--help"])
+    assert result.exit_code == 0, result.output
+    assert "--questions" in result.stdout
+
+
+def test_errors_are_one_line_under_the_main_command_too() -> None:
+    result = CliRunner().invoke(main_app, ["eval", "multihop", "--questions", "none.json", "--out", "out"])
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.strip() == "error: there is no file none.json"
+
+
+def test_without_a_command_there_is_help() -> None:
+    assert "multihop" in CliRunner().invoke(eval_app, []).output
+
+
+def test_it_runs_as_a_module() -> None:
+    done = subprocess.run([sys.executable, "-m", "hippomem_eval", "--help"], capture_output=True, text=True)
+    assert (done.returncode, "multihop" in done.stdout) == (0, True)
+
+
+def test_the_command_line_loads_nothing_heavy() -> None:
+    code = f"import sys, hippomem_eval.cli; print([name for name in {HEAVY!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
