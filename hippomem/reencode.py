@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
-from sqlalchemy import delete, insert, select
+from typing import Any
 
+import numpy as np
+from sqlalchemy import Connection, Select, delete, insert, select
+
+from hippomem.errors import StoreBusyError
 from hippomem.ingest.progress import ProgressBar
 from hippomem.neocortex.encoder import Encoder
 from hippomem.storage.schema import analyses, passages
@@ -15,31 +18,33 @@ BATCH = 256
 
 
 def reencode(store: Store, encoder: Encoder, progress: bool) -> int:
-    """Encode what has no vectors of `encoder` yet, then make it the store's encoder. Returns how many were encoded."""
-    with store.read() as connection:
+    """Encode what has no vectors of `encoder` yet, then make it the store's encoder. Returns how many were encoded.
+
+    Raises StoreBusyError where another process begins the same with yet another encoder.
+    """
+    with store.write() as connection:
         if store.info(connection, "encoder") in (None, encoder.identity):
             return 0
         current = int(store.info(connection, "encoder_number") or 1)
-        begun = store.info(connection, "next_encoder")
-    following = current + 1
-    with store.write() as connection:
-        if begun != encoder.identity:  # vectors of an attempt with yet another encoder are of no use
-            connection.execute(delete(analyses).where(analyses.c.encoder == following))
+        if store.info(connection, "next_encoder") != encoder.identity:
+            # Vectors of an attempt with yet another encoder are of no use.
+            connection.execute(delete(analyses).where(analyses.c.encoder == current + 1))
             store.set_info(connection, "next_encoder", encoder.identity)
     done = 0
     with ProgressBar(progress) as bar:
         bar.start(None)
         while True:
-            count = _batch(store, encoder, current, following)
+            count = _batch(store, encoder, current)
             done += count
             bar.advance(0, count)
-            if count == 0 and _take_over(store, encoder, current, following):
+            if count == 0 and _take_over(store, encoder, current):
                 return done
 
 
-def _batch(store: Store, encoder: Encoder, current: int, following: int) -> int:
+def _missing(current: int) -> Select[Any]:
+    """Contents of passages that lack vectors of the encoder after `current`."""
     fresh = analyses.alias()
-    query = (
+    return (
         select(analyses.c.namespace, analyses.c.content, analyses.c.sentences, passages.c.title, passages.c.text)
         .join(passages, (passages.c.namespace == analyses.c.namespace) & (passages.c.content == analyses.c.content))
         .where(
@@ -48,15 +53,17 @@ def _batch(store: Store, encoder: Encoder, current: int, following: int) -> int:
             .where(
                 fresh.c.namespace == analyses.c.namespace,
                 fresh.c.content == analyses.c.content,
-                fresh.c.encoder == following,
+                fresh.c.encoder == current + 1,
             )
             .exists(),
         )
         .group_by(analyses.c.namespace, analyses.c.content)
-        .limit(BATCH)
     )
+
+
+def _batch(store: Store, encoder: Encoder, current: int) -> int:
     with store.read() as connection:
-        rows = connection.execute(query).all()
+        rows = connection.execute(_missing(current).limit(BATCH)).all()
     if not rows:
         return 0
     texts, spans = [], []
@@ -67,47 +74,55 @@ def _batch(store: Store, encoder: Encoder, current: int, following: int) -> int:
         spans.append(([(0, len(row.title))] if row.title else []) + [(a + shift, b + shift) for a, b in sentences])
     encoded = encoder.encode_passages(texts, spans)
     with store.write() as connection:
-        there = {
-            (space, content)
-            for space in {row.namespace for row in rows}
-            for content in analysed(connection, space, following, [r.content for r in rows if r.namespace == space])
-        }
-        connection.execute(
-            insert(analyses),
-            [
-                {
-                    "namespace": row.namespace,
-                    "content": row.content,
-                    "encoder": following,
-                    "vector": e.vector.tobytes(),
-                    "sentence_vectors": e.sentences.astype(np.float16).tobytes(),
-                    "sentences": row.sentences,
-                }
-                for row, e in zip(rows, encoded, strict=True)
-                if (row.namespace, row.content) not in there
-            ],
-        )
+        if _is_done(store, connection, encoder, current):
+            return 0
+        # What was forgotten meanwhile stays forgotten; what another process encoded is there.
+        still, there = _having(connection, rows, current), _having(connection, rows, current + 1)
+        new = [
+            {
+                "namespace": row.namespace,
+                "content": row.content,
+                "encoder": current + 1,
+                "vector": e.vector.tobytes(),
+                "sentence_vectors": e.sentences.astype(np.float16).tobytes(),
+                "sentences": row.sentences,
+            }
+            for row, e in zip(rows, encoded, strict=True)
+            if (row.namespace, row.content) in still - there
+        ]
+        if new:
+            connection.execute(insert(analyses), new)
     return len(rows)
 
 
-def _take_over(store: Store, encoder: Encoder, current: int, following: int) -> bool:
+def _having(connection: Connection, rows: Any, encoder: int) -> set[tuple[int, str]]:
+    """Namespace and content of those rows that have vectors of the encoder."""
+    return {
+        (space, content)
+        for space in {row.namespace for row in rows}
+        for content in analysed(connection, space, encoder, [r.content for r in rows if r.namespace == space])
+    }
+
+
+def _is_done(store: Store, connection: Connection, encoder: Encoder, current: int) -> bool:
+    """Whether another process has finished the same work. Raises StoreBusyError where it does other work."""
+    if store.info(connection, "encoder") == encoder.identity:
+        return True
+    following = store.info(connection, "next_encoder")
+    if following != encoder.identity or int(store.info(connection, "encoder_number") or 1) != current:
+        raise StoreBusyError(f"another process encodes this store anew, with {following!r}: let it finish first")
+    return False
+
+
+def _take_over(store: Store, encoder: Encoder, current: int) -> bool:
     """Switch encoders, unless passages were added meanwhile that lack the new vectors."""
-    fresh = analyses.alias()
-    missing = select(analyses.c.content).where(
-        analyses.c.encoder == current,
-        ~select(fresh.c.content)
-        .where(
-            fresh.c.namespace == analyses.c.namespace,
-            fresh.c.content == analyses.c.content,
-            fresh.c.encoder == following,
-        )
-        .exists(),
-    )
     with store.write() as connection:
-        if connection.execute(missing.limit(1)).first() is not None:
+        if _is_done(store, connection, encoder, current):
+            return True
+        if connection.execute(_missing(current).limit(1)).first() is not None:
             return False
-        connection.execute(delete(analyses).where(analyses.c.encoder != following))
+        connection.execute(delete(analyses).where(analyses.c.encoder != current + 1))
         store.set_info(connection, "encoder", encoder.identity)
-        store.set_info(connection, "encoder_number", str(following))
+        store.set_info(connection, "encoder_number", str(current + 1))
         store.set_info(connection, "next_encoder", "")
     return True

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -40,18 +42,24 @@ def export(connection: Connection, namespace: int, name: str, encoder: int, path
     work = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     identity = reads.encoder_identity(connection)
     try:
-        with work.open("w", encoding="utf-8") as file:
+        with work.open("w", encoding="utf-8", newline="\n") as file:
             count = 0
-            for line in _lines(connection, namespace, name, encoder, identity):
-                file.write(json.dumps(line, ensure_ascii=False) + "\n")
-                count += line["type"] == "passage"
+            digest = hashlib.sha256()
+            for item in _lines(connection, namespace, name, encoder, identity):
+                line = json.dumps(
+                    item | {"sha256": digest.hexdigest()} if item["type"] == "end" else item, ensure_ascii=False
+                )
+                file.write(line + "\n")
+                digest.update(f"{line}\n".encode())
+                count += item["type"] == "passage"
             file.flush()
             os.fsync(file.fileno())
         work.replace(path)
-    except OSError as error:
-        raise StoreAccessError(f"cannot write the export {path}: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise StoreAccessError(f"cannot write the export {path}: {getattr(error, 'strerror', error)}") from error
     finally:
-        work.unlink(missing_ok=True)
+        with suppress(OSError, ValueError):
+            work.unlink(missing_ok=True)
     return count
 
 
@@ -83,7 +91,7 @@ def load(path: Path, writer: Writer, identity: str) -> None:
         pass
     items = _read(path, writer.namespace)
     while batch := list(islice(items, BATCH)):
-        with writer.store_.write() as connection:
+        with writer.writing() as connection:
             now = writer.clock.now()
             new = [item for item in batch if isinstance(item, NewPassage)]
             writes.add_passages(connection, writer.number, writer.encoder, new, now)
@@ -146,28 +154,36 @@ def _read(path: Path, namespace: str) -> Iterator[NewPassage | dict[str, Any]]:
     ended = False
     count = 0
     number = 1
+    width = 0
+    digest = hashlib.sha256()
     try:
-        with path.open(encoding="utf-8") as file:
-            file.readline()
+        with path.open(encoding="utf-8", newline="\n") as file:
+            digest.update(file.readline().encode())
             for number, line in enumerate(file, 2):  # noqa: B007 - told in the error
                 item = json.loads(line)
                 if ended:
                     raise ValueError("there is something after the end")
                 if item["type"] == "passage":
                     count += 1
+                    width = width or len(item["vector"])
+                    if len(item["vector"]) != width:
+                        raise ValueError("its vector is not as long as those before")
                     yield _passage(item, namespace)
                 elif item["type"] == "document":
                     yield {
                         "source": _string(item["source"]),
                         "fingerprint": _string(item["fingerprint"]),
-                        "documents": int(item["documents"]),
+                        "documents": _count(item["documents"]),
                     }
                 elif item["type"] == "end":
                     ended = True
                     if item["passages"] != count:
                         raise ValueError(f"it should hold {item['passages']} passages and holds {count}")
+                    if item["sha256"] != digest.hexdigest():
+                        raise ValueError("the file was changed after it was exported (its checksum differs)")
                 else:
                     raise ValueError(f"a line of type {item['type']!r}")
+                digest.update(line.encode())
         if not ended:
             raise ValueError("it breaks off before its end")
     except (StoreError, SourceError):
@@ -204,9 +220,9 @@ def _passage(item: dict[str, Any], namespace: str) -> NewPassage:
         title=title,
         source=source,
         content=content_id(title, text),
-        position=int(item["position"]),
-        start=int(item["start"]),
-        end=int(item["end"]),
+        position=_count(item["position"]),
+        start=_count(item["start"]),
+        end=_count(item["end"]),
         session=session,
         occurred_at=occurred,
         recorded_at=_moment(item["recorded_at"]),
@@ -219,6 +235,12 @@ def _passage(item: dict[str, Any], namespace: str) -> NewPassage:
 def _string(value: object) -> str:
     if not isinstance(value, str) or not is_storable(value):
         raise ValueError(f"{value!r:.40} is not a text that can be stored")
+    return value
+
+
+def _count(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 63:
+        raise ValueError(f"{value!r:.40} is not a number that counts something")
     return value
 
 

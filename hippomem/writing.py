@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,11 +13,11 @@ from sqlalchemy import Connection
 from hippomem.analyse import Analyser
 from hippomem.checks import checked_metadata
 from hippomem.clock import Clock, as_utc
-from hippomem.errors import InvalidInputError, NotFoundError, StoreBusyError
+from hippomem.errors import InvalidInputError, NotFoundError, StoreBusyError, StoreError
 from hippomem.ingest.pipeline import Finished, Stored
 from hippomem.storage import reads, writes
 from hippomem.storage.rows import NewPassage, content_id, passage_id
-from hippomem.storage.store import Store
+from hippomem.storage.store import DUE, SCRUB, Store
 from hippomem.types import Event, Forgotten, Passage, Triple
 
 ATTEMPTS = 5  # at a write that others interfere with
@@ -34,8 +35,15 @@ class Writer:
 
     @property
     def number(self) -> int:
-        """The number of the namespace, created when first asked for."""
-        return self.store_.namespace(self.namespace)
+        """The number of the namespace; 0, which no row has, until something is written to it."""
+        return self.store_.namespace(self.namespace, create=False)
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A write transaction for what adds to the namespace, which exists from then on."""
+        self.store_.namespace(self.namespace)  # before: within, it would wait for this very transaction
+        with self.store_.write() as connection:
+            yield connection
 
     # -- as the sink of an ingest -------------------------------------------------------------------------------
 
@@ -53,7 +61,7 @@ class Writer:
                 encoded = writes.analysed(connection, self.number, self.encoder, {p.content for p in new})
             complete = {p.id: p for p in self.analyser.complete(new, encoded)}
             batch = [complete.get(p.id, p) for p in passages]
-            with self.store_.write() as connection:
+            with self.writing() as connection:
                 if self._lacks(connection, batch, complete):
                     continue
                 now = self.clock.now()
@@ -86,12 +94,12 @@ class Writer:
         for _ in range(ATTEMPTS):
             with self.store_.read() as connection:
                 before = self._user_triples(connection, passage.id)
+                own = list(dict.fromkeys([*(before or ()), *triples]))
+                if before is not None and own == before:
+                    return self._event(connection, passage.id, created=False)
                 encoded = writes.analysed(connection, self.number, self.encoder, [passage.content])
-            own = list(dict.fromkeys([*(before or ()), *triples]))
-            if before is not None and own == before:
-                return self._stored(passage.id, created=False)
             (complete,) = self.analyser.complete([passage], encoded, [own])
-            with self.store_.write() as connection:
+            with self.writing() as connection:
                 if self._user_triples(connection, passage.id) != before:
                     continue
                 if self._lacks(connection, [complete], {complete.id}):
@@ -102,7 +110,8 @@ class Writer:
                     writes.add_passages(connection, self.number, self.encoder, [complete], now)
                 else:
                     writes.relink(connection, self.number, known[0], complete.id, complete.links, now)
-            return self._stored(passage.id, created=known is None)
+                # Read here, not afterwards: others may forget it the moment that this transaction ends.
+                return self._event(connection, passage.id, created=known is None)
         raise StoreBusyError("others keep changing what is being added here: try again later")
 
     def _user_triples(self, connection: Connection, id_: str) -> list[Triple] | None:
@@ -113,13 +122,15 @@ class Writer:
         facts = reads.facts_of(connection, self.number, [known[0]]).get(known[0], [])
         return [fact for fact in facts if fact.extractor == "user"]
 
-    def _stored(self, id_: str, created: bool) -> Event:
-        _, passage = self.current(id_)
-        return Event(**{name: getattr(passage, name) for name in Passage.__dataclass_fields__}, created=created)
+    def _event(self, connection: Connection, id_: str, created: bool) -> Event:
+        stored = reads.by_id(connection, self.number, id_)
+        if stored is None:
+            raise StoreError(f"{id_} was written and is not there: run hippomem doctor")
+        return _as_event(stored[1], created)
 
     def update(self, id_: str, text: str) -> Event:
         """Replace a memory's text: a new passage in the old one's place, linked to it in the history."""
-        number, old = self.current(id_)
+        _, old = self.current(id_)
         new = NewPassage(
             id=passage_id(self.namespace, old.source, old.title, text, old.session, old.occurred_at),
             text=text,
@@ -134,20 +145,21 @@ class Writer:
             metadata=old.metadata,
         )
         if new.id == old.id:
-            return self._stored(old.id, created=False)
+            return _as_event(old, created=False)
         (complete,) = self.analyser.complete([new])
-        with self.store_.write() as connection:
+        with self.writing() as connection:
             now = self.clock.now()
             still = reads.by_id(connection, self.number, old.id)
             if still is None:
                 raise NotFoundError(f"{old.id} was changed or forgotten meanwhile: get it again and repeat the update")
             if reads.by_id(connection, self.number, new.id) is not None:
                 raise InvalidInputError(f"there is a memory with this text already ({new.id}): forget one of the two")
+            number = still[0]
             writes.add_passages(
                 connection, self.number, self.encoder, [complete], now, replacing=(number, old.id, old.text)
             )
             writes.remove_passages(connection, self.number, [number], now, None)
-        return self._stored(new.id, created=True)
+            return self._event(connection, new.id, created=True)
 
     def forget(self, target: str, also: str) -> Forgotten:
         """Take out one memory, or all of a source (`also` is another name of it), with all that only they held."""
@@ -164,6 +176,7 @@ class Writer:
                 raise NotFoundError(f"no memory and no source is called {target!r} in namespace {self.namespace!r}")
             removed = writes.remove_passages(connection, self.number, numbers, now, "forget")
             writes.forget_history(connection, self.number, removed.ids)
+            self.store_.set_info(connection, SCRUB, DUE)
         self.store_.scrub()
         return Forgotten(len(removed.ids), removed.entities, removed.facts, removed.ids)
 
@@ -184,6 +197,10 @@ class Writer:
             seen.add(id_)
             id_ = reads.successor(connection, self.number, id_) or id_
         return None
+
+
+def _as_event(passage: Passage, created: bool) -> Event:
+    return Event(**{name: getattr(passage, name) for name in Passage.__dataclass_fields__}, created=created)
 
 
 def new_passage(

@@ -8,7 +8,6 @@ import random
 from pathlib import Path
 from typing import Any
 
-import networkx as nx
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
@@ -151,7 +150,7 @@ def test_the_whole_corpus_in_any_batches_and_order(shared_data: Path) -> None:
             with memory._synced() as (view, connection):
                 fresh = rebuilt(connection, memory._number, memory._encoder_number)
                 assert list(differences(view, fresh)) == []
-            shapes.append(nx.weisfeiler_lehman_graph_hash(nx.Graph(memory.graph()), iterations=1))
+            shapes.append(_shape(memory))
             recalls.append([_ranked(memory, question) for question in questions])
             counts = memory.stats()
             assert counts["passages"] == len({(p["title"], p["text"].strip()) for p in corpus})

@@ -50,7 +50,7 @@ def multihop(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Index and results; run again to go on.")],
     corpus: Corpus = None,
     limit: Limit = None,
-    k: K = 20,
+    k: K = 10,
     seed: Annotated[int, typer.Option("--seed", min=0, help="For the bootstrap intervals.")] = 0,
     system: Annotated[str, typer.Option("--system", metavar="NAMES", help="Separated by commas.")] = "hippomem",
     as_json: Json = False,

@@ -33,7 +33,7 @@ class Options:
     out: Path
     systems: Sequence[str] = ("hippomem",)
     limit: int | None = None
-    k: int = 20
+    k: int = 10
     seed: int = 0
 
 

@@ -66,6 +66,7 @@ def _live(view: View) -> Iterable[int]:
 def _indexed(row: ViewRow) -> Indexed:
     return Indexed(
         row.number,
+        int(row.id[:16], 16),
         row.lines,
         {key: lines for key, lines, _ in row.mentions},
         frozenset(key for key, _, titled in row.mentions if titled),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from hippomem.hippocampus.keys import entity_key
+from hippomem.hippocampus.keys import entity_key, plain
 from hippomem.hippocampus.ranking import Ranking, best
 from hippomem.hippocampus.view import View
 from hippomem.storage import reads
@@ -44,9 +44,9 @@ def explain(
         for place, (entity, row) in enumerate(trace.hops):
             own = facts.get(number_of[row], [])
             onward = trace.hops[place + 1][0] if place + 1 < len(trace.hops) else None
-            name = ranking.named.get(entity) or _name(own, view.graph.keys.key(entity))
-            keys = [view.graph.keys.key(e) for e in (entity, onward) if e is not None]
             at = stored[number_of[row]]
+            name = ranking.named.get(entity) or _spelled(view.graph.keys.key(entity), own, at)
+            keys = [view.graph.keys.key(e) for e in (entity, onward) if e is not None]
             steps.append(Step(name, at.id, at.title or _beginning(at.text), _told(own, keys)))
         path = Path(passage.id, tuple(steps), _in_words(steps)) if steps else None
         if path:
@@ -57,7 +57,7 @@ def explain(
 
 def _traces(view: View, ranking: Ranking) -> list[_Trace]:
     graph = view.graph
-    leading = [int(row) for row in best(ranking.score, view.numbers, max(BRIDGES, len(ranking.order)))]
+    leading = [int(row) for row in best(ranking.score, view.ties, max(BRIDGES, len(ranking.order)))]
     edges = {row: dict(graph.edges_of(row)) for row in leading}
     frequency = graph.frequency
     bridges = [
@@ -116,12 +116,16 @@ def _told(facts: list[Triple], keys: list[str]) -> tuple[Triple, ...]:
     return tuple(f for count, f in named if count == most and count > 0)[:FACTS]
 
 
-def _name(facts: list[Triple], key: str) -> str:
-    """The entity as a fact writes it; its key where none does."""
+def _spelled(key: str, facts: list[Triple], passage: Passage) -> str:
+    """The entity as the passage writes it, in a fact or in the text; its key where it does not."""
     for fact in facts:
         for name in (fact.subject, fact.object):
             if entity_key(name) == key:
                 return name
+    for text in map(plain, (passage.title, passage.text)):
+        at = text.lower().find(key)
+        if at >= 0:
+            return text[at : at + len(key)]
     return key
 
 

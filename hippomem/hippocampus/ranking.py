@@ -96,7 +96,7 @@ def rank(
     score = np.sum(list(terms.values()), axis=0, dtype=np.float32)
     terms["title hop"] = np.float32(recipe.title_hop) * _title_hop(view, np.where(alive, score, -np.inf), named, recipe)
     score = np.where(barred, np.float32(-np.inf), score + terms["title hop"])
-    order = best(score, view.numbers, k)
+    order = best(score, view.ties, k)
     watch.lap("hop")
     return Ranking(score, terms, named, order, watch.seconds)
 
@@ -121,8 +121,11 @@ def dense(
     return Ranking(score, {"cosine": score}, named, rows, watch.seconds)
 
 
-def best(score: Floats, numbers: NDArray[np.int64], k: int) -> NDArray[np.int64]:
-    """The k rows with the highest finite score, best first; of equals the earlier passage."""
+def best(score: Floats, ties: NDArray[np.uint64], k: int) -> NDArray[np.int64]:
+    """The k rows with the highest finite score, best first. Of equals (to 1e-4: sums of floats depend on their order)
+    a hash of the content decides, so that the order in which memories came does not.
+    """
+    score = np.rint(score * np.float32(1e4))
     finite = np.count_nonzero(np.isfinite(score))
     k = min(k, int(finite))
     if k == 0:
@@ -132,7 +135,7 @@ def best(score: Floats, numbers: NDArray[np.int64], k: int) -> NDArray[np.int64]
         rows = np.nonzero(score >= threshold)[0]
     else:
         rows = np.arange(len(score))
-    return rows[np.lexsort((numbers[rows], -score[rows]))][:k]
+    return rows[np.lexsort((ties[rows], -score[rows]))][:k]
 
 
 def _seeds(
@@ -152,13 +155,13 @@ def _seeds(
 def _suggested(view: View, vector: Floats, cosine: Floats, alive: NDArray[np.bool_], recipe: Recipe) -> Floats:
     """Seeds on the entities of the sentences most like the question, weighted by likeness and rarity."""
     seeds = np.zeros(view.graph.nodes, np.float32)
-    candidates = best(np.where(alive, cosine, -np.inf).astype(np.float32), view.numbers, recipe.candidates)
+    candidates = best(np.where(alive, cosine, -np.inf).astype(np.float32), view.ties, recipe.candidates)
     rows, lines, vectors = view.sentences_of(candidates)
     if not len(rows):
         return seeds
     likeness = inner_products(vectors, vector)
     low, high = float(likeness.min()), float(likeness.max())
-    leading = np.argsort(-likeness, kind="stable")[: recipe.sentences]
+    leading = best(likeness, view.ties[rows] + lines.astype(np.uint64), recipe.sentences)
     weights: dict[int, float] = {}
     for i in leading:
         share = (float(likeness[i]) - low) / (high - low) if high > low else 1.0
@@ -175,7 +178,7 @@ def _suggested(view: View, vector: Floats, cosine: Floats, alive: NDArray[np.boo
 
 def _title_hop(view: View, score: Floats, named: Mapping[int, str], recipe: Recipe) -> Floats:
     bonus = np.zeros(len(score), np.float32)
-    for place, row in enumerate(best(score, view.numbers, recipe.hop_from), 1):
+    for place, row in enumerate(best(score, view.ties, recipe.hop_from), 1):
         for entity, _ in view.graph.edges_of(int(row)):
             if entity in named or view.graph.frequency[entity] > recipe.hop_frequency:
                 continue

@@ -93,7 +93,7 @@ class Snapshots:
     def _write(self, view: View, folder: Path) -> None:
         live = np.nonzero(view.graph.alive)[0]
         rows = live[np.argsort(view.numbers[live], kind="stable")]
-        arrays: dict[str, NDArray[np.generic]] = {"numbers": view.numbers[rows]}
+        arrays: dict[str, NDArray[np.generic]] = {"numbers": view.numbers[rows], "ties": view.ties[rows]}
         for part, values in view.graph.compact(rows).items():
             arrays.update({f"{part}.{name}": value for name, value in values.items()})
         small = view.compact_sentences(rows, folder / "sentences.vectors.npy")
@@ -137,6 +137,7 @@ class Snapshots:
             VectorIndex.load(folder / "vectors.faiss"),
             Sentences(**part("sentences", "starts", "first", "vectors")),
             int(manifest["applied"]),
+            array("ties"),
         )
 
 

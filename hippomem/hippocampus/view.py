@@ -27,10 +27,11 @@ class Indexed:
 
     `entities` gives each extracted entity's key the lines that name it as bits; `titles` are the keys that name the
     passage's title; `vector` is (d,) float32 and `sentence_vectors` (s, d) float16, L2-normalised: one for each line
-    that is not empty.
+    that is not empty. `tie` is a hash of the passage's content that orders passages of equal score.
     """
 
     number: int
+    tie: int
     lines: Sequence[str]
     entities: dict[str, int]
     titles: frozenset[str]
@@ -60,6 +61,7 @@ class View:
         vectors: VectorIndex | None = None,
         sentences: Sentences | None = None,
         applied: int = 0,
+        ties: NDArray[np.uint64] | None = None,
     ) -> None:
         self.graph = graph or KnowledgeGraph()
         self.vectors = vectors
@@ -71,6 +73,7 @@ class View:
         self._first = Growing(np.int8)
         self._sentences: Growing | None = None
         self._numbers = Growing(np.int64, start=numbers)
+        self._ties = Growing(np.uint64, start=ties)
         # The snapshot's rows are in the order of their numbers; what came since need not be.
         self._base_numbers = np.empty(0, np.int64) if numbers is None else np.array(numbers)
         self._new_rows: dict[int, int] = {}
@@ -79,6 +82,11 @@ class View:
     def numbers(self) -> NDArray[np.int64]:
         """The passage number of each row: (rows,)."""
         return np.asarray(self._numbers.array)
+
+    @property
+    def ties(self) -> NDArray[np.uint64]:
+        """What orders rows of equal score, whatever order they came in: (rows,)."""
+        return np.asarray(self._ties.array)
 
     @property
     def size(self) -> int:
@@ -125,6 +133,7 @@ class View:
             self._first.extend([0 if passage.lines[0] else 1])
             self._new_rows[passage.number] = row
         self._numbers.extend([p.number for p in passages])
+        self._ties.extend(np.array([p.tie for p in passages], np.uint64))
 
     def remove(self, numbers: Iterable[int]) -> None:
         """Take passages out."""

@@ -7,6 +7,7 @@ deleted. Transactions are begun by us: a write takes the lock at once, so that t
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,7 +39,7 @@ def parse(db: str | Path) -> URL:
     if not name.strip() or "\x00" in name:
         raise InvalidInputError("db is empty or holds a NUL character: give a path such as agent.db, or a URL")
     if "://" not in name:
-        return URL.create("sqlite", database=name if name == MEMORY else str(Path(name).expanduser().resolve()))
+        return URL.create("sqlite", database=name if name == MEMORY else _resolved(name))
     try:
         url = make_url(name)
     except ArgumentError as error:
@@ -47,7 +48,14 @@ def parse(db: str | Path) -> URL:
         raise InvalidInputError(f"db {url.get_backend_name()!r}: this version stores in SQLite; give a path")
     if url.database in (None, "", MEMORY):
         return URL.create("sqlite", database=MEMORY)
-    return URL.create("sqlite", database=str(Path(str(url.database)).resolve()))
+    return URL.create("sqlite", database=_resolved(str(url.database)))
+
+
+def _resolved(name: str) -> str:
+    try:
+        return str(Path(name).expanduser().resolve())
+    except RuntimeError as error:  # a link to itself, or ~somebody who is not there
+        raise InvalidInputError(f"db {name!r} leads nowhere: {error}") from error
 
 
 def file_of(url: URL) -> Path | None:
@@ -71,7 +79,7 @@ def connect(url: URL) -> Engine:
 
 def write_transaction(engine: Engine) -> Connection:
     """A connection whose transaction takes the write lock when it begins."""
-    return engine.connect().execution_options(hippomem_write=True)
+    return engine.connect().execution_options(hippomem_begin="BEGIN IMMEDIATE")
 
 
 def claim(connection: Connection) -> None:
@@ -93,14 +101,20 @@ def integrity(connection: Connection) -> list[str]:
 
 
 def scrub(engine: Engine) -> None:
-    """After a deletion: leave nothing of it in the write-ahead log. Waits for no reader; theirs is done later."""
-    with engine.connect() as connection, connection.begin():
-        pass
-    raw = engine.raw_connection()
-    try:
-        raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-    finally:
-        raw.close()
+    """After a deletion: leave nothing of it in the file or its log, which takes about 5 ms a megabyte.
+
+    It is not enough that SQLite zeroes what it deletes: as pages fill and empty, rows move from one to another and
+    leave copies in the gaps. So the file is written anew. Waits for readers of an earlier state; raises StoreBusyError
+    where they take too long.
+    """
+    with engine.connect().execution_options(hippomem_begin=None) as connection:
+        connection.exec_driver_sql("PRAGMA temp_store = FILE")  # the copy may be larger than the memory there is
+        try:
+            connection.exec_driver_sql("VACUUM")
+        finally:
+            connection.exec_driver_sql("PRAGMA temp_store = MEMORY")
+        if connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").scalar_one():
+            raise StoreBusyError(f"{engine.url.database}: others have been reading for over {BUSY_SECONDS:.0f} s")
 
 
 def bytes_on_disk(url: URL) -> int:
@@ -139,15 +153,17 @@ def _translate(error: DBAPIError, url: URL) -> StoreError:
 
 
 def _refuse_what_is_not_sqlite(path: Path) -> None:
-    if path.is_dir():
-        raise StoreAccessError(f"{path} is a folder: give the path of a file, such as {path / 'agent.db'}")
-    if not path.parent.is_dir():
-        raise StoreAccessError(f"the folder {path.parent} does not exist: create it first")
     try:
+        if path.is_dir():
+            raise StoreAccessError(f"{path} is a folder: give the path of a file, such as {path / 'agent.db'}")
+        if not path.parent.is_dir():
+            raise StoreAccessError(f"the folder {path.parent} does not exist: create it first")
+        if not path.exists():
+            return
+        if not path.is_file():  # a pipe would be waited for, a device written to
+            raise StoreAccessError(f"{path} is not a regular file: give the path of a file")
         with path.open("rb") as file:
             head = file.read(16)
-    except FileNotFoundError:
-        return
     except OSError as error:
         raise StoreAccessError(f"{path} cannot be read: {error.strerror}") from error
     if head and head != b"SQLite format 3\x00":
@@ -158,8 +174,9 @@ def _prepare(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # the driver begins nothing by itself
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
+    if _is_ours_or_new(cursor):
+        _write_ahead(cursor)
     for pragma in (
-        "journal_mode = WAL",
         "synchronous = FULL",  # an acknowledged write survives a power cut, not only a crash
         "foreign_keys = ON",
         "secure_delete = ON",  # forgotten means overwritten
@@ -170,6 +187,28 @@ def _prepare(connection: sqlite3.Connection, _record: object) -> None:
     cursor.close()
 
 
+def _is_ours_or_new(cursor: sqlite3.Cursor) -> bool:
+    """False for a database of another program, in which nothing is to be changed, not even the header."""
+    (owner,) = cursor.execute("PRAGMA application_id").fetchone()
+    (tables,) = cursor.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    return bool(owner == APPLICATION_ID or (owner == 0 and tables == 0))
+
+
+def _write_ahead(cursor: sqlite3.Cursor) -> None:
+    """Switch to WAL. Where others open the same new database at this moment, SQLite fails without waiting."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL").fetchall()
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.005)
+        else:
+            return
+
+
 def _begin(connection: Connection) -> None:
-    write = connection.get_execution_options().get("hippomem_write", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+    begin = connection.get_execution_options().get("hippomem_begin", "BEGIN")
+    if begin is not None:
+        connection.exec_driver_sql(begin)

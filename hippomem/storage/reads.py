@@ -79,6 +79,7 @@ def view_rows(connection: Connection, namespace: int, encoder: int, numbers: Ite
         analysed = connection.execute(
             select(
                 passages.c.number,
+                passages.c.id,
                 passages.c.title,
                 passages.c.text,
                 analyses.c.sentences,
@@ -94,11 +95,12 @@ def view_rows(connection: Connection, namespace: int, encoder: int, numbers: Ite
             .where(passages.c.namespace == namespace, passages.c.number.in_(some))
             .order_by(passages.c.number)
         )
-        for number, title, text, spans, vector, sentence_vectors in analysed:
+        for number, id_, title, text, spans, vector, sentence_vectors in analysed:
             dense = np.frombuffer(vector, dtype=np.float32)
             sentences = np.frombuffer(spans, dtype=np.int32).reshape(-1, 2).tolist()
             yield ViewRow(
                 number,
+                id_,
                 (title, *(text[start:end] for start, end in sentences)),
                 dense,
                 np.frombuffer(sentence_vectors, dtype=np.float16).reshape(-1, len(dense)),

@@ -78,6 +78,7 @@ class ViewRow:
     """A passage as the views take it: `lines` are its title and its sentences, mentions (key, lines, titled)."""
 
     number: int
+    id: str
     lines: tuple[str, ...]
     vector: NDArray[np.float32]
     sentence_vectors: NDArray[np.float16]

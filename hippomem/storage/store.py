@@ -5,17 +5,18 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sqlalchemy import Connection, insert, select, update
 
-from hippomem.errors import ClosedError, EncoderMismatchError, InvalidInputError
+from hippomem.errors import ClosedError, EncoderMismatchError, InvalidInputError, StoreError
 from hippomem.storage import engine as dialect
 from hippomem.storage import migrate
 from hippomem.storage.schema import HEAD, namespaces, store_info
 
 MAX_NAMESPACE = 255  # characters
+SCRUB, DUE = "scrub", "due"  # remembered from a deletion until its traces are off the disk
 
 
 class Store:
@@ -33,11 +34,15 @@ class Store:
         self._running: Connection | None = None
         try:
             self._prepare()
+            with self.read() as connection:
+                self.id = self.info(connection, "store_id") or ""
+                unfinished = self.info(connection, SCRUB) == DUE
+            if unfinished:  # a process ended between forgetting and cleaning up
+                with suppress(StoreError):
+                    self.scrub()
         except BaseException:
             self._engine.dispose()
             raise
-        with self.read() as connection:
-            self.id = self.info(connection, "store_id") or ""
 
     def _prepare(self) -> None:
         with self.read() as connection:
@@ -147,10 +152,22 @@ class Store:
             connection.execute(insert(store_info).values(key=key, value=value))
 
     def scrub(self) -> None:
-        """Leave nothing of what was deleted in the write-ahead log."""
+        """Leave nothing of what was deleted on the disk. Where that fails, it is done when the store is opened next,
+        if the transaction of the deletion said by `set_info(connection, SCRUB, DUE)` that it is due.
+        """
         self._check_open()
-        with dialect.translated(self.url):
-            dialect.scrub(self._engine)
+        if self.path is None:
+            return
+        try:
+            with dialect.translated(self.url):
+                dialect.scrub(self._engine)
+        except StoreError as error:
+            raise type(error)(
+                f"it is forgotten, but its traces on the disk could not be overwritten yet: {error}. "
+                "This is made up for when the store is opened next"
+            ) from error
+        with self.write() as connection:
+            self.set_info(connection, SCRUB, "")
 
     def integrity(self) -> list[str]:
         """What the database finds wrong with itself."""

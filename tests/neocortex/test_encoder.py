@@ -1,0 +1,123 @@
+"""Encoders: the packaged model against sentence-transformers itself, late chunking, windows, other encoders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from langchain_core.embeddings import DeterministicFakeEmbedding
+
+from hippomem import InvalidInputError, Memory, ModelError
+from hippomem.neocortex import encoder as module
+from hippomem.neocortex.encoder import LangChainEncoder, SentenceTransformerEncoder, resolve_encoder
+from hippomem.testing import capitals
+
+TEXTS = [
+    "Oslo\nOslo is the capital of Norway. Its harbour freezes rarely.",
+    "A short one.",
+    "Ada Thorne moved to Tromsø in 2021 to study the northern lights, and stayed for the winter fishing.",
+]
+
+
+@pytest.fixture(scope="module")
+def minilm() -> SentenceTransformerEncoder:
+    return SentenceTransformerEncoder()
+
+
+def test_passage_vectors_are_those_of_sentence_transformers(minilm: SentenceTransformerEncoder) -> None:
+    expected = minilm._model.encode(TEXTS, normalize_embeddings=True, show_progress_bar=False)
+    ours = np.stack([e.vector for e in minilm.encode_passages(TEXTS, [()] * len(TEXTS))])
+    np.testing.assert_allclose(ours, expected, atol=1e-6)
+    np.testing.assert_allclose(minilm.encode_query(TEXTS[1]), expected[1], atol=1e-6)
+
+
+def test_a_sentence_is_the_mean_of_its_tokens_in_context(minilm: SentenceTransformerEncoder) -> None:
+    text = TEXTS[0]
+    start = text.index("Its")
+    (encoded,) = minilm.encode_passages([text], [[(0, 4), (start, len(text))]])
+    tokens = minilm._model.encode([text], output_value="token_embeddings", show_progress_bar=False)[0].cpu().numpy()
+    offsets = minilm._model.tokenizer(text, return_offsets_mapping=True)["offset_mapping"]
+    inside = [i for i, (a, b) in enumerate(offsets) if b > a and a >= start]
+    mean = tokens[inside].mean(axis=0)
+    np.testing.assert_allclose(encoded.sentences[1], mean / np.linalg.norm(mean), atol=1e-5)
+    assert encoded.sentences.shape == (2, 384)
+
+
+def test_what_lies_beyond_the_window_counts(minilm: SentenceTransformerEncoder) -> None:
+    head = "The harbour froze over that winter. " * 60
+    tail = "Penguins juggle oranges."
+    plain, longer = minilm.encode_passages([head, head + tail], [(), [(len(head), len(head) + len(tail))]])
+    assert not np.allclose(plain.vector, longer.vector, atol=1e-4)
+    assert float(longer.sentences[0] @ minilm.encode_query(tail)) > 0.5
+    assert np.linalg.norm(longer.vector) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_the_batch_does_not_change_the_vectors(minilm: SentenceTransformerEncoder) -> None:
+    together = minilm.encode_passages(TEXTS * 3, [()] * 9)
+    for i, text in enumerate(TEXTS):
+        (alone,) = minilm.encode_passages([text], [()])
+        np.testing.assert_allclose(together[i].vector, alone.vector, atol=1e-5)
+
+
+def test_a_packaged_file_that_is_not_the_published_one_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(module.PACKAGED_FILES, "tokenizer.json", "0" * 64)
+    with pytest.raises(ModelError, match="not the published file"):
+        SentenceTransformerEncoder().encode_query("x")
+
+
+def test_a_folder_without_a_model_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="cannot load the encoder"):
+        SentenceTransformerEncoder(str(tmp_path)).encode_query("x")
+
+
+def test_a_langchain_embeddings_serves_as_encoder() -> None:
+    embeddings = DeterministicFakeEmbedding(size=32)
+    encoder = resolve_encoder(embeddings)
+    assert isinstance(encoder, LangChainEncoder)
+    (encoded,) = encoder.encode_passages(["one. two."], [[(0, 4), (5, 9)]])
+    assert encoded.vector.shape == (32,)
+    assert encoded.sentences.shape == (2, 32)
+    with Memory.open(":memory:", encoder=embeddings, pipeline=capitals()) as memory:
+        event = memory.add("Ada met Bea.")
+        assert memory.recall("Ada met Bea.").passages[0].id == event.id
+
+
+def test_each_string_is_sent_to_an_embeddings_once() -> None:
+    sent: list[str] = []
+
+    class Counting(DeterministicFakeEmbedding):
+        def embed_documents(self, texts: list[str]) -> list[list[float]]:
+            sent.extend(texts)
+            return super().embed_documents(texts)
+
+    resolve_encoder(Counting(size=8)).encode_passages(["one. two.", "one. two."], [[(0, 4)], [(0, 4), (5, 9)]])
+    assert sorted(sent) == ["one.", "one. two.", "two."]
+
+
+@pytest.mark.parametrize("wrong", ["", "  ", 7, object()])
+def test_what_is_no_encoder_is_an_error(wrong: object) -> None:
+    with pytest.raises(InvalidInputError, match="encoder"):
+        resolve_encoder(wrong)  # type: ignore[arg-type]
+
+
+def test_nothing_is_encoded_twice(tmp_path: Path) -> None:
+    """Not the same text from another source, not on a second ingest, not after an unrelated forget."""
+    from hippomem import Document
+    from hippomem.testing import HashEncoder
+
+    encoded: list[str] = []
+
+    class Counting(HashEncoder):
+        def encode_passages(self, texts, spans):  # type: ignore[no-untyped-def]
+            encoded.extend(texts)
+            return super().encode_passages(texts, spans)
+
+    with Memory.open(tmp_path / "m.db", encoder=Counting(), pipeline=capitals()) as memory:
+        notes = [Document(text=f"Note {n} of Ada.", source=f"file{n % 2}") for n in range(10)]
+        memory.ingest(notes)
+        memory.ingest(notes)
+        memory.ingest([Document(text=d.text, source="elsewhere") for d in notes])
+        memory.forget("file0")
+        memory.ingest([Document(text=d.text, source="again") for d in notes])
+        assert sorted(encoded) == sorted(d.text for d in notes)

@@ -1,0 +1,102 @@
+"""The layout holds: imports run one way, the public face is what it says, the schema is what the migrations make."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+from sqlalchemy import inspect
+
+import hippomem
+from hippomem.storage.migrate import SCRIPTS, known_revisions
+from hippomem.storage.schema import HEAD, metadata
+from hippomem.storage.store import Store
+
+PACKAGE = Path(hippomem.__file__).parent
+FOUNDATION = {"hippomem.errors", "hippomem.types", "hippomem.clock"}
+# Who may import what, beside itself and the foundation.
+ALLOWED = {
+    "hippomem.storage": set(),
+    "hippomem.neocortex": set(),
+    "hippomem.hippocampus": {"hippomem.storage"},
+    "hippomem.ingest": {"hippomem.storage"},
+}
+
+
+def _modules(file: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return found
+
+
+def _imports(file: Path) -> set[str]:
+    return {name for name in _modules(file) if name.startswith("hippomem")}
+
+
+def _imported(file: Path) -> set[str]:
+    return {name.split(".")[0] for name in _modules(file)}
+
+
+@pytest.mark.parametrize("package", sorted(ALLOWED))
+def test_imports_run_one_way(package: str) -> None:
+    for file in (PACKAGE / package.split(".")[1]).rglob("*.py"):
+        for name in _imports(file):
+            home = ".".join(name.split(".")[:2])
+            assert home == package or home in ALLOWED[package] | FOUNDATION, f"{file.name} imports {name}"
+
+
+def test_nothing_below_memory_imports_what_is_above_it() -> None:
+    for name in ("analyse", "writing", "transfer", "doctor", "reencode", "checks", "settings"):
+        above = {"hippomem.memory", "hippomem.aio", "hippomem.cli", "hippomem.demo"}
+        assert not _imports(PACKAGE / f"{name}.py") & above
+
+
+def test_only_the_storage_knows_which_database_it_is() -> None:
+    for file in PACKAGE.rglob("*.py"):
+        if file.parent.name == "storage" or "migrations" in file.parts or file.name == "settings.py":
+            continue
+        assert "sqlite3" not in _imported(file), file
+        assert "dialect.name" not in file.read_text(encoding="utf-8"), file
+        assert "PRAGMA" not in file.read_text(encoding="utf-8"), file
+
+
+def test_no_network_library_is_imported_by_the_package() -> None:
+    for file in PACKAGE.rglob("*.py"):
+        assert not _imported(file) & {"requests", "httpx", "urllib", "aiohttp", "socket"}, file
+
+
+def test_every_public_name_is_there() -> None:
+    assert hippomem.__all__ == sorted(hippomem.__all__, key=lambda n: (n.lower(), n))
+    for name in hippomem.__all__:
+        assert getattr(hippomem, name).__name__ == name
+    with pytest.raises(AttributeError, match="Nonsense"):
+        _ = hippomem.Nonsense
+
+
+def test_the_migrations_make_the_schema(tmp_path: Path) -> None:
+    store = Store(tmp_path / "m.db")
+    with store.read() as connection:
+        found = inspect(connection)
+        assert set(found.get_table_names()) == {*metadata.tables, "alembic_version"}
+        for table in metadata.tables.values():
+            columns = {c["name"]: c for c in found.get_columns(table.name)}
+            assert list(columns) == [c.name for c in table.columns], table.name
+            for column in table.columns:
+                assert columns[column.name]["nullable"] == bool(column.nullable), (table.name, column.name)
+            keys = {c.name for c in table.primary_key.columns}
+            assert set(found.get_pk_constraint(table.name)["constrained_columns"]) == keys
+            indexes = {tuple(i["column_names"]) for i in found.get_indexes(table.name) if not i["unique"]}
+            assert indexes == {tuple(c.name for c in i.columns) for i in table.indexes}
+            foreign = {tuple(f["constrained_columns"]) for f in found.get_foreign_keys(table.name)}
+            assert foreign == {tuple(f.column_keys) for f in table.foreign_key_constraints}
+    store.close()
+
+
+def test_the_newest_migration_is_the_head() -> None:
+    assert max(known_revisions()) == HEAD
+    assert (SCRIPTS / "env.py").is_file()

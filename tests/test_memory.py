@@ -1,0 +1,168 @@
+"""The public methods, one after the other."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from hippomem import Memory, NotFoundError, Settings, SimulatedClock, Triple
+from hippomem.testing import HashEncoder, capitals
+
+
+@pytest.fixture
+def memory(tmp_path: Path) -> Memory:
+    return Memory.open(tmp_path / "m.db", encoder=HashEncoder(), pipeline=capitals(), clock=SimulatedClock())
+
+
+def test_add_is_idempotent_and_says_so(memory: Memory) -> None:
+    first = memory.add("Ada moved to Oslo.", session="s1", metadata={"mood": "glad"})
+    second = memory.add("Ada moved to Oslo.", session="s1")
+    assert (first.created, second.created) == (True, False)
+    assert first.id == second.id
+    assert second.metadata == {"mood": "glad"}
+    assert memory.add("Ada moved to Oslo.", session="s2").id != first.id
+    assert memory.stats()["passages"] == 2
+
+
+def test_times_are_utc_and_the_clock_is_given(memory: Memory) -> None:
+    moment = datetime(2025, 5, 8, 12, tzinfo=UTC)
+    event = memory.add("Ada moved.", occurred_at=moment.astimezone(tz=None))
+    assert memory.get(event.id).occurred_at == moment
+    assert memory.get(event.id).recorded_at == datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def test_recall_leads_over_a_name_to_a_note_without_a_shared_word(memory: Memory) -> None:
+    memory.add("Ada leads Northlight Labs.", title="Ada")
+    hop = memory.add("It was set up beside the fish market by Bea.", title="Northlight Labs")
+    for n in range(30):
+        memory.add(f"Clerk{n} leads the choir of Village{n}.", title=f"Clerk{n}")
+    recall = memory.recall("Who leads together with Ada?", 3)
+    found = {p.id: p for p in recall.passages}
+    assert hop.id in found
+    path = next(p for p in recall.paths if p.passage_id == hop.id)
+    assert [s.entity for s in path.steps] == ["Ada", "Northlight Labs"]
+    assert found[hop.id].score == pytest.approx(sum(found[hop.id].causes.values()), abs=1e-4)
+
+
+def test_explain_tells_entities_path_facts_and_scores_by_cause(memory: Memory) -> None:
+    memory.add("Ada leads Northlight Labs.", title="Ada", triples=[Triple("Ada", "is head of", "Northlight Labs")])
+    recall = memory.recall("What does Ada lead?")
+    (explained,) = recall.explain()
+    assert explained.entities == ("Ada",)
+    assert explained.path is not None
+    assert "Ada – is head of – Northlight Labs" in explained.path.text
+    assert set(explained.causes) == {"walk", "named walk", "cosine", "title hop"}
+    assert {"encode", "link", "dense", "walk", "total"} <= recall.timings.keys()
+    assert "Ada" in str(explained)
+
+
+def test_the_users_triples_lead_where_the_text_does_not(memory: Memory) -> None:
+    event = memory.add("she did it again", triples=[("Ada", "won", "Regatta")])
+    memory.add("nobody knows")
+    assert memory.recall("Who won the Regatta?", 1).passages[0].id == event.id
+    again = memory.add("she did it again", triples=[("Bea", "lost", "Regatta")])
+    assert not again.created
+    facts = {str(f) for step in memory.recall("Bea", 1).paths[0].steps for f in step.facts}
+    assert facts == {"Bea – lost – Regatta"}
+    assert [c.action for c in memory.history(event.id)] == ["add", "link"]
+
+
+def test_session_and_as_of_limit_what_comes_back(memory: Memory) -> None:
+    day = datetime(2025, 1, 1, tzinfo=UTC)
+    for n in range(4):
+        memory.add(f"Ada ate dish{n}.", session=f"s{n % 2}", occurred_at=day + timedelta(days=n))
+    assert {p.session for p in memory.recall("Ada", 9, session="s1").passages} == {"s1"}
+    early = memory.recall("Ada", 9, as_of=day + timedelta(days=1)).passages
+    assert sorted(p.text for p in early) == ["Ada ate dish0.", "Ada ate dish1."]
+    assert memory.recall("Ada", 9, session="nowhere").passages == ()
+
+
+def test_an_update_keeps_the_old_id_and_the_history(memory: Memory) -> None:
+    first = memory.add("Ada lives in Oslo.")
+    second = memory.update(first.id, "Ada lives in Bergen.")
+    third = memory.update(first.id, "Ada lives in Paris.")
+    assert memory.get(first.id) == memory.get(third.id)
+    assert memory.stats()["passages"] == 1
+    assert [(c.action, c.text) for c in memory.history(second.id)] == [
+        ("add", None),
+        ("update", "Ada lives in Oslo."),
+        ("update", "Ada lives in Bergen."),
+    ]
+    assert memory.recall("Oslo", 5).passages[0].text == "Ada lives in Paris."
+    memory.forget(second.id)
+    assert all(c.text is None for c in memory.history(third.id))
+    with pytest.raises(NotFoundError):
+        memory.get(first.id)
+    assert memory.add("Ada lives in Oslo.").created
+
+
+def test_what_is_unknown_is_an_error(memory: Memory) -> None:
+    for call in (memory.get, memory.forget, memory.history, lambda i: memory.update(i, "x")):
+        with pytest.raises(NotFoundError):
+            call("nothing")
+
+
+def test_stats_count_and_follow_the_log(memory: Memory) -> None:
+    memory.add("Ada met Bea in Oslo.", title="Meeting")
+    stats = memory.stats()
+    assert (stats["passages"], stats["entities"], stats["edges"]) == (1, 4, 4)
+    assert all(view["applied"] == view["log"] == 1 for view in stats["views"].values())
+    assert stats["bytes"]["database"] > 0
+
+
+def test_the_graph_goes_to_graphml(memory: Memory, tmp_path: Path) -> None:
+    import networkx as nx
+
+    memory.add("Ada met Bea in Oslo.", title="Meeting")
+    nx.write_graphml(memory.graph(), tmp_path / "g.graphml")
+    read = nx.read_graphml(tmp_path / "g.graphml")
+    assert {d["kind"] for _, d in read.nodes(data=True)} == {"passage", "entity"}
+
+
+def test_export_and_load_give_the_same_memory(memory: Memory, tmp_path: Path) -> None:
+    memory.add("Ada met Bea in Oslo.", title="Meeting", triples=[("Ada", "greeted", "Bea")], metadata={"n": 1})
+    memory.ingest([{"text": "Cid sails.", "title": "Trip"}])
+    assert memory.export(tmp_path / "dump.jsonl") == 2
+
+    class Refusing(HashEncoder):
+        def encode_passages(self, texts, spans):  # type: ignore[no-untyped-def]
+            raise AssertionError("encoded again")
+
+    settings = Settings(encoder=Refusing(), pipeline=capitals())
+    with Memory.load(tmp_path / "dump.jsonl", tmp_path / "copy.db", settings=settings) as copy:
+        same = [sorted(map(str, m.graph().edges(data=True))) for m in (memory, copy)]
+        assert same[0] == same[1]
+        ours, theirs = memory.recall("Ada", 2), copy.recall("Ada", 2)
+        assert [(p.id, p.recorded_at, p.metadata) for p in ours.passages] == [
+            (p.id, p.recorded_at, p.metadata) for p in theirs.passages
+        ]
+        assert copy.doctor().ok
+    with Memory.load(tmp_path / "dump.jsonl", tmp_path / "copy.db", settings=settings) as twice:
+        assert twice.stats()["passages"] == 2
+    with Memory.load(tmp_path / "dump.jsonl", tmp_path / "copy.db", namespace="other", settings=settings) as other:
+        assert other.stats()["passages"] == 2
+        assert not {p.id for p in other.recall("Ada").passages} & {p.id for p in memory.recall("Ada").passages}
+
+
+def test_dense_is_similarity_alone(memory: Memory) -> None:
+    for n in range(9):
+        memory.add(f"Clerk{n} sings in Village{n}.")
+    recall = memory.recall("Who sings in Village3?", 9, method="dense")
+    vector = HashEncoder().encode_query("Who sings in Village3?")
+    cosines = [float(vector @ HashEncoder().encode_query(p.text)) for p in recall.passages]
+    assert cosines == sorted(cosines, reverse=True)
+    assert [p.score for p in recall.passages] == pytest.approx(cosines, abs=1e-5)
+
+
+def test_an_untouched_namespace_is_not_created_by_reading(tmp_path: Path) -> None:
+    with Memory.open(tmp_path / "m.db", encoder=HashEncoder(), pipeline=capitals()) as memory:
+        memory.add("Ada met Bea.")
+    with Memory.open(tmp_path / "m.db", namespace="typo", encoder=HashEncoder(), pipeline=capitals()) as typo:
+        assert typo.recall("Ada").passages == ()
+        assert typo.stats()["passages"] == 0
+        from hippomem.storage import reads
+
+        with typo._store.read() as connection:
+            assert reads.namespace_names(connection) == ["default"]
