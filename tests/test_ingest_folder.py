@@ -64,7 +64,7 @@ def test_a_file_that_lost_a_part_loses_its_passages(memory: Memory, tmp_path: Pa
     records = [{"title": f"Note {n}", "text": f"Captain{n} sails Vessel{n}."} for n in range(10)]
     corpus.write_text(json.dumps(records), encoding="utf-8")
     assert memory.ingest(corpus).passages == 10
-    corpus.write_text(json.dumps(records[:7] + [{"title": "New", "text": "Mate sails Boat."}]), encoding="utf-8")
+    corpus.write_text(json.dumps([*records[:7], {"title": "New", "text": "Mate sails Boat."}]), encoding="utf-8")
     report = memory.ingest(corpus)
     assert (report.passages, report.removed) == (1, 3)
     assert memory.stats()["passages"] == 8

@@ -30,7 +30,8 @@ PACKAGED_FILES = {
     "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
     "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
 }
-BATCH_TOKENS = 4096  # padded tokens in one forward pass: bounds memory whatever the texts' lengths
+HELD_TEXTS = 64
+BATCH_TOKENS = 2048  # padded tokens in one forward pass: bounds memory whatever the texts' lengths
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,16 @@ class SentenceTransformerEncoder:
     def _encode(self, texts: Sequence[str], spans: Sequence[Sequence[Span]]) -> list[Encoded]:
         if not getattr(self._model.tokenizer, "is_fast", False):
             return self._encode_without_offsets(texts, spans)
+        # Token embeddings are large: they are held for a few texts at a time, of similar length.
+        by_length = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        encoded: dict[int, Encoded] = {}
+        for first in range(0, len(by_length), HELD_TEXTS):
+            some = by_length[first : first + HELD_TEXTS]
+            done = self._encode_some([texts[i] for i in some], [spans[i] for i in some])
+            encoded.update(zip(some, done, strict=True))
+        return [encoded[i] for i in range(len(texts))]
+
+    def _encode_some(self, texts: Sequence[str], spans: Sequence[Sequence[Span]]) -> list[Encoded]:
         tokens = self._model.tokenizer(
             list(texts),
             truncation=True,
