@@ -114,8 +114,9 @@ def _facts(text: str, start: int, names: list[tuple[str, int, int]], title: str)
         if says_something and _is_relation(relation, LEADING_WORDS) and not _same(name, title):
             yield Triple(title, relation, name, "rules")
     for (subject, _, left), (object_, right, _) in pairwise(names):
-        relation = text[left:right].strip(_EDGES)
-        if _is_relation(relation, RELATION_WORDS) and not _same(subject, object_):
+        between = text[left:right]
+        relation = between.strip(_EDGES)
+        if "\n" not in between and _is_relation(relation, RELATION_WORDS) and not _same(subject, object_):
             yield Triple(subject, relation, object_, "rules")
 
 
