@@ -1,0 +1,36 @@
+"""Every example runs as it stands and prints what it is there to show."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+SHOWS = {
+    "agent_notes.py": [
+        "[monday] Bea Lind called",
+        "[tuesday] Norrgard Freight",
+        "12 Customs Quay",
+        "It said before: Bea Lind's office is at 4 Rope Walk.",
+        "Forgotten: 1 memory",
+    ],
+    "folder_questions.py": ["45 new passages", "with the graph: Whitlock Library, Renée Vautrin", "“Renée Vautrin”"],
+    "async_agents.py": ["cook: Oskar is allergic to walnuts.", "clerk: Oskar pays on the first Friday."],
+}
+
+
+def test_every_example_is_tested() -> None:
+    assert {file.name for file in EXAMPLES.glob("*.py")} == set(SHOWS)
+
+
+@pytest.mark.parametrize("name", sorted(SHOWS))
+def test_an_example_runs(name: str, tmp_path: Path) -> None:
+    run = subprocess.run(
+        [sys.executable, str(EXAMPLES / name)], cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    for shown in SHOWS[name]:
+        assert shown in run.stdout, run.stdout
