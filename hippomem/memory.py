@@ -212,13 +212,13 @@ class Memory:
             raise InvalidInputError(f"method must be 'graph' or 'dense', not {method!r}")
         moment = as_utc(as_of, "as_of") if as_of is not None else None
         timings: dict[str, float] = {}
+        vector = self._question(query)
+        timings["encode"] = time.perf_counter() - began
+        mark = time.perf_counter()
         with self._lock, self._synced() as (view, connection):
-            timings["catch up"] = time.perf_counter() - began
-            if not view.size:
+            timings["catch up"] = time.perf_counter() - mark
+            if vector is None or not view.size:
                 return Recall(query, (), (), _milliseconds(timings, began))
-            mark = time.perf_counter()
-            vector = self._question(query)
-            timings["encode"] = time.perf_counter() - mark
             eligible = self._eligible(connection, view, session, moment)
             ranking = (rank if method == "graph" else dense)(view, query, vector, k, eligible)
             timings.update(ranking.seconds)
@@ -378,13 +378,21 @@ class Memory:
             if not closing:
                 self._view = self._snapshots.load()
 
-    def _question(self, query: str) -> NDArray[np.float32]:
-        vector = self._questions.pop(query, None)
-        if vector is None:
+    def _question(self, query: str) -> NDArray[np.float32] | None:
+        """The question's vector, remembered for the next time; None where there is nothing to compare it with."""
+        self._check_open()
+        with self._lock:
+            vector = self._questions.pop(query, None)
+            if vector is None:
+                with self._synced() as (view, _):
+                    if not view.size:  # no model is loaded for an empty memory
+                        return None
+        if vector is None:  # outside the lock: other threads go on meanwhile
             vector = self._encoder.encode_query(query)
-        self._questions[query] = vector
-        if len(self._questions) > QUERY_CACHE:
-            self._questions.popitem(last=False)
+        with self._lock:
+            self._questions[query] = vector
+            if len(self._questions) > QUERY_CACHE:
+                self._questions.popitem(last=False)
         return vector
 
     def _eligible(

@@ -67,7 +67,7 @@ class KnowledgeGraph:
         self._masks, self._primary = Growing(np.int64), Growing(np.bool_)
         self._late_rows, self._late_entities = Growing(np.int32), Growing(np.int32)
         self._late_weights, self._late_masks = Growing(np.float32), Growing(np.int64)
-        self._late_of_row: dict[int, list[int]] = {}
+        self._late_of_row: dict[int, list[tuple[int, int]]] = {}
         self._titled_new: dict[int, list[int]] = {}
         self._gone = False  # whether any entity is
         self._cache: tuple[list[Matrix], Floats, Floats] | None = None
@@ -128,8 +128,7 @@ class KnowledgeGraph:
         """The entities of a passage, with the mask of the lines that name them."""
         arrays, run = self._run(row)
         edges = list(zip(arrays.entities[run].tolist(), arrays.masks[run].tolist(), strict=True))
-        late = self._late_of_row.get(row, ())
-        edges.extend((int(self._late_entities.array[i]), int(self._late_masks.array[i])) for i in late)
+        edges.extend(self._late_of_row.get(row, ()))
         if self._gone:
             there = self._namings.array
             return [edge for edge in edges if there[edge[0]] > 0]
@@ -261,7 +260,6 @@ class KnowledgeGraph:
 
     def _append_late(self, row: int, node: int, mask: int) -> None:
         weight = edge_weight(mask)
-        index = len(self._late_rows)
         for array, value in (
             (self._late_rows, row),
             (self._late_entities, node),
@@ -269,7 +267,7 @@ class KnowledgeGraph:
             (self._late_masks, mask),
         ):
             array.extend([value])
-        self._late_of_row.setdefault(row, []).append(index)
+        self._late_of_row.setdefault(row, []).append((node, mask))
         self._passage_weight.array[row] += weight
         self._entity_weight.array[node] += weight
         self._frequency.array[node] += 1

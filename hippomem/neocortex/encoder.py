@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -230,17 +231,21 @@ def _encode_separately(encode: Any, texts: Sequence[str], spans: Sequence[Sequen
     ]
 
 
+_COUNT = Lock()  # torch's number of threads is the process's: who changes it must be alone
+
+
 @contextmanager
 def _one_thread() -> Iterator[None]:
     """One short text is done before a second thread is awake, and on a busy machine waiting for it costs tens of ms."""
     import torch
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+    with _COUNT:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
 
 
 def _span_means(rows: Vectors, offsets: NDArray[Any], spans: Sequence[Span], fallback: Vectors) -> Vectors:
