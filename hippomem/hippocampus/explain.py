@@ -122,8 +122,11 @@ def _spelled(key: str, facts: list[Triple], passage: Passage) -> str:
         for name in (fact.subject, fact.object):
             if entity_key(name) == key:
                 return name
-    for text in map(plain, (passage.title, passage.text)):
+    for text in (passage.title, passage.text):
         at = text.lower().find(key)
+        if at < 0:  # written with other accents or signs between the words
+            text = plain(text)
+            at = text.lower().find(key)
         if at >= 0:
             return text[at : at + len(key)]
     return key

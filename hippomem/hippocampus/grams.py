@@ -8,6 +8,7 @@ which passages come.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
 import numpy as np
@@ -52,6 +53,7 @@ class GramIndex:
         self._hashes = np.empty(0, np.uint64) if hashes is None else hashes
         self._rows = np.empty(0, np.int32) if rows is None else rows
         self._lines = np.empty(0, np.int64) if lines is None else lines
+        self._sorted = np.ascontiguousarray(self._hashes).data
         self._new_hashes = Growing(np.uint64)
         self._new_rows = Growing(np.int32)
         self._new_lines = Growing(np.int64)
@@ -60,7 +62,7 @@ class GramIndex:
     def add(self, row: int, found: dict[str, int]) -> None:
         """Enter what one passage holds."""
         first = len(self._new_hashes)
-        hashes = [int(key_hash(key)) for key in found]
+        hashes = [key_hash(key) for key in found]
         self._new_hashes.extend(np.array(hashes, np.uint64))
         self._new_rows.extend(np.full(len(hashes), row, np.int32))
         self._new_lines.extend(np.fromiter(found.values(), np.int64, len(hashes)))
@@ -70,10 +72,10 @@ class GramIndex:
     def find(self, key: str) -> list[tuple[int, int]]:
         """The rows that hold `key`, with the lines it stands in as bits."""
         wanted = key_hash(key)
-        start, end = np.searchsorted(self._hashes, [wanted, wanted + np.uint64(1)]) if len(self._hashes) else (0, 0)
-        found = [(int(self._rows[i]), int(self._lines[i])) for i in range(int(start), int(end))]
+        start, end = bisect_left(self._sorted, wanted), bisect_right(self._sorted, wanted)
+        found = list(zip(self._rows[start:end].tolist(), self._lines[start:end].tolist(), strict=True))
         rows, lines = self._new_rows.array, self._new_lines.array
-        return found + [(int(rows[i]), int(lines[i])) for i in self._new.get(int(wanted), ())]
+        return found + [(int(rows[i]), int(lines[i])) for i in self._new.get(wanted, ())]
 
     def arrays(self, new_row: NDArray[np.int32]) -> dict[str, NDArray[np.generic]]:
         """The constructor's arrays, with row r renumbered to new_row[r] and dropped where that is negative."""

@@ -9,6 +9,7 @@ Weight of an edge: ln(1 + n) + 4 [the entity names the passage's title], n the l
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -84,6 +85,7 @@ class KnowledgeGraph:
         titled = np.nonzero(base.masks < 0)[0]
         order = np.lexsort((row_of_edge[titled], base.entities[titled]))
         self._titled_entities = base.entities[titled][order]
+        self._titled_sorted = self._titled_entities.data
         self._titles_any = Growing(np.bool_, start=np.bincount(self._titled_entities, minlength=nodes) > 0)
         self._titled_rows = row_of_edge[titled][order].astype(np.int32)
 
@@ -154,7 +156,7 @@ class KnowledgeGraph:
         """The passages whose title names the entity."""
         if not self._titles_any.array[entity]:
             return []
-        start, end = np.searchsorted(self._titled_entities, [entity, entity + 1])
+        start, end = bisect_left(self._titled_sorted, entity), bisect_right(self._titled_sorted, entity)
         found = [int(row) for row in self._titled_rows[start:end]] + self._titled_new.get(entity, [])
         return [row for row in found if self._alive.array[row]]
 

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 import uuid
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hippomem.errors import StoreAccessError
 from hippomem.hippocampus.grams import GramIndex
 from hippomem.hippocampus.graph import Edges, KnowledgeGraph
 from hippomem.hippocampus.names import KeyTable
@@ -27,6 +29,8 @@ from hippomem.hippocampus.view import Sentences, View
 FORMAT = 1
 GROWTH = 4  # a snapshot is due when a quarter of its rows is new or gone: the cost of all of them stays linear
 SMALLEST = 64  # rows below which replaying the log is as fast
+ABANDONED_SECONDS = 3600.0  # an unfinished snapshot that nobody has written to for so long
+DROPS = 20  # rounds, while other processes go on writing theirs
 
 
 class Snapshots:
@@ -40,7 +44,7 @@ class Snapshots:
     def load(self) -> View:
         """The newest usable snapshot as a view, or an empty view."""
         for folder in self._present():
-            with suppress(OSError, ValueError, KeyError, RuntimeError):
+            with suppress(Exception):  # whatever is wrong with it, nothing is lost
                 return self._read(folder)
         return View()
 
@@ -60,7 +64,7 @@ class Snapshots:
             shutil.rmtree(work, ignore_errors=True)
             raise
         for other in self._everything():
-            if other.name < final.name:
+            if other.name < final.name or _is_abandoned(other):
                 shutil.rmtree(other, ignore_errors=True)
 
     def is_due(self, view: View) -> bool:
@@ -69,9 +73,23 @@ class Snapshots:
         return changed > max(SMALLEST, view.saved_rows // GROWTH)
 
     def drop(self) -> None:
-        """Remove all snapshots: for what must not outlive its memory."""
-        for folder in self._everything():
-            shutil.rmtree(folder, ignore_errors=True)
+        """Remove all snapshots, unfinished ones of other processes too: for what must not outlive its memory.
+
+        Raises StoreAccessError where one cannot be removed.
+        """
+        left: list[Path] = []
+        for _ in range(DROPS):
+            try:
+                left = [entry for entry in self.folder.iterdir() if entry.is_dir() and not entry.is_symlink()]
+            except (FileNotFoundError, NotADirectoryError):
+                return
+            except OSError as error:
+                raise StoreAccessError(f"{self.folder} cannot be read: {error.strerror}") from error
+            if not left:
+                return
+            for folder in left:
+                shutil.rmtree(folder, ignore_errors=True)
+        raise StoreAccessError(f"{left[0]} cannot be removed: see that you may write there, then repeat this")
 
     def bytes_on_disk(self) -> int:
         """The size of all files."""
@@ -84,7 +102,7 @@ class Snapshots:
     def _everything(self) -> list[Path]:
         try:
             return sorted(self.folder.iterdir())
-        except FileNotFoundError:
+        except OSError:
             return []
 
     def _present(self) -> list[Path]:
@@ -114,6 +132,8 @@ class Snapshots:
         manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         if {name: manifest.get(name) for name in self._marks} != self._marks:
             raise ValueError("a snapshot of another store, encoder or format")
+        if int(folder.name.split("-")[0]) != manifest["applied"]:
+            raise ValueError("the manifest is not what was written")
         for name, size in manifest["files"].items():
             if (folder / name).stat().st_size != size:
                 raise ValueError(f"{name} is not whole")
@@ -139,6 +159,13 @@ class Snapshots:
             int(manifest["applied"]),
             array("ties"),
         )
+
+
+def _is_abandoned(folder: Path) -> bool:
+    """Whether a process ended while it wrote this snapshot."""
+    with suppress(OSError):
+        return folder.name.startswith("tmp-") and time.time() - folder.stat().st_mtime > ABANDONED_SECONDS
+    return False
 
 
 def _sync(path: Path) -> None:
