@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
+from hippomem.clock import as_utc
 from hippomem.errors import InputTooLargeError, InvalidInputError, InvalidTextError
 from hippomem.ingest.decode import is_storable
 from hippomem.types import Triple
+
+METADATA_DEPTH = 32
 
 
 def checked_text(text: str, limit: int, what: str, setting: str) -> str:
@@ -41,14 +45,19 @@ def checked_label(value: str | None, what: str) -> str:
 
 def checked_triples(triples: Iterable[Triple | tuple[str, str, str]] | None) -> list[Triple]:
     """The user's triples. Raises InvalidInputError naming the one that is not (subject, relation, object)."""
+    if triples is not None and not isinstance(triples, Iterable):
+        raise InvalidInputError(f"triples must be a list of triples, not {type(triples).__name__}")
     checked: list[Triple] = []
     for triple in triples or ():
-        parts = (triple.subject, triple.relation, triple.object) if isinstance(triple, Triple) else tuple(triple)
+        parts: tuple[object, ...] = ()
+        if isinstance(triple, Triple):
+            parts = (triple.subject, triple.relation, triple.object)
+        elif isinstance(triple, tuple | list):  # not a str, which has parts as well
+            parts = tuple(triple)
         if len(parts) != 3 or not all(isinstance(part, str) and part.strip() for part in parts):
             raise InvalidInputError(f"a triple is three non-empty strings (subject, relation, object), not {triple!r}")
-        for part in parts:
-            checked_label(part, "a triple")
-        checked.append(Triple(parts[0].strip(), parts[1].strip(), parts[2].strip(), "user"))
+        subject, relation, object_ = (checked_label(str(part), "a triple").strip() for part in parts)
+        checked.append(Triple(subject, relation, object_, "user"))
     return list(dict.fromkeys(checked))
 
 
@@ -58,6 +67,26 @@ def checked_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
         copy = json.loads(json.dumps(dict(metadata or {}), allow_nan=False))
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidInputError(f"metadata must be JSON (str keys; str, numbers, lists, dicts): {error}") from error
+    if _is_deeper(copy, METADATA_DEPTH):
+        # What is nested to the limit of the stack here is past it where it is read.
+        raise InvalidInputError(f"metadata is nested more than {METADATA_DEPTH} deep")
     if not is_storable(json.dumps(copy, ensure_ascii=False)):
         raise InvalidTextError("metadata holds NULs or lone surrogates")
     return dict(copy)
+
+
+def checked_moment(value: datetime | None, name: str) -> datetime | None:
+    """A moment in UTC. Raises InvalidInputError where it is no datetime, has no time zone or is out of range."""
+    if value is None:
+        return None
+    if not isinstance(value, datetime):
+        raise InvalidInputError(f"{name} must be a datetime, not {type(value).__name__}")
+    try:
+        return as_utc(value, name)
+    except OverflowError as error:  # within a day of the years 1 and 9999
+        raise InvalidInputError(f"{name} is out of range: {value}") from error
+
+
+def _is_deeper(value: object, limit: int) -> bool:
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return limit < 0 or any(_is_deeper(item, limit - 1) for item in inside)

@@ -15,7 +15,7 @@ from hippomem.hippocampus.view import View
 from hippomem.neocortex.encoder import Encoder
 from hippomem.neocortex.extraction import LocalExtractor
 from hippomem.storage import writes
-from hippomem.storage.schema import analyses, entities, mentions, passages
+from hippomem.storage.schema import analyses, changes, entities, mentions, passages
 from hippomem.storage.store import Store
 from hippomem.types import Check, Diagnosis
 
@@ -42,7 +42,16 @@ def examine(
 
 def prove_gone(connection: Connection, namespace: int, view: View, ids: Iterable[str]) -> None:
     """Raise StoreError where a forgotten passage can still be found in the store or in the view."""
-    left = writes.existing(connection, namespace, ids)
+    known = writes.existing(connection, namespace, ids)
+    # What has been added again since then has another number.
+    gone = select(changes.c.passage).where(changes.c.namespace == namespace, changes.c.action == "forget")
+    left = [
+        number
+        for some in writes.chunks(known.items())
+        for number in connection.execute(
+            gone.where(changes.c.passage_id.in_([id_ for id_, _ in some]), changes.c.passage.in_([n for _, n in some]))
+        ).scalars()
+    ]
     there = set(view.numbers[view.graph.alive].tolist())
     stored = connection.execute(select(func.count()).where(passages.c.namespace == namespace)).scalar_one()
     if left or view.size != stored or len(there) != stored:

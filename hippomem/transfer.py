@@ -8,7 +8,7 @@ import json
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -39,28 +39,38 @@ BATCH = 500
 
 def export(connection: Connection, namespace: int, name: str, encoder: int, path: Path) -> int:
     """Write a namespace as it is in this transaction. Returns the number of passages; raises StoreAccessError."""
-    work = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     identity = reads.encoder_identity(connection)
+    count, digest = 0, hashlib.sha256()
     try:
-        with work.open("w", encoding="utf-8", newline="\n") as file:
-            count = 0
-            digest = hashlib.sha256()
-            for item in _lines(connection, namespace, name, encoder, identity):
-                line = json.dumps(
-                    item | {"sha256": digest.hexdigest()} if item["type"] == "end" else item, ensure_ascii=False
-                )
-                file.write(line + "\n")
-                digest.update(f"{line}\n".encode())
-                count += item["type"] == "passage"
-            file.flush()
-            os.fsync(file.fileno())
-        work.replace(path)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        work = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+        with _removed_on_failure(work):
+            with work.open("w", encoding="utf-8", newline="\n") as file:
+                for item in _lines(connection, namespace, name, encoder, identity):
+                    line = _as_line(item)
+                    file.write(line)
+                    digest.update(line.encode())
+                    count += item["type"] == "passage"
+                file.write(_as_line({"type": "end", "passages": count, "sha256": digest.hexdigest()}))
+                file.flush()
+                os.fsync(file.fileno())
+            work.replace(path)
+    except (OSError, ValueError) as error:  # ValueError: no name, or one with a NUL
         raise StoreAccessError(f"cannot write the export {path}: {getattr(error, 'strerror', error)}") from error
-    finally:
-        with suppress(OSError, ValueError):
-            work.unlink(missing_ok=True)
     return count
+
+
+@contextmanager
+def _removed_on_failure(work: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError, ValueError):
+            work.unlink()
+        raise
+
+
+def _as_line(item: dict[str, Any]) -> str:
+    return json.dumps(item, ensure_ascii=False) + "\n"
 
 
 def header(path: Path) -> dict[str, Any]:
@@ -106,7 +116,6 @@ def _lines(
     connection: Connection, namespace: int, name: str, encoder: int, identity: str | None
 ) -> Iterator[dict[str, Any]]:
     yield {"type": "hippomem", "format": FORMAT, "namespace": name, "encoder": identity}
-    count = 0
     numbers = reads.passage_numbers(connection, namespace)
     for some in writes.chunks(numbers):
         passages = reads.by_number(connection, namespace, some)
@@ -115,7 +124,6 @@ def _lines(
         mentions = reads.mention_rows(connection, namespace, some)
         facts = reads.facts_of(connection, namespace, some)
         for number in some:
-            count += 1
             yield _line(passages[number], analyses[contents[number]], mentions.get(number, []), facts.get(number, []))
     for document in reads.all_documents(connection, namespace):
         yield {
@@ -124,7 +132,6 @@ def _lines(
             "fingerprint": document["fingerprint"],
             "documents": document["documents"],
         }
-    yield {"type": "end", "passages": count}
 
 
 def _line(passage: Passage, analysis: Analysis, mentions: list[dict[str, Any]], facts: list[Triple]) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from typing import Any
 from sqlalchemy import Connection
 
 from hippomem.analyse import Analyser
-from hippomem.checks import checked_metadata
-from hippomem.clock import Clock, as_utc
+from hippomem.checks import checked_metadata, checked_moment
+from hippomem.clock import Clock
 from hippomem.errors import InvalidInputError, NotFoundError, StoreBusyError, StoreError
 from hippomem.ingest.pipeline import Finished, Stored
 from hippomem.storage import reads, writes
@@ -212,8 +212,8 @@ def new_passage(
     occurred_at: datetime | None,
     metadata: Mapping[str, Any] | None,
 ) -> NewPassage:
-    """A single memory to write. Raises InvalidInputError where its metadata is not JSON."""
-    moment = as_utc(occurred_at, "occurred_at") if occurred_at else None
+    """A single memory to write. Raises InvalidInputError where its metadata is not JSON, or its time is none."""
+    moment = checked_moment(occurred_at, "occurred_at")
     return NewPassage(
         id=passage_id(namespace, source, title, text, session, moment),
         text=text,

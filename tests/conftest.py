@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from multiprocessing.context import ForkServerContext
+
+    from hippomem import Memory
 
 
 @pytest.fixture(scope="session")
@@ -16,3 +24,45 @@ def shared_data() -> Path:
     if not path.is_dir():
         pytest.skip(f"no real data at {path} (set HIPPOMEM_DATA)")
     return path
+
+
+@pytest.fixture
+def fast(tmp_path: Path) -> Iterator[Callable[..., Memory]]:
+    """Opens memories that need no model, by default on tmp_path / "m.db"; they are closed after the test."""
+    from hippomem import Memory
+    from hippomem.testing import HashEncoder, capitals
+
+    memories = []
+    pipeline = capitals()
+
+    def opened(db: Path | str | None = None, **options: Any) -> Memory:
+        options = {"encoder": HashEncoder(), "pipeline": pipeline} | options
+        memories.append(Memory.open(db or tmp_path / "m.db", **options))
+        return memories[-1]
+
+    yield opened
+    for memory in memories:
+        memory.close()
+
+
+@pytest.fixture(scope="session")
+def children() -> ForkServerContext:
+    """Starts processes that have everything imported: `children.Process(target=child_tasks.…, args=…)`."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["pytest", "child_tasks"])
+    # Threads of numeric libraries do not survive a fork.
+    path = os.pathsep.join(filter(None, (str(Path(__file__).parent), os.environ.get("PYTHONPATH"))))
+    env = {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    before = {name: os.environ.get(name) for name in env}
+    os.environ.update(env)
+    try:
+        first = context.Process(target=sum, args=((),))
+        first.start()
+        first.join()
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+    return context

@@ -8,10 +8,12 @@ neither encoded nor written again.
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any, Protocol, TypeAlias
 
 from hippomem.errors import InvalidInputError, MissingDependencyError, SourceError
@@ -139,26 +141,30 @@ class Ingest:
 
     def _records(self, records: Iterable[Document | Mapping[str, Any] | object]) -> None:
         wholes: dict[str, Finished] = {}
-        for index, record in enumerate(records):
-            if isinstance(record, Document):
-                problem = _problem(record)
-                if problem:
-                    self._failed.append(Failure(record.source or f"document {index}", problem))
-                    continue
-                whole = wholes.setdefault(record.source, Finished(record.source, None, 0, set()))
-                self._document(record, whole)
-                continue
-            source = record.get("source") if isinstance(record, Mapping) else None
-            named = isinstance(source, str) and bool(source)
-            item = document_of(record, str(source) if named else "records", index)
+        for index, record in enumerate(self._kept(records)):
+            item = _usable(record, index)
             if isinstance(item, Failure):
                 self._failed.append(item)
+            elif isinstance(record, Document):
+                self._document(item, wholes.setdefault(item.source, Finished(item.source, None, 0, set())))
             else:
-                item = item if named else replace(item, source="")
                 # A stream of records may come in several calls: the next one does not replace this one.
                 self._document(item, Finished(item.source, None, 0, set()))
         # Documents that name their source replace what it held before.
         self._finished += [whole for source, whole in wholes.items() if source]
+
+    def _kept(self, records: Iterable[object]) -> Iterator[object]:
+        """The records. Where their source breaks, what it gave before is stored first."""
+        stream = iter(records)
+        while True:
+            try:
+                record = next(stream)
+            except StopIteration:
+                return
+            except Exception:
+                self._flush()
+                raise
+            yield record
 
     def _document(self, document: Document, whole: Finished) -> None:
         whole.documents += 1
@@ -220,11 +226,49 @@ def _sorted_out(inputs: Input | Iterable[Input]) -> tuple[list[str], Iterable[ob
     )
 
 
+def _usable(record: object, index: int) -> Document | Failure:
+    """The Document that a record is, or why it cannot be stored."""
+    name = f"records#{index}"
+    if isinstance(record, os.PathLike):
+        return Failure(name, "is a path: paths are given alone or in a list")
+    if isinstance(record, Document):
+        document = record
+        name = record.source if isinstance(record.source, str) and record.source else f"document {index}"
+    else:
+        source = ""
+        if isinstance(record, Mapping):
+            if not all(isinstance(key, str) for key in record):
+                return Failure(name, "has keys that are not strings")
+            record = dict(record)
+            source = record["source"] if isinstance(record.get("source"), str) else ""
+        found = document_of(record, source or "records", index)
+        if isinstance(found, Failure):
+            return found
+        document = replace(found, source=source)
+    problem = _problem(document)
+    return Failure(name, problem) if problem else document
+
+
 def _problem(document: Document) -> str | None:
+    texts = {"text": document.text, "title": document.title, "source": document.source, "session": document.session}
+    for what, text in texts.items():
+        if not isinstance(text, str) and (text is not None or what != "session"):
+            return f"{what} is not a str but {type(text).__name__}"
     if not document.text.strip():
         return "text is empty"
-    if not all(map(is_storable, (document.text, document.title, document.source, document.session or ""))):
+    try:
+        metadata = json.dumps(dict(document.metadata), allow_nan=False, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        return f"metadata is not JSON: {error}"
+    if not all(map(is_storable, (document.text, document.title, document.source, document.session or "", metadata))):
         return "holds NULs or lone surrogates"
-    if document.occurred_at is not None and document.occurred_at.tzinfo is None:
-        return "occurred_at has no time zone"
+    if document.occurred_at is not None:
+        if not isinstance(document.occurred_at, datetime):
+            return f"occurred_at is not a datetime but {type(document.occurred_at).__name__}"
+        if document.occurred_at.tzinfo is None:
+            return "occurred_at has no time zone"
+        try:
+            document.occurred_at.astimezone(UTC)
+        except OverflowError:  # within a day of the years 1 and 9999
+            return "occurred_at is out of range"
     return None

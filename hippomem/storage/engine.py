@@ -71,6 +71,8 @@ def connect(url: URL) -> Engine:
     options: dict[str, Any] = {"connect_args": {"timeout": BUSY_SECONDS, "check_same_thread": False}}
     if path is None:
         options["poolclass"] = StaticPool  # one connection, or every thread would see a database of its own
+    else:
+        options["max_overflow"] = -1  # threads wait for the database, not for each other's connections
     engine = create_engine(url, **options)
     event.listen(engine, "connect", _prepare)
     event.listen(engine, "begin", _begin)
