@@ -64,7 +64,8 @@ class Snapshots:
             shutil.rmtree(work, ignore_errors=True)
             raise
         for other in self._everything():
-            if other.name < final.name or _is_abandoned(other):
+            # Also one of the same change: had it been usable, there would have been no need for ours.
+            if (other.name[:15] <= final.name[:15] and other != final) or _is_abandoned(other):
                 shutil.rmtree(other, ignore_errors=True)
 
     def is_due(self, view: View) -> bool:
