@@ -8,6 +8,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path as FilePath
 from types import TracebackType
@@ -20,9 +21,11 @@ from sqlalchemy import Connection
 from hippomem.analyse import Analyser
 from hippomem.checks import checked_label, checked_text, checked_triples
 from hippomem.clock import Clock, SystemClock, as_utc
+from hippomem.doctor import examine, prove_gone
 from hippomem.errors import ClosedError, InvalidInputError, NotFoundError
 from hippomem.hippocampus.catchup import catch_up
 from hippomem.hippocampus.explain import explain
+from hippomem.hippocampus.export import as_networkx
 from hippomem.hippocampus.ranking import dense, rank
 from hippomem.hippocampus.snapshot import Snapshots
 from hippomem.hippocampus.view import View
@@ -83,12 +86,9 @@ class Memory:
         Raises EncoderMismatchError where the store's vectors were made by another encoder, InvalidInputError for a
         setting that cannot be, and the StoreError family.
         """
-        given = {"db": os.fspath(db) if db is not None else None, "namespace": namespace}
-        given |= {"encoder": encoder, "pipeline": pipeline}
+        given = {"db": db and os.fspath(db), "namespace": namespace, "encoder": encoder, "pipeline": pipeline}
         if settings is not None:
-            given = {name: getattr(settings, name) if v is None else v for name, v in given.items()} | {
-                name: getattr(settings, name) for name in Settings.model_fields if name not in given
-            }
+            given = {**dict(settings), **{name: value for name, value in given.items() if value is not None}}
         ready = load_settings(**given)
         store = Store(ready.db)
         try:
@@ -139,24 +139,16 @@ class Memory:
         seconds = self._writer.analyser.seconds
         before = dict(seconds)
         with ProgressBar(progress) as bar:
+            ours = self.settings
             run = Ingest(
-                self._writer,
-                self.settings.namespace,
-                self.settings.batch,
-                self.settings.passage_chars,
-                self.settings.max_document_bytes,
-                bar,
+                self._writer, ours.namespace, ours.batch, ours.passage_chars, ours.max_document_bytes, progress=bar
             )
             report = run.run(sources)
         with self._lock, self._synced():
             self._save(closing=False)
         taken = {name: seconds[name] - before[name] for name in seconds}
-        taken["total"] = time.perf_counter() - began
-        taken["cpu_total"] = time.process_time() - cpu
-        return IngestReport(
-            **{name: getattr(report, name) for name in IngestReport.__dataclass_fields__ if name != "seconds"},
-            seconds=taken,
-        )
+        taken |= {"total": time.perf_counter() - began, "cpu_total": time.process_time() - cpu}
+        return replace(report, seconds=taken)
 
     def update(self, id: str, text: str) -> Event:
         """Replace the text of a memory; the earlier one stays in its history. The event has a new id, and the old id
@@ -182,8 +174,6 @@ class Memory:
             if self._view is not None:
                 self._view.saved_rows = 0
             with self._synced() as (view, connection):
-                from hippomem.doctor import prove_gone
-
                 prove_gone(connection, self._number, view, gone.ids)
         return gone
 
@@ -261,8 +251,6 @@ class Memory:
 
     def graph(self) -> networkx.MultiDiGraph:
         """The knowledge graph for exploring, drawing and export: passages, entities, mentions and facts."""
-        from hippomem.hippocampus.export import as_networkx
-
         with self._lock, self._synced() as (view, connection):
             return as_networkx(view, connection, self._number)
 
@@ -316,17 +304,15 @@ class Memory:
         """
         from hippomem.reencode import reencode
 
-        given = {"db": os.fspath(db), "encoder": encoder or (settings.encoder if settings else None)}
+        new = encoder or (settings or load_settings()).encoder
         store = Store(os.fspath(db))
         try:
-            return reencode(store, resolve_encoder(load_settings(**given).encoder), progress)
+            return reencode(store, resolve_encoder(new), progress)
         finally:
             store.close()
 
     def doctor(self) -> Diagnosis:
         """Check everything: the database, the models, and that each view equals its rebuild."""
-        from hippomem.doctor import examine
-
         with self._lock, self._synced() as (view, connection):
             return examine(
                 self._store, connection, self._number, view, self._encoder, self._encoder_number, self.settings.pipeline
