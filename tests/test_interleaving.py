@@ -1,0 +1,186 @@
+"""Two writers in exactly the order that hurts: the other one comes between a read and the write that follows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from traces import traces
+
+from hippomem import Document, EncoderMismatchError, InvalidInputError, Memory, NotFoundError, StoreBusyError
+from hippomem.analyse import Analyser
+from hippomem.hippocampus.snapshot import Snapshots
+from hippomem.neocortex.encoder import Encoded
+from hippomem.storage import engine
+from hippomem.testing import HashEncoder
+
+Opened = Callable[..., Memory]
+Meanwhile = Callable[[Callable[[], object]], None]
+
+
+@pytest.fixture
+def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Meanwhile:
+    """Has something done once, while the next text is analysed: after the store was read, before it is written."""
+    waiting: list[Callable[[], object]] = []
+    complete = Analyser.complete
+
+    def interrupted(*args: Any, **kwargs: Any) -> Any:
+        done = complete(*args, **kwargs)
+        if waiting:
+            waiting.pop()()
+        return done
+
+    monkeypatch.setattr(Analyser, "complete", interrupted)
+    return waiting.append
+
+
+def texts(memory: Memory) -> list[str]:
+    assert [check for check in memory.doctor().checks if not check.ok] == []
+    return sorted(text for _, text in memory.graph().nodes(data="text") if text is not None)
+
+
+def test_an_ingest_shares_vectors_that_are_forgotten_meanwhile(fast: Opened, meanwhile: Meanwhile) -> None:
+    one, two = fast(), fast()
+    two.add("Ada met Bea.", source="first")
+    meanwhile(lambda: two.forget("first"))
+    one.ingest([Document(text="Ada met Bea.", source="second"), Document(text="Cid met Dora.", source="third")])
+    assert texts(two) == ["Ada met Bea.", "Cid met Dora."]
+
+
+def test_an_ingest_finds_what_is_forgotten_meanwhile(fast: Opened, meanwhile: Meanwhile) -> None:
+    one, two = fast(), fast()
+    two.add("Ada met Bea.", source="first")
+    meanwhile(lambda: two.forget("first"))
+    one.ingest([Document(text="Ada met Bea.", source="first"), Document(text="Cid met Dora.", source="second")])
+    assert texts(two) == ["Ada met Bea.", "Cid met Dora."]
+
+
+def test_a_triple_is_brought_for_what_is_forgotten_meanwhile(fast: Opened, meanwhile: Meanwhile) -> None:
+    one, two = fast(), fast()
+    two.add("Ada met Bea.", source="first")
+    meanwhile(lambda: two.forget("first"))
+    event = one.add("Ada met Bea.", source="first", triples=[("Ada", "likes", "Bea")])
+    assert event.created
+    assert texts(two) == ["Ada met Bea."]
+    assert two.stats()["facts"] == 2
+
+
+def test_the_same_is_added_by_both(fast: Opened, meanwhile: Meanwhile) -> None:
+    one, two = fast(), fast()
+    meanwhile(lambda: two.add("Ada met Bea.", triples=[("Bea", "likes", "Ada")]))
+    event = one.add("Ada met Bea.", triples=[("Ada", "likes", "Bea")])
+    assert not event.created
+    assert texts(one) == ["Ada met Bea."]
+    assert one.stats()["facts"] == 3  # the triples of both, and the one in the text
+
+
+def test_an_update_of_what_is_forgotten_or_updated_meanwhile(fast: Opened, meanwhile: Meanwhile) -> None:
+    one, two = fast(), fast()
+    event = one.add("Ada lives in Oslo.")
+    meanwhile(lambda: two.update(event.id, "Ada lives in Bergen."))
+    with pytest.raises(NotFoundError, match="meanwhile"):
+        one.update(event.id, "Ada lives in Paris.")
+    assert texts(one) == ["Ada lives in Bergen."]
+    meanwhile(lambda: two.forget(event.id))
+    with pytest.raises(NotFoundError, match="meanwhile"):
+        one.update(event.id, "Ada lives in Paris.")
+    assert texts(one) == []
+
+
+def test_an_update_of_what_is_forgotten_and_added_again_meanwhile(fast: Opened, meanwhile: Meanwhile) -> None:
+    one, two = fast(), fast()
+    event = one.add("Ada lives in Oslo.")
+    meanwhile(lambda: (two.forget(event.id), two.add("Ada lives in Oslo.")))
+    one.update(event.id, "Ada lives in Paris.")
+    assert texts(one) == ["Ada lives in Paris."]
+
+
+def test_an_update_to_what_is_added_meanwhile(fast: Opened, meanwhile: Meanwhile) -> None:
+    one, two = fast(), fast()
+    event = one.add("Ada lives in Oslo.")
+    meanwhile(lambda: two.add("Ada lives in Paris."))
+    with pytest.raises(InvalidInputError, match="already"):
+        one.update(event.id, "Ada lives in Paris.")
+    assert texts(one) == ["Ada lives in Oslo.", "Ada lives in Paris."]
+
+
+class Interrupted(HashEncoder):
+    """Does something while it encodes its first texts."""
+
+    def __init__(self, dimension: int, meanwhile: Callable[[], object]) -> None:
+        super().__init__(dimension)
+        self._meanwhile = [meanwhile]
+
+    def encode_passages(self, *args: Any) -> list[Encoded]:
+        if self._meanwhile:
+            self._meanwhile.pop()()
+        return super().encode_passages(*args)
+
+
+def test_adding_and_forgetting_while_the_store_is_encoded_anew(fast: Opened, tmp_path: Path) -> None:
+    old = fast()
+    first = old.add("Ada met Bea.")
+    old.add("Cid met Dora.")
+    encoder = Interrupted(32, lambda: (old.forget(first.id), old.add("Ebba met Falk.")))
+    assert Memory.reencode(tmp_path / "m.db", encoder=encoder) >= 2
+    with pytest.raises(EncoderMismatchError, match="open it again"):
+        old.recall("Ada")
+    with pytest.raises(EncoderMismatchError, match="open it again"):
+        old.add("Too late.")
+    new = fast(encoder=HashEncoder(32))
+    assert texts(new) == ["Cid met Dora.", "Ebba met Falk."]  # doctor finds no vector of what was forgotten
+    assert [p.text for p in new.recall("Ebba", 1).passages] == ["Ebba met Falk."]
+
+
+def test_two_encode_the_store_anew_with_the_same_encoder(fast: Opened, tmp_path: Path) -> None:
+    db = tmp_path / "m.db"
+    fast().add("Ada met Bea.")
+    encoder = Interrupted(32, lambda: Memory.reencode(db, encoder=HashEncoder(32)))
+    Memory.reencode(db, encoder=encoder)
+    assert texts(fast(encoder=HashEncoder(32))) == ["Ada met Bea."]
+
+
+def test_two_encode_the_store_anew_with_different_encoders(fast: Opened, tmp_path: Path) -> None:
+    db = tmp_path / "m.db"
+    fast().add("Ada met Bea.")
+    with pytest.raises(StoreBusyError, match="another process encodes this store anew"):
+        Memory.reencode(db, encoder=Interrupted(32, lambda: Memory.reencode(db, encoder=HashEncoder(48))))
+    assert texts(fast(encoder=HashEncoder(48))) == ["Ada met Bea."]
+    assert Memory.reencode(db, encoder=HashEncoder(32)) == 1
+    assert texts(fast(encoder=HashEncoder(32))) == ["Ada met Bea."]
+
+
+def test_forgetting_while_another_saves_its_view(fast: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = fast(), fast()
+    for i in range(80):
+        one.add(f"Visitor{i} came to Oslo.")
+    (target,) = (p for p in one.recall("Visitor17", 99).passages if "Visitor17 " in p.text)
+    write = Snapshots._write
+
+    def interrupted(*args: Any) -> None:
+        write(*args)
+        monkeypatch.undo()
+        two.forget(target.id)
+
+    monkeypatch.setattr(Snapshots, "_write", interrupted)
+    one.close()
+    two.close()
+    assert traces(tmp_path / "m.db", [b"Visitor17", b"visitor17"]) == []
+
+
+def test_forgetting_while_another_reads_is_made_up_for(
+    fast: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "BUSY_SECONDS", 0.3)
+    reader, memory = fast(), fast()
+    event = memory.add("Ada hid the Lantern Foundry key.")
+    with reader._store.read() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM passages").scalar() == 1
+        with pytest.raises(StoreBusyError, match="it is forgotten, but its traces"):
+            memory.forget(event.id)
+        assert memory.recall("Who hid the key?").passages == ()
+        assert traces(tmp_path / "m.db", [b"Lantern Foundry"])
+    fast()
+    assert traces(tmp_path / "m.db", [b"Lantern Foundry", b"lantern foundry"]) == []
