@@ -9,7 +9,7 @@ from typing import Any
 
 from hippomem.clock import as_utc
 from hippomem.errors import InputTooLargeError, InvalidInputError, InvalidTextError
-from hippomem.ingest.decode import is_storable
+from hippomem.ingest.decode import is_storable, is_storable_json
 from hippomem.types import Triple
 
 METADATA_DEPTH = 32
@@ -70,7 +70,7 @@ def checked_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
     if _is_deeper(copy, METADATA_DEPTH):
         # What is nested to the limit of the stack here is past it where it is read.
         raise InvalidInputError(f"metadata is nested more than {METADATA_DEPTH} deep")
-    if not is_storable(json.dumps(copy, ensure_ascii=False)):
+    if not is_storable_json(json.dumps(copy, ensure_ascii=False)):
         raise InvalidTextError("metadata holds NULs or lone surrogates")
     return dict(copy)
 

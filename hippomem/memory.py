@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection
 
 from hippomem.analyse import Analyser
-from hippomem.checks import checked_label, checked_text, checked_triples
-from hippomem.clock import Clock, SystemClock, as_utc
+from hippomem.checks import checked_label, checked_moment, checked_text, checked_triples
+from hippomem.clock import Clock, SystemClock
 from hippomem.doctor import examine, prove_gone
 from hippomem.errors import ClosedError, InvalidInputError, NotFoundError
 from hippomem.hippocampus.catchup import catch_up
@@ -168,7 +168,7 @@ class Memory:
         with self._lock:
             if self._snapshots:
                 self._snapshots.drop()  # before the deed: a crash in between costs a rebuild, not a trace left behind
-            gone = self._writer.forget(name, FilePath(name).resolve().as_posix() if name else "")
+            gone = self._writer.forget(name, FilePath(os.path.realpath(name)).as_posix() if name else "")
             if self._snapshots:
                 self._snapshots.drop()
             if self._view is not None:
@@ -200,7 +200,8 @@ class Memory:
             raise InvalidInputError(f"k must be a whole number of at least 1, not {k!r}")
         if method not in ("graph", "dense"):
             raise InvalidInputError(f"method must be 'graph' or 'dense', not {method!r}")
-        moment = as_utc(as_of, "as_of") if as_of is not None else None
+        moment = checked_moment(as_of, "as_of")
+        session = session if session is None else checked_label(session, "session")
         timings: dict[str, float] = {}
         vector = self._question(query)
         timings["encode"] = time.perf_counter() - began

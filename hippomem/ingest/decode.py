@@ -21,6 +21,7 @@ BYTE_ORDER_MARKS = tuple(mark for mark, _ in _MARKS)
 _CONTROLS = "".join(map(chr, (*range(0x09), *range(0x0E, 0x1B), *range(0x1C, 0x20), *range(0x7F, 0xA0))))
 _CONTROL_SHARE = 0.05
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_ESCAPED_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")  # not a backslash that is escaped itself
 
 
 def decode(data: bytes, name: str, *, declared: str = "") -> str:
@@ -61,6 +62,11 @@ def is_plausible(text: str) -> bool:
 def is_storable(text: str) -> bool:
     """False for a text that no store can hold: with NULs or lone surrogates."""
     return _UNSTORABLE.search(text) is None
+
+
+def is_storable_json(text: str) -> bool:
+    """The same for the strings in a JSON text, where a NUL is always an escape sequence."""
+    return is_storable(text) and _ESCAPED_NUL.search(text) is None
 
 
 def clean(text: str) -> str:

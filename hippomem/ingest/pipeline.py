@@ -18,7 +18,7 @@ from typing import Any, Protocol, TypeAlias
 
 from hippomem.errors import InvalidInputError, MissingDependencyError, SourceError
 from hippomem.ingest.convert import Converter
-from hippomem.ingest.decode import is_storable
+from hippomem.ingest.decode import is_storable, is_storable_json
 from hippomem.ingest.fields import document_of
 from hippomem.ingest.readers import read
 from hippomem.ingest.sources import Source, find_sources, fingerprint
@@ -260,7 +260,7 @@ def _problem(document: Document) -> str | None:
         metadata = json.dumps(dict(document.metadata), allow_nan=False, ensure_ascii=False)
     except (TypeError, ValueError, RecursionError) as error:
         return f"metadata is not JSON: {error}"
-    if not all(map(is_storable, (document.text, document.title, document.source, document.session or "", metadata))):
+    if not all(is_storable(text or "") for text in texts.values()) or not is_storable_json(metadata):
         return "holds NULs or lone surrogates"
     if document.occurred_at is not None:
         if not isinstance(document.occurred_at, datetime):
