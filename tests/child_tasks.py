@@ -6,10 +6,8 @@ acknowledged by a line in a log file: what is written there survives the process
 
 from __future__ import annotations
 
-import ctypes
 import os
 import random
-import resource
 import shutil
 import signal
 import sqlite3
@@ -28,7 +26,7 @@ from sqlalchemy.pool import Pool
 import hippomem.doctor
 import hippomem.reencode
 import hippomem.transfer
-from hippomem import HippomemError, Memory, Settings, SimulatedClock, StoreFullError
+from hippomem import Memory, Settings, SimulatedClock
 from hippomem.hippocampus import snapshot
 from hippomem.ingest.pipeline import Finished, Stored
 from hippomem.storage.rows import NewPassage
@@ -184,85 +182,3 @@ def write(db: Path, namespace: str, parts: list[tuple[int, int]], together: Barr
             memory.ingest(records(number, first))
             say(log, memory.add(f"Note after {first} by {PEOPLE[first % 12]}.").id)
         say(log, memory.stats()["passages"])
-
-
-def as_nobody(db: Path, log: Path) -> None:
-    """Say how far one gets without the rights of root: opened, added, recalled, forgot, or the error's name."""
-    if os.getuid() == 0:
-        os.setgroups([])
-        os.setgid(65534)
-        os.setuid(65534)
-    try:
-        with opened(db) as memory:
-            say(log, "opened")
-            event_ = memory.add("Ada met Bea.")
-            say(log, "added")
-            assert memory.recall("Ada", 500).passages
-            say(log, "recalled")
-            memory.forget(event_.id)
-            say(log, "forgot")
-    except HippomemError as error:
-        say(log, type(error).__name__)
-
-
-def has_small_disk(folder: Path, size: int) -> bool:
-    """Give this process alone a file system of so many bytes at `folder`, which takes the rights of root."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    new_namespace, private = 0x20000, 0x44000
-    return (
-        libc.unshare(new_namespace) == 0
-        and libc.mount(b"none", b"/", None, private, None) == 0
-        and libc.mount(b"tmpfs", os.fsencode(folder), b"tmpfs", 0, f"size={size}".encode()) == 0
-    )
-
-
-def limit_files(size: int | None) -> None:
-    """Let no file of this process grow over so many bytes."""
-    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (hard if size is None else size, hard))
-
-
-def fill(folder: Path, log: Path, real: bool) -> None:
-    """Ingest until the disk is full (a real one, or a limit on files), look at what is there, go on with more space."""
-    snapshot.SMALLEST = 10**9
-    filler = folder / "filler"
-    if real and not has_small_disk(folder, 2_000_000):
-        return say(log, "cannot")
-    filler.write_bytes(bytes(500_000))
-    if not real:
-        limit_files(900_000)
-    with opened(folder / "m.db", batch=16) as memory:
-        held = 0
-        try:
-            for first in range(0, 1600, 16):
-                held += memory.ingest(records(16, first)).passages
-        except StoreFullError:
-            say(log, "full")
-        assert memory.doctor().ok
-        assert memory.stats()["passages"] == held > 100
-        assert len(memory.recall("Whom did Ada Thorne meet?", 5000).passages) == held
-        filler.unlink()
-        limit_files(None)
-        assert memory.ingest(records(100, held)).passages == 100
-    with opened(folder / "m.db") as memory:
-        assert memory.stats()["passages"] == held + 100
-        assert memory.doctor().ok
-    say(log, "went on")
-
-
-def fill_views(folder: Path, log: Path) -> None:
-    """Close a memory whose snapshot is due and has no space."""
-    if not has_small_disk(folder, 4_000_000):
-        return say(log, "cannot")
-    with opened(folder / "m.db") as memory:
-        for record in records(100):
-            memory.add(**record)
-        assert memory.recall("Ada", 500).passages
-        disk = os.statvfs(folder)
-        (folder / "filler").write_bytes(bytes(disk.f_bavail * disk.f_frsize - 20_000))
-    say(log, "closed")
-    (folder / "filler").unlink()
-    with opened(folder / "m.db") as memory:
-        assert len(memory.recall("Ada", 500).passages) == 100
-        assert memory.doctor().ok
-    say(log, "went on")
