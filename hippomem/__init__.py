@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         InputTooLargeError,
         InvalidInputError,
         InvalidTextError,
+        MalformedAnswerError,
         MissingDependencyError,
         ModelError,
         NewerStoreError,
@@ -54,7 +55,9 @@ if TYPE_CHECKING:
         Recall,
         RecalledPassage,
         Step,
+        SubQuestion,
         Triple,
+        Usage,
     )
 
 __version__ = "0.1.0"
@@ -64,15 +67,16 @@ _HOME = {
     "hippomem.clock": ("Clock", "SimulatedClock", "SystemClock"),
     "hippomem.errors": (
         "ClosedError", "EncoderMismatchError", "ForeignStoreError", "HippomemError", "InputTooLargeError",
-        "InvalidInputError", "InvalidTextError", "MissingDependencyError", "ModelError", "NewerStoreError",
-        "NotFoundError", "SourceError", "StoreAccessError", "StoreBusyError", "StoreError", "StoreFullError",
+        "InvalidInputError", "InvalidTextError", "MalformedAnswerError",
+        "MissingDependencyError", "ModelError", "NewerStoreError", "NotFoundError", "SourceError",
+        "StoreAccessError", "StoreBusyError", "StoreError", "StoreFullError",
     ),
     "hippomem.memory": ("Memory",),
     "hippomem.neocortex.encoder": ("Encoder",),
     "hippomem.settings": ("Settings",),
     "hippomem.types": (
         "Change", "Check", "Diagnosis", "Document", "Entity", "Event", "Explanation", "Failure", "Forgotten",
-        "IngestReport", "Passage", "Path", "Recall", "RecalledPassage", "Step", "Triple",
+        "IngestReport", "Passage", "Path", "Recall", "RecalledPassage", "Step", "SubQuestion", "Triple", "Usage",
     ),
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
@@ -98,6 +102,7 @@ __all__ = [
     "InputTooLargeError",
     "InvalidInputError",
     "InvalidTextError",
+    "MalformedAnswerError",
     "Memory",
     "MissingDependencyError",
     "ModelError",
@@ -115,8 +120,10 @@ __all__ = [
     "StoreBusyError",
     "StoreError",
     "StoreFullError",
+    "SubQuestion",
     "SystemClock",
     "Triple",
+    "Usage",
 ]
 
 

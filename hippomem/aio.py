@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar
 
@@ -27,9 +28,9 @@ T = TypeVar("T")
 class AsyncMemory:
     """Each method does what the method of Memory with its name does, and raises what that one raises.
 
-    Calls run one after another on a thread that belongs to this memory, so the event loop goes on meanwhile. A call
-    that is cancelled before its turn never runs; one that runs already is carried through (Python cannot stop a
-    thread), only nobody waits for it any more, and the memory stays usable.
+    Calls run one after another on a thread that belongs to this memory, so the event loop goes on meanwhile; recalls
+    that wait for a chat model run beside it. A call that is cancelled before its turn never runs; one that runs already
+    is carried through (Python cannot stop a thread), only nobody waits for it any more, and the memory stays usable.
     """
 
     def __init__(self, memory: Memory, executor: ThreadPoolExecutor) -> None:
@@ -37,6 +38,7 @@ class AsyncMemory:
         self.settings = memory.settings
         self._memory = memory
         self._executor = executor
+        self._thinking = ThreadPoolExecutor(thread_name_prefix="hippomem-thinking")  # has no thread until it is needed
         self._closing: Future[None] | None = None
 
     @classmethod
@@ -48,12 +50,12 @@ class AsyncMemory:
         settings: Settings | None = None,
         encoder: Any = None,
         pipeline: Any = None,
+        llm: Any = None,
         clock: Clock | None = None,
     ) -> Self:
         """Memory.open on a thread. What is opened after a cancellation is closed again."""
-        return await cls._made(
-            Memory.open, db, namespace=namespace, settings=settings, encoder=encoder, pipeline=pipeline, clock=clock
-        )
+        options = {"encoder": encoder, "pipeline": pipeline, "llm": llm, "clock": clock}
+        return await cls._made(Memory.open, db, namespace=namespace, settings=settings, **options)
 
     @classmethod
     async def load(
@@ -114,9 +116,25 @@ class AsyncMemory:
         as_of: datetime | None = None,
         session: str | None = None,
         method: Literal["graph", "dense"] = "graph",
+        decompose: bool = False,
+        iterative: bool = False,
+        max_steps: int = 4,
     ) -> Recall:
-        """Memory.recall on the memory's thread."""
-        return await self._run(self._memory.recall, query, k, as_of=as_of, session=session, method=method)
+        """Memory.recall on the memory's thread; with `decompose` or `iterative` on one of its own, after all earlier
+        calls: later ones need not wait for the chat model.
+        """
+        recall = partial(
+            self._memory.recall,
+            query,
+            k,
+            as_of=as_of,
+            session=session,
+            method=method,
+            decompose=decompose,
+            iterative=iterative,
+            max_steps=max_steps,
+        )
+        return await (self._run_beside(recall) if decompose or iterative else self._run(recall))
 
     async def get(self, id: str) -> Passage:
         """Memory.get on the memory's thread."""
@@ -153,9 +171,13 @@ class AsyncMemory:
     async def close(self) -> None:
         """Close when all earlier calls are through. A second call waits for the first; a cancelled one still closes."""
         if self._closing is None:
-            self._closing = self._executor.submit(self._memory.close)
+            self._closing = self._executor.submit(self._close)
             self._executor.shutdown(wait=False)
         await asyncio.shield(asyncio.wrap_future(self._closing))
+
+    def _close(self) -> None:
+        self._thinking.shutdown()
+        self._memory.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -166,9 +188,22 @@ class AsyncMemory:
         await self.close()
 
     async def _run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        self._check_open()
+        return await asyncio.wrap_future(self._executor.submit(call, *args, **kwargs))
+
+    async def _run_beside(self, call: Callable[[], T]) -> T:
+        self._check_open()
+        earlier = self._executor.submit(int)
+
+        def after_earlier_calls() -> T:
+            earlier.result()
+            return call()
+
+        return await asyncio.wrap_future(self._thinking.submit(after_earlier_calls))
+
+    def _check_open(self) -> None:
         if self._closing is not None:
             raise ClosedError("this memory is closed: open it again with AsyncMemory.open(...)")
-        return await asyncio.wrap_future(self._executor.submit(call, *args, **kwargs))
 
     @classmethod
     async def _made(cls, make: Callable[P, Memory], *args: P.args, **kwargs: P.kwargs) -> Self:

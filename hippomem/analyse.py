@@ -6,9 +6,11 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 import numpy as np
 
+from hippomem.clock import date_in_words, month_in_words
 from hippomem.hippocampus.grams import grams
 from hippomem.hippocampus.keys import entity_key, title_names
 from hippomem.neocortex.encoder import Encoder
@@ -46,7 +48,11 @@ class Analyser:
             analyses = self._encode([p for p in different if p.content not in known], extractions)
         own = triples or [()] * len(passages)
         return [
-            replace(p, links=links_of(p.title, p.text, extractions[p.content], t), analysis=analyses.get(p.content))
+            replace(
+                p,
+                links=links_of(p.title, p.text, extractions[p.content], t, setting_names(p.session, p.occurred_at)),
+                analysis=analyses.get(p.content),
+            )
             for p, t in zip(passages, own, strict=True)
         ]
 
@@ -76,8 +82,20 @@ class Analyser:
         }
 
 
-def links_of(title: str, text: str, extraction: Extraction, triples: Sequence[Triple] = ()) -> Links:
-    """What ties a passage into the graph: its title's names, the names found in it, those of the user's triples."""
+def setting_names(session: str | None, occurred_at: datetime | None) -> list[str]:
+    """The entities that say when and in which conversation: "session 3", "8 May 2023", "May 2023"."""
+    names = [session] if session else []
+    if occurred_at is not None:
+        names += [date_in_words(occurred_at), month_in_words(occurred_at)]
+    return names
+
+
+def links_of(
+    title: str, text: str, extraction: Extraction, triples: Sequence[Triple] = (), setting: Sequence[str] = ()
+) -> Links:
+    """What ties a passage into the graph: its title's names, the names found in it, those of the user's triples, and
+    those of its `setting`, which count as said once, in the title line.
+    """
     found: dict[str, MentionRow] = {}
 
     def add(name: str, lines: int, titled: bool = False) -> None:
@@ -92,6 +110,8 @@ def links_of(title: str, text: str, extraction: Extraction, triples: Sequence[Tr
 
     for name in title_names(title) if title else ():
         add(name, 1, titled=True)
+    for name in setting:
+        add(name, 1)
     for mention in extraction.mentions:
         add(mention.name, 1 << min(mention.line, LAST_BIT))
     if triples:

@@ -10,6 +10,7 @@ from typing import Any
 from hippomem.clock import as_utc
 from hippomem.errors import InputTooLargeError, InvalidInputError, InvalidTextError
 from hippomem.ingest.decode import is_storable, is_storable_json
+from hippomem.ingest.triples import read_triples
 from hippomem.types import Triple
 
 METADATA_DEPTH = 32
@@ -43,22 +44,17 @@ def checked_label(value: str | None, what: str) -> str:
     return value
 
 
+def check_recall(k: int, method: str, max_steps: int) -> None:
+    """Raises InvalidInputError where there is no such number of passages or steps, or no such method."""
+    checked_count(k, "k")
+    checked_count(max_steps, "max_steps")
+    if method not in ("graph", "dense"):
+        raise InvalidInputError(f"method must be 'graph' or 'dense', not {method!r}")
+
+
 def checked_triples(triples: Iterable[Triple | tuple[str, str, str]] | None) -> list[Triple]:
     """The user's triples. Raises InvalidInputError naming the one that is not (subject, relation, object)."""
-    if triples is not None and not isinstance(triples, Iterable):
-        raise InvalidInputError(f"triples must be a list of triples, not {type(triples).__name__}")
-    checked: list[Triple] = []
-    for triple in triples or ():
-        parts: tuple[object, ...] = ()
-        if isinstance(triple, Triple):
-            parts = (triple.subject, triple.relation, triple.object)
-        elif isinstance(triple, tuple | list):  # not a str, which has parts as well
-            parts = tuple(triple)
-        if len(parts) != 3 or not all(isinstance(part, str) and part.strip() for part in parts):
-            raise InvalidInputError(f"a triple is three non-empty strings (subject, relation, object), not {triple!r}")
-        subject, relation, object_ = (checked_label(str(part), "a triple").strip() for part in parts)
-        checked.append(Triple(subject, relation, object_, "user"))
-    return list(dict.fromkeys(checked))
+    return [] if triples is None else list(read_triples(triples))
 
 
 def checked_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -73,6 +69,13 @@ def checked_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
     if not is_storable_json(json.dumps(copy, ensure_ascii=False)):
         raise InvalidTextError("metadata holds NULs or lone surrogates")
     return dict(copy)
+
+
+def checked_count(value: int, name: str) -> int:
+    """A whole number of at least 1. Raises InvalidInputError."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InvalidInputError(f"{name} must be a whole number of at least 1, not {value!r}")
+    return value
 
 
 def checked_moment(value: datetime | None, name: str) -> datetime | None:

@@ -161,6 +161,12 @@ def recall(
     session: Annotated[str | None, typer.Option(help="Only what belongs to this session.")] = None,
     as_of: Annotated[str | None, typer.Option(help="As the memory was then: 2024-05-01T12:00Z.")] = None,
     method: Annotated[Method, typer.Option(help="graph, or dense: the sentence encoder alone.")] = Method.graph,
+    decompose: Annotated[
+        bool, typer.Option("--decompose", help="Also its parts, as the chat model splits it.")
+    ] = False,
+    iterative: Annotated[bool, typer.Option("--iterative", help="Split, look up, read, look up again.")] = False,
+    max_steps: Annotated[int, typer.Option(min=1, help="Retrievals of --iterative.")] = 4,
+    llm: Annotated[str | None, typer.Option(metavar="PROVIDER:MODEL", help="Otherwise HIPPOMEM_LLM.")] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Also ids, scores by cause, steps, times.")] = False,
     db: Db = None,
     namespace: Namespace = None,
@@ -168,8 +174,19 @@ def recall(
 ) -> None:
     """Find what answers a question, with the path that leads there."""
     moment = moment_of(as_of, "--as-of")
-    with _opened(db, namespace) as memory:
-        found = memory.recall(query, k, as_of=moment, session=session, method=method.value)
+    with _opened(db, namespace, llm=llm) as memory:
+        found = memory.recall(
+            query,
+            k,
+            as_of=moment,
+            session=session,
+            method=method.value,
+            decompose=decompose,
+            iterative=iterative,
+            max_steps=max_steps,
+        )
+    for warning in found.warnings:
+        out.print_note(f"warning: {warning}")
     out.print_json(out.recall_json(found)) if as_json else out.print_recall(found, explain=explain)
 
 
@@ -302,13 +319,13 @@ def main() -> None:
 
 
 @contextmanager
-def _opened(db: str | None, namespace: str | None, *, new: bool = False) -> Iterator[Memory]:
+def _opened(db: str | None, namespace: str | None, *, new: bool = False, llm: str | None = None) -> Iterator[Memory]:
     """The memory, closed at the end. Only what puts something in may make a `new` database: names get mistyped."""
     from hippomem.memory import Memory
 
     if not new:
         existing_database(db)
-    with Memory.open(db, namespace=namespace) as memory:
+    with Memory.open(db, namespace=namespace, llm=llm) as memory:
         yield memory
 
 

@@ -85,12 +85,14 @@ def print_note(message: str) -> None:
 
 
 def recall_json(recall: Recall) -> dict[str, Any]:
-    """The contract of `recall --json`."""
+    """The contract of `recall --json`; where a chat model was asked, also `steps`, `usage` and `warnings`."""
+    asked = {"steps": plain(recall.steps), "usage": plain(recall.usage), "warnings": plain(recall.warnings)}
     return {
         "query": recall.query,
         "passages": [plain(passage) for passage in recall.passages],
         "paths": [plain(path) for path in recall.paths],
         "timings_ms": plain(recall.timings),
+        **(asked if recall.usage.calls or recall.warnings else {}),
     }
 
 
@@ -140,6 +142,10 @@ def print_recall(recall: Recall, *, explain: bool) -> None:
             _print_indented(console, f"path: {visible(explanation.path.text)}", "dim")
         if explain:
             _print_explanation(console, explanation)
+    for number, step in enumerate(recall.steps, 1):
+        console.print(styled((f"sub-question {number}: {visible(str(step))}", "dim")))
+    if recall.usage.calls:
+        console.print(styled((f"chat model: {recall.usage}", "dim")))
     console.print(
         styled((f"{_count(len(recall.passages), 'passage')} in {recall.timings.get('total', 0):.0f} ms", "dim"))
     )

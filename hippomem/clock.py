@@ -49,6 +49,19 @@ class SimulatedClock:
         self.elapsed += max(0.0, step.total_seconds())
 
 
+MONTHS = "January February March April May June July August September October November December".split()
+
+
+def month_in_words(moment: datetime) -> str:
+    """ "May 2023", in English whatever the locale."""
+    return f"{MONTHS[moment.month - 1]} {moment.year}"
+
+
+def date_in_words(moment: datetime) -> str:
+    """ "8 May 2023", in English whatever the locale."""
+    return f"{moment.day} {month_in_words(moment)}"
+
+
 def as_utc(moment: datetime, name: str) -> datetime:
     """`moment` in UTC. Raises InvalidInputError where it has no timezone: guessing one misdates memories."""
     if moment.tzinfo is None:

@@ -14,7 +14,8 @@ HippomemError
 │   ├── StoreBusyError                 another process held the write lock for too long
 │   ├── ClosedError                    used after close()
 │   └── EncoderMismatchError           the store's vectors were made by another encoder
-├── ModelError                         an encoder or a pipeline that cannot be loaded, or is not the expected one
+├── ModelError                         a model that is not set, cannot be loaded, does not answer, or is another one
+│   └── MalformedAnswerError           a chat model's answer that holds nothing of what was asked for
 └── MissingDependencyError (ImportError)   an optional package is not installed; the message names the extra
 
 Each message says what was wrong and what to do about it.
@@ -80,7 +81,12 @@ class EncoderMismatchError(StoreError):
 
 
 class ModelError(HippomemError):
-    """An encoder or a language pipeline that cannot be loaded, or is not the expected one."""
+    """An encoder, a language pipeline or a chat model that is not set, cannot be loaded, does not answer, or is not the
+    expected one."""
+
+
+class MalformedAnswerError(ModelError):
+    """A chat model answered, and nothing in its answer could be read."""
 
 
 class MissingDependencyError(HippomemError, ImportError):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path as FilePath
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection
 
 from hippomem.analyse import Analyser
-from hippomem.checks import checked_label, checked_moment, checked_text, checked_triples
+from hippomem.checks import check_recall, checked_label, checked_moment, checked_text, checked_triples
 from hippomem.clock import Clock, SystemClock
 from hippomem.doctor import examine, prove_gone
-from hippomem.errors import ClosedError, InvalidInputError, NotFoundError
+from hippomem.errors import ClosedError, NotFoundError
 from hippomem.hippocampus.catchup import catch_up
 from hippomem.hippocampus.explain import explain
 from hippomem.hippocampus.export import as_networkx
@@ -31,9 +31,13 @@ from hippomem.hippocampus.snapshot import Snapshots
 from hippomem.hippocampus.view import View
 from hippomem.ingest.pipeline import Ingest, Input
 from hippomem.ingest.progress import ProgressBar
+from hippomem.iterate import Guide, recall_by_parts
+from hippomem.neocortex.chat import resolve_chat
 from hippomem.neocortex.encoder import resolve_encoder
 from hippomem.neocortex.extraction import LocalExtractor
+from hippomem.question_vectors import QuestionVectors
 from hippomem.settings import Settings, load_settings
+from hippomem.stats import stats
 from hippomem.storage import reads
 from hippomem.storage.store import Store, check_namespace
 from hippomem.storage.writes import check_encoder
@@ -42,8 +46,6 @@ from hippomem.writing import Writer, new_passage
 
 if TYPE_CHECKING:
     import networkx
-
-QUERY_CACHE = 1024  # question vectors kept in memory: 1.5 kB each
 
 
 class Memory:
@@ -58,6 +60,8 @@ class Memory:
         self._clock = clock
         check_namespace(settings.namespace)
         self._encoder = resolve_encoder(settings.encoder)
+        server = (settings.llm_base_url, settings.llm_api_key)
+        self._chat = resolve_chat(settings.llm, *server, settings.llm_timeout, settings.llm_retries)
         self._encoder_number = store.claim_encoder(self._encoder.identity)
         analyser = Analyser(self._encoder, LocalExtractor(settings.pipeline))
         self._writer = Writer(store, analyser, settings.namespace, self._encoder_number, clock)
@@ -65,7 +69,7 @@ class Memory:
             Snapshots(store.path, settings.namespace, store.id, self._encoder_number) if store.path else None
         )
         self._view: View | None = None
-        self._questions: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
+        self._questions = QuestionVectors(self._encoder)
         self._lock = threading.RLock()
 
     @classmethod
@@ -77,19 +81,19 @@ class Memory:
         settings: Settings | None = None,
         encoder: Any = None,
         pipeline: Any = None,
+        llm: Any = None,
         clock: Clock | None = None,
     ) -> Memory:
         """Open a memory, created when new. What is not given comes from `settings`, else from the environment.
 
         `db` is a path or ":memory:"; `encoder` the name or folder of a sentence-transformers model, a LangChain
-        `Embeddings`, or an `Encoder`; `pipeline` the name of a spaCy pipeline. Models are loaded when first needed.
-        Raises EncoderMismatchError where the store's vectors were made by another encoder, InvalidInputError for a
-        setting that cannot be, and the StoreError family.
+        `Embeddings`, or an `Encoder`; `pipeline` the name of a spaCy pipeline; `llm` a LangChain chat model or
+        "provider:model", asked only by what says so. Models are loaded when first needed. Raises EncoderMismatchError
+        where the store's vectors were made by another encoder, InvalidInputError for a setting that cannot be, and the
+        StoreError family.
         """
-        given = {"db": db and os.fspath(db), "namespace": namespace, "encoder": encoder, "pipeline": pipeline}
-        if settings is not None:
-            given = {**dict(settings), **{name: value for name, value in given.items() if value is not None}}
-        ready = load_settings(**given)
+        path = db and os.fspath(db)
+        ready = load_settings(settings, db=path, namespace=namespace, encoder=encoder, pipeline=pipeline, llm=llm)
         store = Store(ready.db)
         try:
             return cls(store, ready, clock or SystemClock())
@@ -139,11 +143,9 @@ class Memory:
         seconds = self._writer.analyser.seconds
         before = dict(seconds)
         with ProgressBar(progress) as bar:
-            ours = self.settings
-            run = Ingest(
-                self._writer, ours.namespace, ours.batch, ours.passage_chars, ours.max_document_bytes, progress=bar
-            )
-            report = run.run(sources)
+            our = self.settings
+            limits = our.batch, our.passage_chars, our.max_document_bytes
+            report = Ingest(self._writer, our.namespace, *limits, progress=bar).run(sources)
         with self._lock, self._synced():
             self._save(closing=False)
         taken = {name: seconds[name] - before[name] for name in seconds}
@@ -171,9 +173,8 @@ class Memory:
             gone = self._writer.forget(name, FilePath(os.path.realpath(name)).as_posix() if name else "")
             if self._snapshots:
                 self._snapshots.drop()
-            if self._view is not None:
-                self._view.saved_rows = 0
             with self._synced() as (view, connection):
+                view.saved_rows = 0
                 prove_gone(connection, self._number, view, gone.ids)
         return gone
 
@@ -187,21 +188,30 @@ class Memory:
         as_of: datetime | None = None,
         session: str | None = None,
         method: Literal["graph", "dense"] = "graph",
+        decompose: bool = False,
+        iterative: bool = False,
+        max_steps: int = 4,
     ) -> Recall:
         """The `k` passages that a question leads to, best first, with paths, reasons and milliseconds by stage.
 
         `session` and `as_of` limit what may come back: to one session, to what had happened by then (passages
         without a date count from when they were recorded). `method="dense"` is plain similarity search, to compare.
         An empty memory gives an empty recall. Raises InvalidInputError for an empty or too long question, or k < 1.
+
+        Two ways ask the chat model (`llm`). `decompose`: one call splits the question, and its parts are recalled too.
+        `iterative`: it also reads the passages, which are sent to it, so that a sub-question is asked with the answer
+        to the one before, in `max_steps` retrievals at most. What was found is fused; see `Recall.steps`. Where the
+        model fails there are `warnings` and the plain recall; ModelError is raised where none is set.
         """
         began = time.perf_counter()
         checked_text(query, self.settings.max_query_chars, "query", "max_query_chars (HIPPOMEM_MAX_QUERY_CHARS)")
-        if isinstance(k, bool) or not isinstance(k, int) or k < 1:
-            raise InvalidInputError(f"k must be a whole number of at least 1, not {k!r}")
-        if method not in ("graph", "dense"):
-            raise InvalidInputError(f"method must be 'graph' or 'dense', not {method!r}")
+        check_recall(k, method, max_steps)
         moment = checked_moment(as_of, "as_of")
         session = session if session is None else checked_label(session, "session")
+        if decompose or iterative:
+            part = partial(self.recall, as_of=moment, session=session, method=method)
+            guide = Guide(part, self.get, self._chat, self.settings.max_query_chars)
+            return recall_by_parts(guide, query, k, max_steps if iterative else None)
         timings: dict[str, float] = {}
         vector = self._question(query)
         timings["encode"] = time.perf_counter() - began
@@ -236,19 +246,9 @@ class Memory:
     def stats(self) -> dict[str, Any]:
         """Counts of what is remembered, bytes on disk, and how far each view has followed the log."""
         with self._lock, self._synced() as (view, connection):
-            counted: dict[str, Any] = reads.counts(connection, self._number)
-            counted["edges"] = view.graph.edge_count()
-            log = reads.last_sequence(connection, self._number)
-            encoder = self._store.info(connection, "encoder")
-        views = self._snapshots.bytes_on_disk() if self._snapshots else 0
-        return {
-            **counted,
-            "bytes": {"database": self._store.bytes_on_disk(), "views": views},
-            "views": {name: {"applied": view.applied, "log": log} for name in ("graph", "vectors")},
-            "encoder": encoder,
-            "namespace": self.settings.namespace,
-            "db": self.settings.db,
-        }
+            views = self._snapshots.bytes_on_disk() if self._snapshots else 0
+            counted = stats(self._store, connection, self._number, view, views)
+        return {**counted, "namespace": self.settings.namespace, "db": self.settings.db}
 
     def graph(self) -> networkx.MultiDiGraph:
         """The knowledge graph for exploring, drawing and export: passages, entities, mentions and facts."""
@@ -265,7 +265,8 @@ class Memory:
         from hippomem.transfer import export
 
         with self._store.read() as connection:
-            return export(connection, self._number, self.settings.namespace, self._encoder_number, FilePath(path))
+            number = self._writer.look_up()
+            return export(connection, number, self.settings.namespace, self._encoder_number, FilePath(path))
 
     @classmethod
     def load(
@@ -306,11 +307,8 @@ class Memory:
         from hippomem.reencode import reencode
 
         new = encoder or (settings or load_settings()).encoder
-        store = Store(os.fspath(db))
-        try:
+        with closing(Store(os.fspath(db))) as store:
             return reencode(store, resolve_encoder(new), progress)
-        finally:
-            store.close()
 
     def doctor(self) -> Diagnosis:
         """Check everything: the database, the models, and that each view equals its rebuild."""
@@ -345,11 +343,16 @@ class Memory:
     def _synced(self) -> Iterator[tuple[View, Connection]]:
         """The view with every change that is committed, and the read transaction that it equals."""
         self._check_open()
-        with self._store.read() as connection:
+        self._view = self._view or (self._snapshots.load() if self._snapshots else View())
+        with self._store.read() as connection:  # not before the view is loaded, which others may have saved just now
             check_encoder(connection, self._encoder_number)
-            if self._view is None:
-                self._view = self._snapshots.load() if self._snapshots else View()
-            catch_up(self._view, connection, self._number, self._encoder_number)
+            if not self._view.applied:  # else the changes that it has followed prove the number
+                self._writer.look_up()
+            while not catch_up(self._view, connection, self._number, self._encoder_number):
+                self._view = View()  # the database was put back to an earlier state, as from a backup
+                self._writer.look_up()
+                if self._snapshots:
+                    self._snapshots.discard()
             yield self._view, connection
 
     def _save(self, closing: bool) -> None:
@@ -366,20 +369,14 @@ class Memory:
                 self._view = self._snapshots.load()
 
     def _question(self, query: str) -> NDArray[np.float32] | None:
-        """The question's vector, remembered for the next time; None where there is nothing to compare it with."""
+        """The question's vector; None where there is nothing to compare it with: then no model is loaded."""
         self._check_open()
-        with self._lock:
-            vector = self._questions.pop(query, None)
-            if vector is None:
-                with self._synced() as (view, _):
-                    if not view.size:  # no model is loaded for an empty memory
-                        return None
-        if vector is None:  # outside the lock: other threads go on meanwhile
-            vector = self._encoder.encode_query(query)
-        with self._lock:
-            self._questions[query] = vector
-            if len(self._questions) > QUERY_CACHE:
-                self._questions.popitem(last=False)
+        vector = self._questions.known(query)
+        if vector is None:
+            with self._lock, self._synced() as (view, _):
+                if not view.size:
+                    return None
+            vector = self._questions.encode(query)  # outside the lock: other threads go on meanwhile
         return vector
 
     def _eligible(

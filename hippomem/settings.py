@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from hippomem.errors import InvalidInputError
@@ -20,7 +20,12 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix="HIPPOMEM_", toml_file="hippomem.toml", arbitrary_types_allowed=True, extra="forbid", frozen=True
+        env_prefix="HIPPOMEM_",
+        toml_file="hippomem.toml",
+        arbitrary_types_allowed=True,
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,  # a misspelt name would show its value, which may be a key
     )
 
     db: str = Field(default="hippomem.db", description="path of the database, or :memory:")
@@ -30,6 +35,18 @@ class Settings(BaseSettings):
         description="name or folder of a sentence-transformers model, or a LangChain Embeddings",
     )
     pipeline: Any = Field(default=PACKAGED_PIPELINE, description="name or folder of a spaCy pipeline, or a loaded one")
+    llm: Any = Field(
+        default=None,
+        description="chat model: 'provider:model' as LangChain's init_chat_model takes it, or a LangChain chat model",
+    )
+    llm_base_url: str | None = Field(
+        default=None, description="server of the chat model, where it is not its provider's"
+    )
+    llm_api_key: SecretStr | None = Field(default=None, description="key of the chat model; never shown")
+    llm_timeout: float = Field(
+        default=60.0, gt=0, le=3600, description="seconds that one call of the chat model may take"
+    )
+    llm_retries: int = Field(default=2, ge=0, le=10, description="further tries after a call that failed in passing")
     passage_chars: int = Field(default=1000, ge=100, le=20_000, description="longest passage a document is split into")
     max_text_chars: int = Field(default=20_000, ge=1, description="longest text of one add()")
     max_query_chars: int = Field(default=10_000, ge=1, description="longest question")
@@ -49,9 +66,13 @@ class Settings(BaseSettings):
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
 
 
-def load_settings(**values: Any) -> Settings:
-    """Settings with these arguments (None means not given). Raises InvalidInputError naming what is wrong."""
-    given = {name: value for name, value in values.items() if value is not None}
+def load_settings(settings: Settings | None = None, /, **values: Any) -> Settings:
+    """Settings with these arguments (None means not given), else as in `settings`.
+
+    Raises InvalidInputError naming what is wrong.
+    """
+    given = dict(settings) if settings is not None else {}
+    given |= {name: value for name, value in values.items() if value is not None}
     try:
         return Settings(**given)
     except ValidationError as error:

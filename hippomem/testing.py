@@ -6,18 +6,30 @@ import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hippomem.errors import InvalidInputError
 from hippomem.neocortex.encoder import Encoded, Span, Vectors
 
-_WORD = re.compile(r"\w+")
-
 if TYPE_CHECKING:
     from spacy.language import Language
     from spacy.tokens import Doc
+
+    from hippomem.scripted_chat import ScriptedChatModel
+
+__all__ = ["HashEncoder", "ScriptedChatModel", "capitals"]
+
+_WORD = re.compile(r"\w+")
+
+
+def __getattr__(name: str) -> Any:
+    if name == "ScriptedChatModel":  # the only one that needs langchain-core, which takes its time to import
+        from hippomem.scripted_chat import ScriptedChatModel
+
+        return ScriptedChatModel
+    raise AttributeError(f"module 'hippomem.testing' has no attribute {name!r}")
 
 
 class HashEncoder:
@@ -80,13 +92,14 @@ def capitals() -> Language:
 
         def name_capitals(doc: Doc) -> Doc:
             spans, first = [], None
-            for token in [*doc, None]:
-                capital = token is not None and token.text[:1].isupper()
-                if capital and first is None:
-                    first = token.i if token is not None else None
-                elif not capital and first is not None:
-                    spans.append(doc[first : token.i if token is not None else len(doc)])
+            for place, token in enumerate(doc):
+                if token.text[0].isupper():
+                    first = place if first is None else first
+                elif first is not None:
+                    spans.append(doc[first:place])
                     first = None
+            if first is not None:
+                spans.append(doc[first:])
             for span in spans:
                 span.label_ = "NAME"
             doc.ents = filter_spans(spans)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -13,7 +13,8 @@ class Document:
     """A text to ingest, whole. `source` is where it came from; ingesting the same source again replaces it.
 
     `whole=True` keeps the text as one passage where it is of moderate size (a record of a corpus that is already
-    cut into passages); otherwise it is split.
+    cut into passages); otherwise it is split. `triples` are facts of your own about it, as `Memory.add` takes them;
+    ingested again, they replace those that were given before, and None leaves them as they are.
     """
 
     text: str
@@ -23,6 +24,7 @@ class Document:
     occurred_at: datetime | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     whole: bool = False
+    triples: Sequence[Triple | tuple[str, str, str]] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,13 +124,61 @@ class Explanation:
 
 
 @dataclass(frozen=True, slots=True)
+class Usage:
+    """What a chat model was asked: calls that it answered, and the tokens it counted (0 where it does not tell)."""
+
+    calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.calls + other.calls,
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+        )
+
+    def __str__(self) -> str:
+        calls = "1 call" if self.calls == 1 else f"{self.calls:,} calls"
+        return f"{calls}, {self.input_tokens:,} tokens in, {self.output_tokens:,} out"
+
+
+@dataclass(frozen=True, slots=True)
+class SubQuestion:
+    """One step of a recall with `decompose` or `iterative`.
+
+    `planned` is as the chat model wrote it ("Who leads #1?"), `query` what was looked up: with the answers in
+    `filled` ({"#1": "Northlight Labs"}) in place of the references, and without those that have none; or what the model
+    asked to look up instead. `passages` are the ids it brought first. `answer` is what the model read in them, None
+    where it read nothing or was not asked; `usage` is what that cost.
+    """
+
+    planned: str
+    query: str
+    filled: Mapping[str, str] = field(default_factory=dict)
+    passages: tuple[str, ...] = ()
+    answer: str | None = None
+    usage: Usage = Usage()
+
+    def __str__(self) -> str:
+        return self.query + (f" → {self.answer}" if self.answer else "")
+
+
+@dataclass(frozen=True, slots=True)
 class Recall:
-    """What a question brought back: passages best first, the paths to them, milliseconds by stage."""
+    """What a question brought back: passages best first, the paths to them, milliseconds by stage.
+
+    With `decompose` or `iterative` also the `steps` to it, what the chat model was asked in all (`usage`), and
+    `warnings`: what went wrong with the model, where the recall went on without it.
+    """
 
     query: str
     passages: tuple[RecalledPassage, ...]
     paths: tuple[Path, ...] = ()
     timings: Mapping[str, float] = field(default_factory=dict)
+    steps: tuple[SubQuestion, ...] = ()
+    usage: Usage = Usage()
+    warnings: tuple[str, ...] = ()
 
     def explain(self) -> tuple[Explanation, ...]:
         """For each passage, why it is there. `print(*recall.explain(), sep="\\n")` reads well."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +14,7 @@ from hippomem.analyse import Analyser
 from hippomem.checks import checked_metadata, checked_moment
 from hippomem.clock import Clock
 from hippomem.errors import InvalidInputError, NotFoundError, StoreBusyError, StoreError
+from hippomem.hippocampus.keys import entity_key
 from hippomem.ingest.pipeline import Finished, Stored
 from hippomem.storage import reads, writes
 from hippomem.storage.rows import NewPassage, content_id, passage_id
@@ -38,10 +39,14 @@ class Writer:
         """The number of the namespace; 0, which no row has, until something is written to it."""
         return self.store_.namespace(self.namespace, create=False)
 
+    def look_up(self, create: bool = False) -> int:
+        """The number, from the database: it may have changed, where a backup was put back."""
+        return self.store_.namespace(self.namespace, create, known=False)
+
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """A write transaction for what adds to the namespace, which exists from then on."""
-        self.store_.namespace(self.namespace)  # before: within, it would wait for this very transaction
+        self.look_up(create=True)  # before: within, it would wait for this very transaction
         with self.store_.write() as connection:
             yield connection
 
@@ -54,20 +59,28 @@ class Writer:
 
     def store(self, passages: list[NewPassage], finished: list[Finished]) -> Stored:
         """Analyse and write a batch; sources that are finished lose what they no longer hold."""
+        bringing = {p.id for p in passages if p.triples is not None}
         for _ in range(ATTEMPTS):
             with self.store_.read() as connection:
                 there = writes.existing(connection, self.number, [p.id for p in passages])
-                new = [p for p in passages if p.id not in there]
-                encoded = writes.analysed(connection, self.number, self.encoder, {p.content for p in new})
-            complete = {p.id: p for p in self.analyser.complete(new, encoded)}
+                before = self._brought(connection, bringing)
+                own = _bring(passages, before)
+                changed = {id_ for id_ in before if _facts_among(own[id_]) != before[id_][1]}
+                todo = [p for p in passages if p.id not in there or p.id in changed]
+                encoded = writes.analysed(connection, self.number, self.encoder, {p.content for p in todo})
+            done = self.analyser.complete(todo, encoded, [own.get(p.id, []) for p in todo])
+            complete = {p.id: p for p in done}
             batch = [complete.get(p.id, p) for p in passages]
             with self.writing() as connection:
-                if self._lacks(connection, batch, complete):
+                if self._lacks(connection, batch, complete) or self._brought(connection, bringing) != before:
                     continue
                 now = self.clock.now()
                 written = writes.add_passages(connection, self.number, self.encoder, batch, now)
+                facts = written.facts
+                for id_ in sorted(changed):
+                    facts += writes.relink(connection, self.number, before[id_][0], id_, complete[id_].links, now)
                 removed = sum(self._finish(connection, whole, now) for whole in finished)
-                return Stored(len(written.numbers), written.entities, written.facts, removed)
+                return Stored(len(written.numbers), written.entities, facts, removed)
         raise StoreBusyError("others keep forgetting what is being added here: try again later")
 
     def _lacks(self, connection: Connection, batch: Sequence[NewPassage], complete: Container[str]) -> bool:
@@ -91,36 +104,38 @@ class Writer:
 
     def add(self, passage: NewPassage, triples: Sequence[Triple]) -> Event:
         """Write one passage, or add the user's triples to one that is there."""
+        bringing = replace(passage, triples=tuple(triples), extends=True)
         for _ in range(ATTEMPTS):
             with self.store_.read() as connection:
-                before = self._user_triples(connection, passage.id)
-                own = list(dict.fromkeys([*(before or ()), *triples]))
-                if before is not None and own == before:
+                before = self._brought(connection, [passage.id])
+                own = _bring([bringing], before)[passage.id]
+                if before and _facts_among(own) == before[passage.id][1]:
                     return self._event(connection, passage.id, created=False)
                 encoded = writes.analysed(connection, self.number, self.encoder, [passage.content])
             (complete,) = self.analyser.complete([passage], encoded, [own])
             with self.writing() as connection:
-                if self._user_triples(connection, passage.id) != before:
+                if self._brought(connection, [passage.id]) != before:
                     continue
                 if self._lacks(connection, [complete], {complete.id}):
                     continue
                 now = self.clock.now()
-                known = reads.by_id(connection, self.number, passage.id)
-                if known is None:
+                if not before:
                     writes.add_passages(connection, self.number, self.encoder, [complete], now)
                 else:
-                    writes.relink(connection, self.number, known[0], complete.id, complete.links, now)
+                    number = before[passage.id][0]
+                    writes.relink(connection, self.number, number, complete.id, complete.links, now)
                 # Read here, not afterwards: others may forget it the moment that this transaction ends.
-                return self._event(connection, passage.id, created=known is None)
+                return self._event(connection, passage.id, created=not before)
         raise StoreBusyError("others keep changing what is being added here: try again later")
 
-    def _user_triples(self, connection: Connection, id_: str) -> list[Triple] | None:
-        """The triples that users brought to a passage, None where there is no such passage."""
-        known = reads.by_id(connection, self.number, id_)
-        if known is None:
-            return None
-        facts = reads.facts_of(connection, self.number, [known[0]]).get(known[0], [])
-        return [fact for fact in facts if fact.extractor == "user"]
+    def _brought(self, connection: Connection, ids: Iterable[str]) -> dict[str, tuple[int, list[Triple]]]:
+        """For those of these passages that are there, their number and the triples that users brought to them."""
+        there = writes.existing(connection, self.number, ids)
+        facts = reads.facts_of(connection, self.number, list(there.values()))
+        return {
+            id_: (number, [fact for fact in facts.get(number, []) if fact.extractor == "user"])
+            for id_, number in there.items()
+        }
 
     def _event(self, connection: Connection, id_: str, created: bool) -> Event:
         stored = reads.by_id(connection, self.number, id_)
@@ -163,6 +178,7 @@ class Writer:
 
     def forget(self, target: str, also: str) -> Forgotten:
         """Take out one memory, or all of a source (`also` is another name of it), with all that only they held."""
+        self.look_up()
         with self.store_.write() as connection:
             now = self.clock.now()
             known = self._find(connection, target)
@@ -197,6 +213,21 @@ class Writer:
             seen.add(id_)
             id_ = reads.successor(connection, self.number, id_) or id_
         return None
+
+
+def _bring(passages: Iterable[NewPassage], before: Mapping[str, tuple[int, list[Triple]]]) -> dict[str, list[Triple]]:
+    """What each passage that brings triples will have of them."""
+    own: dict[str, list[Triple]] = {}
+    for p in passages:
+        if p.triples is not None:
+            earlier = own.get(p.id, before[p.id][1] if p.id in before else []) if p.extends else []
+            own[p.id] = list(dict.fromkeys([*earlier, *p.triples]))
+    return own
+
+
+def _facts_among(triples: Iterable[Triple]) -> list[Triple]:
+    """Those that the store keeps as facts: between two different names."""
+    return [t for t in triples if len({entity_key(t.subject), entity_key(t.object)} - {""}) == 2]
 
 
 def _as_event(passage: Passage, created: bool) -> Event:

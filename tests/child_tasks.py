@@ -6,8 +6,10 @@ acknowledged by a line in a log file: what is written there survives the process
 
 from __future__ import annotations
 
+import ctypes
 import os
 import random
+import resource
 import shutil
 import signal
 import sqlite3
@@ -20,13 +22,17 @@ import alembic.command  # noqa: F401 - with what follows loaded before the fork
 import faiss  # noqa: F401
 import langchain_text_splitters  # noqa: F401
 import networkx  # noqa: F401
+import pytest
 from sqlalchemy import event
 from sqlalchemy.pool import Pool
+from traces import traces
+from unchanged import state
 
 import hippomem.doctor
 import hippomem.reencode
 import hippomem.transfer
-from hippomem import Memory, Settings, SimulatedClock
+from hippomem import HippomemError, Memory, Settings, SimulatedClock, StoreAccessError, StoreFullError
+from hippomem.cli_graph import write_graph
 from hippomem.hippocampus import snapshot
 from hippomem.ingest.pipeline import Finished, Stored
 from hippomem.storage.rows import NewPassage
@@ -182,3 +188,156 @@ def write(db: Path, namespace: str, parts: list[tuple[int, int]], together: Barr
             memory.ingest(records(number, first))
             say(log, memory.add(f"Note after {first} by {PEOPLE[first % 12]}.").id)
         say(log, memory.stats()["passages"])
+
+
+def as_nobody(db: Path, log: Path) -> None:
+    """Say how far one gets without the rights of root: opened, added, recalled, forgot, or the error."""
+    if os.getuid() == 0:
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+    try:
+        with opened(db) as memory:
+            say(log, "opened")
+            event_ = memory.add("Ada met Bea.")
+            say(log, "added")
+            assert memory.recall("Ada", 500).passages
+            say(log, "recalled")
+            memory.forget(event_.id)
+            say(log, "forgot")
+    except HippomemError as error:
+        say(log, f"{type(error).__name__}: {error}")
+
+
+def has_small_disk(folder: Path, size: int) -> bool:
+    """Give this process alone a file system of so many bytes at `folder`, which takes the rights of root."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    new_namespace, private = 0x20000, 0x44000
+    return (
+        libc.unshare(new_namespace) == 0
+        and libc.mount(b"none", b"/", None, private, None) == 0
+        and libc.mount(b"tmpfs", os.fsencode(folder), b"tmpfs", 0, f"size={size}".encode()) == 0
+    )
+
+
+def fill_up(filler: Path, left: int = 0) -> None:
+    """Leave so many bytes of a disk."""
+    disk = os.statvfs(filler.parent)
+    filler.write_bytes(bytes(max(0, disk.f_bavail * disk.f_frsize - left)))
+
+
+def limit_files(size: int) -> None:
+    """Let no file of this process grow over so many bytes."""
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+
+
+def fill(folder: Path, log: Path, real: bool) -> None:
+    """Ingest until the disk is full (a real one, or a limit on files), then go on with a little more space."""
+    snapshot.SMALLEST = 10**9
+    filler = folder / "filler"
+    if real and not has_small_disk(folder, 3_000_000):
+        say(log, "cannot")
+        return
+    filler.write_bytes(bytes(1_000_000))
+    if not real:
+        limit_files(900_000)
+    held = ingest_until_full(folder / "m.db", log, 0)
+    assert held > 30
+    filler.unlink()
+    if not real:
+        limit_files(1_200_000)
+    # The log takes several times the space of what it holds: all of that must be of use again.
+    assert ingest_until_full(folder / "m.db", log, held) > held + 60
+    say(log, "went on")
+
+
+def ingest_until_full(db: Path, log: Path, held: int) -> int:
+    """Ingest records from number `held` on until there is no space, and see that what was acknowledged is there."""
+    with opened(db, batch=16) as memory:
+        try:
+            while True:
+                held += memory.ingest(records(16, held)).passages
+        except StoreFullError as error:
+            say(log, "full" if "free some space" in str(error) else error)
+        assert memory.stats()["passages"] == held
+        assert len(memory.recall("Whom did Ada Thorne meet?", 5000).passages) == held
+        assert memory.doctor().ok
+    return held
+
+
+def use_full_disk(folder: Path, log: Path) -> None:
+    """Do everything else on a disk without any space, then once more with space."""
+    if not has_small_disk(folder, 4_000_000):
+        say(log, "cannot")
+        return
+    filler, dump = folder / "filler", folder / "dump"
+    with opened(folder / "m.db") as memory:
+        memory.ingest(records(100))
+        id_ = memory.recall("What of Visitor17?").passages[0].id
+        before = state(memory)
+        fill_up(filler)
+        there = sorted(folder.rglob("*"))
+        for write in (
+            lambda: memory.add("Ada met Bea."),
+            lambda: memory.update(id_, "Ada met Bea."),
+            lambda: Memory.reencode(folder / "m.db", encoder=HashEncoder(96)),
+            lambda: opened(folder / "new.db"),
+        ):
+            with pytest.raises(StoreFullError, match="free some space"):
+                write()
+        for write_out in (lambda: memory.export(dump), lambda: write_graph(memory.graph(), folder / "g.json")):
+            with pytest.raises(StoreAccessError, match="No space left"):
+                write_out()
+        (folder / "new.db").unlink(missing_ok=True)
+        assert sorted(folder.rglob("*")) == there
+        assert state(memory) == before
+        assert memory.doctor().ok
+        with pytest.raises(StoreFullError, match="free some space"):
+            memory.forget(id_)  # drops the views first, whose files are still open here
+        assert state(memory) == before
+        filler.unlink()
+    with opened(folder / "m.db") as memory:
+        for left in range(80_000, 2_000_000, 20_000):  # until there is space to forget, and none to write the file anew
+            fill_up(filler, left)
+            with pytest.raises(StoreFullError) as told:
+                memory.forget(id_)
+            filler.unlink()
+            if "it is forgotten, but" in str(told.value):
+                break
+        assert memory.stats()["passages"] == 99
+        assert memory.export(dump) == 99
+    open_and_close(folder / "m.db")
+    assert traces(folder / "m.db", [b"Visitor17", b"visitor17"]) == []
+    dump.unlink()
+    Memory.reencode(folder / "m.db", encoder=HashEncoder(96))
+    with opened(folder / "m.db", dimension=96) as memory:
+        assert memory.stats()["passages"] == 99
+        assert memory.doctor().ok
+    say(log, "went on")
+
+
+def fill_views(folder: Path, log: Path) -> None:
+    """Save a view where the disk is full at once, or a little later and later; close a memory whose view is due."""
+    if not has_small_disk(folder, 8_000_000):
+        say(log, "cannot")
+        return
+    filler = folder / "filler"
+    with opened(folder / "m.db") as memory:
+        memory.ingest(records(100))
+        views = sorted((folder / "m.db.views").rglob("*"))
+        for left in range(0, memory.stats()["bytes"]["views"], 8_000):
+            fill_up(filler, left)
+            with pytest.raises(OSError, match="No space left"):
+                memory._snapshots.save(memory._view)
+            assert sorted((folder / "m.db.views").rglob("*")) == views
+            filler.unlink()
+        memory._view.saved_rows = 0  # one is due
+        fill_up(filler)
+    say(log, "closed")
+    filler.unlink()
+    with opened(folder / "m.db") as memory:
+        assert len(memory.recall("Ada", 500).passages) == 100
+        assert memory._view.saved_rows == 100
+        assert memory.doctor().ok
+    say(log, "went on")

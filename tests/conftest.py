@@ -37,7 +37,7 @@ def fast(tmp_path: Path) -> Iterator[Callable[..., Memory]]:
 
     def opened(db: Path | str | None = None, **options: Any) -> Memory:
         options = {"encoder": HashEncoder(), "pipeline": pipeline} | options
-        memories.append(Memory.open(db or tmp_path / "m.db", **options))
+        memories.append(Memory.open(tmp_path / "m.db" if db is None else db, **options))
         return memories[-1]
 
     yield opened

@@ -235,3 +235,14 @@ def test_hostile_texts_are_texts(memory: Memory, text: str, fast: Opened, tmp_pa
     assert memory.forget(text).ids == (event.id,)  # by its source
     assert memory.stats()["passages"] == 2
     assert memory.doctor().ok
+
+
+def test_hostile_texts_and_the_real_models(tmp_path: Path) -> None:
+    texts = [*HOSTILE, "x" * 20_000, "日" * 2_000, "Ada " * 1_000, "?!\n" * 1_000, "a\u0300" * 1_000]
+    with Memory.open(tmp_path / "m.db") as memory:
+        ids = {memory.add(text, title=text[:99].strip()).id: text for text in texts}
+        assert memory.ingest([{"text": f"{text}\n{text}"} for text in HOSTILE]).failed == ()
+        for text in HOSTILE:
+            memory.recall(text)
+        assert {id_: memory.get(id_).text for id_ in ids} == ids
+        assert memory.doctor().ok

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ ODD_NAMES = [
         ("BATCH", "many"), ("BATCH", "0"), ("BATCH", "1.5"), ("BATCH", "-1"), ("BATCH", "10001"), ("BATCH", ""),
         ("PASSAGE_CHARS", "99"), ("PASSAGE_CHARS", "1e9"), ("MAX_TEXT_CHARS", "0"), ("MAX_QUERY_CHARS", "none"),
         ("MAX_DOCUMENT_BYTES", "32 MB"), ("NAMESPACE", ""), ("NAMESPACE", "a\tb"), ("DB", ""), ("ENCODER", " "),
-        ("PIPELINE", ""),
+        ("PIPELINE", ""), ("LLM_TIMEOUT", "0"), ("LLM_TIMEOUT", "soon"), ("LLM_RETRIES", "-1"),
     ],
 )  # fmt: skip
 def test_environment(name: str, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,6 +65,20 @@ def test_files(content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(InvalidInputError, match=r"settings|hippomem\.toml"):
         Memory.open()
     assert [file.name for file in tmp_path.iterdir()] == ["hippomem.toml"]
+
+
+def test_a_misspelt_setting_does_not_show_its_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "hippomem.toml").write_text('llm_apikey = "sk-very-secret"', encoding="utf-8")
+    with pytest.raises(InvalidInputError, match="llm_apikey") as raised:
+        Memory.open()
+    assert "sk-very-secret" not in "".join(traceback.format_exception(raised.value))
+
+
+@pytest.mark.parametrize("llm", [5, object(), ["openai:test-model"]])
+def test_what_is_no_chat_model(fast: Opened, llm: Any) -> None:
+    with pytest.raises(InvalidInputError, match="llm"):
+        fast(llm=llm)
 
 
 def test_a_file_that_is_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,10 +1,7 @@
-"""Several processes on one database, several threads on one memory."""
+"""Several processes on one database."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
-from contextlib import suppress
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
@@ -15,8 +12,6 @@ from child_tasks import opened, records, said
 from traces import traces
 
 from hippomem import Memory, NotFoundError
-
-Opened = Callable[..., Memory]
 
 
 def together(children: ForkServerContext, *calls: tuple[Any, ...]) -> None:
@@ -35,27 +30,6 @@ def alone(children: ForkServerContext, task: Any, *args: Any) -> None:
 
 def texts(memory: Memory) -> set[str]:
     return {text for _, text in memory.graph().nodes(data="text") if text is not None}
-
-
-def in_threads(*works: Callable[[], None]) -> None:
-    """Run all at the same time; the first error of any of them is raised."""
-    errors: list[BaseException] = []
-    ready = threading.Barrier(len(works))
-
-    def guarded(work: Callable[[], None]) -> None:
-        ready.wait()
-        try:
-            work()
-        except BaseException as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=guarded, args=(work,)) for work in works]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if errors:
-        raise errors[0]
 
 
 def test_two_processes_write_the_same_and_different_things(children: ForkServerContext, tmp_path: Path) -> None:
@@ -171,56 +145,3 @@ def test_a_process_with_an_older_view_saves_nothing_that_was_forgotten(
     assert traces(db, [b"Visitor17", b"visitor17", target.text.encode()]) == []
     with opened(db) as memory:
         assert memory.doctor().ok
-
-
-def test_threads_add_recall_update_and_forget_on_one_memory(fast: Opened) -> None:
-    memory = fast()
-    kept: list[str] = []
-
-    def work(number: int) -> None:
-        for i, record in enumerate(records(24, 100 * number)):
-            event = memory.add(**record)
-            assert event.created
-            assert event.id in {p.id for p in memory.recall(f"What of Visitor{100 * number + i}?", 500).passages}
-            if i % 3 == 0:
-                assert memory.forget(event.id).ids == (event.id,)
-            elif i % 3 == 1:
-                kept.append(memory.update(event.id, f"Visitor{100 * number + i} came back to Oslo.").id)
-            else:
-                kept.append(event.id)
-
-    in_threads(*(lambda number=n: work(number) for n in range(4)))
-    assert memory.doctor().ok
-    assert {p.id for p in memory.recall("Visitor", 500).passages} == set(kept)
-    assert len(kept) == 4 * 16
-
-
-@pytest.mark.parametrize("db", [None, ":memory:"])
-def test_threads_that_add_and_forget_the_same_thing(fast: Opened, db: str | None) -> None:
-    memory = fast(db)
-    memory.add("Bea stays.")
-
-    def work() -> None:
-        for _ in range(15):
-            event = memory.add("Ada met Bea in Oslo.", title="Meeting")
-            assert event.text == "Ada met Bea in Oslo."
-            with suppress(NotFoundError):  # another thread was faster
-                memory.forget(event.id)
-
-    in_threads(work, work, work, work)
-    assert {p.text for p in memory.recall("Bea", 9).passages} == {"Bea stays."}
-    assert memory.doctor().ok
-
-
-def test_no_thread_waits_for_the_connections_of_others(fast: Opened) -> None:
-    memory = fast()
-    memory.add("Ada is here.")
-    all_of_them = threading.Barrier(40, timeout=60)
-
-    def work() -> None:
-        with memory._store.read():
-            all_of_them.wait()
-
-    in_threads(*[work] * 40)
-    in_threads(*(lambda n=n: memory.add(f"Ada wrote line {n}.") for n in range(40)))
-    assert memory.stats()["passages"] == 41

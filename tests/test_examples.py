@@ -17,7 +17,11 @@ SHOWS = {
         "It said before: Bea Lind's office is at 4 Rope Walk.",
         "Forgotten: 1 memory",
     ],
-    "folder_questions.py": ["45 new passages", "with the graph: Whitlock Library, Renée Vautrin", "“Renée Vautrin”"],
+    "folder_questions.py": [
+        "45 new passages",
+        "with the graph: Whitlock Library, The Northern Patience, Renée Vautrin",
+        "“Renée Vautrin”",
+    ],
     "async_agents.py": ["cook: Oskar is allergic to walnuts.", "clerk: Oskar pays on the first Friday."],
 }
 

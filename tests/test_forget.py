@@ -83,7 +83,7 @@ def test_no_byte_of_what_is_forgotten_stays(memory: Memory, tmp_path: Path) -> N
         wanted = needles(note)
         assert len(traces(db, wanted)) >= len(wanted)
         gone = memory.forget(note.source)
-        assert (gone.passages, gone.entities) == (1, 3)
+        assert (gone.passages, gone.entities) == (1, 4)  # one is its session
         assert traces(db, wanted) == []
     assert memory.doctor().ok
     assert {p.source for p in memory.recall("nothing", 500).passages} == {

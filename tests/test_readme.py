@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shutil
 import subprocess
@@ -9,25 +11,47 @@ import sys
 from pathlib import Path
 
 import pytest
+from openai_server import openai_server
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SNIPPETS = re.findall(r"<!-- run by tests/test_readme.py -->\n```python\n(.*?)```", README, re.S)
+PLAN = ["Which firm supplied the lens of Gannet Point Light?", "Who is the head of #1?", "How did #2 meet his end?"]
+ANSWERS = [
+    json.dumps({"sub_questions": PLAN}),
+    *('{"answer": "the Corvand Glass Company"}', '{"answer": "Emile Corvand"}', '{"answer": "fell from a balloon"}'),
+]
 
 
 @pytest.mark.parametrize("number", range(len(SNIPPETS)))
 def test_a_snippet_runs_as_printed(number: int, tmp_path: Path) -> None:
     shutil.copytree(ROOT / "examples" / "brackwater" / "notes", tmp_path / "notes")
     (tmp_path / "snippet.py").write_text(SNIPPETS[number], encoding="utf-8")
-    run = subprocess.run(
-        [sys.executable, "snippet.py"], cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False
-    )
+    with openai_server(*ANSWERS) as server:
+        chat = {"HIPPOMEM_LLM_BASE_URL": server.url, "HIPPOMEM_LLM_API_KEY": "none"}
+        run = subprocess.run(
+            [sys.executable, "snippet.py"],
+            cwd=tmp_path,
+            env=os.environ | chat,
+            capture_output=True,
+            text=True,
+            timeout=200,
+            check=False,
+        )
+        assert len(server.asked) == (len(ANSWERS) if "llm=" in SNIPPETS[number] else 0)
     assert run.returncode == 0, run.stderr
     if number == 0:
         first, second = run.stdout.index("Ada Thorne  (score"), run.stdout.index("Northlight Labs  (score")
         assert first != second
         assert "Bergen" not in run.stdout
         assert "Ada Thorne – runs – Northlight Labs" in run.stdout
+    elif "llm=" in SNIPPETS[number]:
+        assert run.stdout.splitlines() == [
+            "Which firm supplied the lens of Gannet Point Light? → the Corvand Glass Company",
+            "Who is the head of the Corvand Glass Company? → Emile Corvand",
+            "How did Emile Corvand meet his end? → fell from a balloon",
+            "4 calls, 44 tokens in, 28 out ()",
+        ]
     else:
         assert run.stdout.startswith("45 passages, ()")
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from hippomem import HippomemError
+from hippomem import HippomemError, NotFoundError
 
 
 class _Group(TyperGroup):
@@ -50,12 +50,20 @@ def multihop(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Index and results; run again to go on.")],
     corpus: Corpus = None,
     limit: Limit = None,
-    k: K = 10,
+    k: K = 20,
     seed: Annotated[int, typer.Option("--seed", min=0, help="For the bootstrap intervals.")] = 0,
     system: Annotated[str, typer.Option("--system", metavar="NAMES", help="Separated by commas.")] = "hippomem",
+    decompositions: Annotated[
+        str | None,
+        typer.Option("--decompositions", metavar="FILE", help="For +decompose, +iterative: recorded; or 'musique'."),
+    ] = None,
+    openie: Annotated[
+        Path | None, typer.Option("--openie", metavar="FILE", help="An LLM's triples for the passages, as of HippoRAG.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Recall of gold passages on multi-hop questions, and what a recall costs."""
+    from hippomem_eval.html_report import write_html_report
     from hippomem_eval.report import as_markdown, contract, summarise, write_report
     from hippomem_eval.runner import Options, run_multihop
     from hippomem_eval.systems import SYSTEMS
@@ -64,9 +72,64 @@ def multihop(
     unknown = [name for name in systems if name not in SYSTEMS]
     if unknown:
         raise typer.BadParameter(f"{unknown[0]!r} is none of {', '.join(SYSTEMS)}", param_hint="--system")
-    options = Options(questions=questions, corpus=corpus, out=out, systems=systems, limit=limit, k=k, seed=seed)
+    options = Options(
+        questions=questions,
+        corpus=corpus,
+        out=out,
+        systems=systems,
+        limit=limit,
+        k=k,
+        seed=seed,
+        decompositions=decompositions,
+        openie=openie,
+    )
     summary = summarise(run_multihop(options, _tell), options)
     write_report(summary, out)
+    write_html_report(out, summary, as_markdown(summary), _tell, title=questions.name)
+    _print(contract(summary)) if as_json else typer.echo(as_markdown(summary), nl=False)
+
+
+@app.command()
+def conversation(
+    data: Annotated[Path, typer.Option("--data", metavar="FILE", help="LoCoMo or LongMemEval, as published.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Index and results; run again to go on.")],
+    limit: Limit = None,
+    k: Annotated[int, typer.Option("--k", min=1, help="How many turns to recall.")] = 20,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="For the bootstrap intervals.")] = 0,
+    system: Annotated[str, typer.Option("--system", metavar="NAMES", help="Separated by commas.")] = "hippomem",
+    conversations: Annotated[
+        str, typer.Option("--conversations", metavar="LIST", help="Only these: places from 0, or ids; with commas.")
+    ] = "",
+    adversarial: Annotated[bool, typer.Option("--adversarial", help="Also questions made to have no answer.")] = False,
+    plain: Annotated[bool, typer.Option("--plain", help="Index bare texts: no speakers, sessions, dates.")] = False,
+    one_index: Annotated[bool, typer.Option("--one-index", help="All conversations in one index.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Recall of the turns that answer questions on long conversations; no model judges anything."""
+    from hippomem_eval.conversation_report import as_markdown, contract, summarise, write_report
+    from hippomem_eval.conversation_runner import ConversationOptions, run_conversation
+    from hippomem_eval.conversation_systems import CONVERSATION_SYSTEMS
+    from hippomem_eval.html_report import write_html_report
+
+    systems = list(dict.fromkeys(name.strip() for name in system.split(",")))
+    unknown = [name for name in systems if name not in CONVERSATION_SYSTEMS]
+    if unknown:
+        raise typer.BadParameter(f"{unknown[0]!r} is none of {', '.join(CONVERSATION_SYSTEMS)}", param_hint="--system")
+    options = ConversationOptions(
+        data=data,
+        out=out,
+        systems=systems,
+        conversations=[name for name in map(str.strip, conversations.split(",")) if name],
+        limit=limit,
+        k=k,
+        seed=seed,
+        adversarial=adversarial,
+        plain=plain,
+        one_index=one_index,
+    )
+    summary = summarise(run_conversation(options, _tell), options)
+    write_report(summary, out)
+    write_html_report(out, summary, as_markdown(summary), _tell, title=data.name)
     _print(contract(summary)) if as_json else typer.echo(as_markdown(summary), nl=False)
 
 
@@ -83,6 +146,88 @@ def latency(
     from hippomem_eval.latency import as_text, measure_latency
 
     measured = measure_latency(questions, corpus, out, limit=limit, k=k)
+    _print(measured) if as_json else typer.echo(as_text(measured), nl=False)
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="DIR_A", help="Results of one run.")],
+    second: Annotated[Path, typer.Argument(metavar="DIR_B", help="Results of another, of the same data.")],
+    system: Annotated[
+        str, typer.Option("--system", metavar="NAME", help="Whose results; A=NAME,B=NAME where they differ.")
+    ] = "",
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Where tables and pictures go.")] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="For the bootstrap intervals.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """What differs between two runs over the same questions: A minus B, and the questions won and lost."""
+    from hippomem_eval import compare as comparison
+    from hippomem_eval.html_compare import write_compare_report
+    from hippomem_eval.results import make_folder, write_json
+
+    sides = comparison.load_sides(first, second, system)
+    result = comparison.compare(*sides, seed=seed)
+    text = comparison.as_markdown(result)
+    if out:
+        make_folder(out)
+        write_json(out / "compare.json", result)
+        (out / "compare.md").write_text(text, encoding="utf-8")
+        write_compare_report(out, result, text, sides, _tell)
+    _print(result) if as_json else typer.echo(text, nl=False)
+
+
+@app.command()
+def scale(
+    passages: Annotated[str, typer.Option("--passages", metavar="SIZES", help="Separated by commas.")] = "10000,100000",
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Memories and figures, kept to be used again.")
+    ] = None,
+    questions: Annotated[int, typer.Option("--questions", min=1, help="How many to ask of each size.")] = 200,
+    k: K = 10,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the made-up corpus.")] = 0,
+    reuse_index: Annotated[bool, typer.Option("--reuse-index", help="Ask also what other code has built.")] = False,
+    as_json: Json = False,
+) -> None:
+    """How recall, ingest, memory and disk grow with the corpus: a made-up encyclopaedia of each size."""
+    import tempfile
+    from contextlib import nullcontext
+
+    from hippomem_eval.scale import ScaleOptions, as_markdown, measure_scale
+
+    try:
+        sizes = [int(size) for size in passages.replace("_", "").split(",")]
+    except ValueError:
+        raise typer.BadParameter(f"{passages!r} is not a list such as 10000,100000", param_hint="--passages") from None
+    # Not the system's folder for temporary files: that may be in memory, where writing costs nothing.
+    with nullcontext(out) if out else tempfile.TemporaryDirectory(prefix="scale-", dir=Path.cwd()) as folder:
+        options = ScaleOptions(
+            sizes=sizes, out=Path(folder or "."), questions=questions, k=k, seed=seed, reuse_index=reuse_index
+        )
+        measured = measure_scale(options, _tell)
+    _print(measured) if as_json else typer.echo(as_markdown(measured), nl=False)
+
+
+@app.command()
+def pagerank(
+    db: Annotated[Path, typer.Option("--db", metavar="FILE", help="A memory, such as index.db of another run.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where pagerank.json goes.")],
+    copies: Annotated[str, typer.Option("--copies", metavar="NUMBERS", help="Separated by commas.")] = "1,10,50",
+    queries: Annotated[int, typer.Option("--queries", min=1, help="How many walks.")] = 20,
+    passages: Annotated[int, typer.Option("--passages", min=1, help="Seeds on passages.")] = 500,
+    as_json: Json = False,
+) -> None:
+    """Cost of a personalized PageRank on a memory's graph and on linked copies of it, next to other programs'."""
+    from hippomem_eval.pagerank_bench import Options, as_text, measure_pagerank
+
+    try:
+        sizes = [int(number) for number in copies.split(",")]
+    except ValueError:
+        raise typer.BadParameter(f"{copies!r} are no whole numbers", param_hint="--copies") from None
+    if min(sizes) < 1:
+        raise typer.BadParameter("a number of copies is at least 1", param_hint="--copies")
+    if not db.is_file():
+        raise NotFoundError(f"there is no file {db}")
+    measured = measure_pagerank(Options(db, out, sizes, queries, passages))
     _print(measured) if as_json else typer.echo(as_text(measured), nl=False)
 
 

@@ -82,7 +82,8 @@ def _naming(path: Path) -> Iterator[None]:
 def _question_records(path: Path) -> list[Any]:
     data = read_json(path)
     if isinstance(data, dict):
-        data = [data] if "question" in data else next((v for k, v in data.items() if k in ("data", "questions")), None)
+        is_one = bool({"question", "input"} & data.keys())
+        data = [data] if is_one else next((v for k, v in data.items() if k in ("data", "questions")), None)
     if not isinstance(data, list):
         raise SourceError(f"{path} is not a list of questions")
     if not data:

@@ -1,7 +1,9 @@
 """One record of a published question file, whichever data set it is from, to one Question.
 
 Known: MuSiQue and HippoRAG's lists (`paragraphs` marked `is_supporting`), HotpotQA and 2WikiMultihopQA
-(`supporting_facts`, or `supporting_titles` alone), PopQA as in HippoRAG 2 (`possible_answers`).
+(`supporting_facts`, or `supporting_titles` alone), PopQA as in HippoRAG 2 (`possible_answers`), Natural Questions as
+in HippoRAG 2 (`contexts` marked `is_supporting`, `reference`), as in DPR (`positive_ctxs`, all of which are gold) and
+as in KILT (`input`, and `output` with the titles of its `provenance`).
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ from hippomem import SourceError
 
 # In the order in which hippomem's ingest looks for them: both must take the same text for a record.
 TEXT_KEYS = ("text", "content", "body", "passage", "page_content", "paragraph_text")
-_ANSWER_KEYS = ("answer", "gold_ans", "answer_aliases", "possible_answers")
+_ANSWER_KEYS = ("answer", "gold_ans", "answer_aliases", "possible_answers", "reference", "answers")
+_DPR_KEYS = ("positive_ctxs", "negative_ctxs", "hard_negative_ctxs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ def question_of(record: object, index: int) -> Question:
     """The question in a record. One marked as not answerable has no gold. Raises SourceError for an unknown shape."""
     if not isinstance(record, Mapping):
         raise SourceError(f"record {index} is not an object")
-    text = record.get("question")
+    text = record.get("question", record.get("input"))
     if not isinstance(text, str) or not text.strip():
         hint = " (it has a text: is this the corpus?)" if text_of(record) is not None else ""
         raise SourceError(f"record {index} has no question{hint}")
@@ -65,8 +68,9 @@ def context_of(record: Mapping[str, Any], index: int) -> Iterator[Record]:
         if not isinstance(sentences, str) and not _is_texts(sentences):
             raise SourceError(f"record {index}: the context {title!r} is neither a text nor a list of sentences")
         yield Record(title, sentences if isinstance(sentences, str) else join_sentences(sentences))
-    for paragraph in _paragraphs(record, index):
-        yield record_of(paragraph, index)
+    for name in ("paragraphs" if "paragraphs" in record else "contexts", *_DPR_KEYS):
+        for paragraph in _objects(record, name, index):
+            yield record_of(paragraph, index)
 
 
 def record_of(item: object, index: int) -> Record:
@@ -103,17 +107,26 @@ def _gold(record: Mapping[str, Any], index: int) -> frozenset[Gold]:
         return frozenset(map(Gold, titles))
     if "paragraphs" in record or "contexts" in record:
         # HippoRAG's rule: where nothing is marked, the question's paragraphs are its gold.
-        marked = [item for item in _paragraphs(record, index) if item.get("is_supporting", True)]
-        passages = [record_of(item, index) for item in marked]
-        return frozenset(Gold(passage.title, passage.text) for passage in passages)
+        items = _objects(record, "paragraphs" if "paragraphs" in record else "contexts", index)
+        return _as_gold([item for item in items if item.get("is_supporting", True)], index)
+    if "positive_ctxs" in record:
+        return _as_gold(_objects(record, "positive_ctxs", index), index)
+    if "output" in record:
+        sources = [s for item in _objects(record, "output", index) for s in _objects(item, "provenance", index)]
+        return frozenset(Gold(source["title"]) for source in sources if isinstance(source.get("title"), str))
     raise SourceError(
-        f"record {index} names no gold passages: expected supporting_facts, supporting_titles or paragraphs"
+        f"record {index} names no gold passages: expected supporting_facts, supporting_titles, paragraphs, contexts, "
+        "positive_ctxs or output"
     )
 
 
-def _paragraphs(record: Mapping[str, Any], index: int) -> list[Mapping[str, Any]]:
-    name = "paragraphs" if "paragraphs" in record else "contexts"
-    items = record.get(name, [])
+def _as_gold(items: Sequence[Mapping[str, Any]], index: int) -> frozenset[Gold]:
+    passages = [record_of(item, index) for item in items]
+    return frozenset(Gold(passage.title, passage.text) for passage in passages)
+
+
+def _objects(record: Mapping[str, Any], name: str, index: int) -> list[Mapping[str, Any]]:
+    items = record.get(name) or []
     if not isinstance(items, list) or not all(isinstance(item, Mapping) for item in items):
         raise SourceError(f"record {index}: {name} is not a list of objects")
     return items
@@ -135,6 +148,10 @@ def _answers(record: Mapping[str, Any]) -> tuple[str, ...]:
         if isinstance(value, str) and value.startswith("[") and key == "possible_answers":
             value = _list_in(value)
         answers += [value] if isinstance(value, str) else map(str, value) if isinstance(value, list) else []
+    outputs = record.get("output")
+    for item in outputs if isinstance(outputs, list) else ():
+        if isinstance(item, Mapping) and isinstance(item.get("answer"), str):
+            answers.append(item["answer"])
     return tuple(dict.fromkeys(answers))
 
 

@@ -1,4 +1,7 @@
-"""The index that a run is measured on: OUT/index.db, built once and used again as long as the corpus is the same."""
+"""The index that a run is measured on: OUT/index.db, built once and used again as long as the corpus is the same.
+
+With the triples of an LLM: OUT/index-openie.db, so that both can live in one folder.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hippomem import InvalidInputError, Memory, SourceError
+from hippomem import Encoder, InvalidInputError, Memory, SourceError
 from hippomem_eval.files import bytes_on_disk
 from hippomem_eval.results import RunFile
 
 NAMESPACE = "default"  # given, so that HIPPOMEM_NAMESPACE does not lead the measurement elsewhere
-_COUNTS = ("passages", "entities", "facts", "edges")
+COUNTS = ("passages", "entities", "facts", "edges")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +47,9 @@ class Index:
     seconds_are_partial: bool
     is_stale: bool
 
-    def open(self) -> Memory:
-        """The memory over this index."""
-        return Memory.open(self.database, namespace=NAMESPACE)
+    def open(self, namespace: str = NAMESPACE, *, encoder: Encoder | None = None, llm: Any = None) -> Memory:
+        """The memory over this index. Sharing an `encoder` loads its model once; `llm` as for `Memory.open`."""
+        return Memory.open(self.database, namespace=namespace, encoder=encoder, llm=llm)
 
 
 def ensure_index(database: Path, origin: Origin, run: RunFile, *, progress: bool, tell: Callable[[str], None]) -> Index:
@@ -55,7 +58,7 @@ def ensure_index(database: Path, origin: Origin, run: RunFile, *, progress: bool
     Raises InvalidInputError where `database` holds something else than this corpus, SourceError where nothing of the
     corpus could be ingested.
     """
-    built = run.read().get("index")
+    built = run.read().get(database.stem)
     _check(database, built, origin)
     if not built or not built.get("finished") or not database.exists():
         built = _build(database, origin, run, progress)
@@ -66,7 +69,7 @@ def ensure_index(database: Path, origin: Origin, run: RunFile, *, progress: bool
         stats = memory.stats()
     return Index(
         database,
-        {name: int(stats[name]) for name in _COUNTS},
+        {name: int(stats[name]) for name in COUNTS},
         built["seconds"],
         bytes_on_disk(database),
         str(stats["encoder"]),
@@ -92,12 +95,12 @@ def _check(database: Path, built: Any, origin: Origin) -> None:
 def _build(database: Path, origin: Origin, run: RunFile, progress: bool) -> dict[str, Any]:
     # An ingest that goes on after an interruption does not know how long it took before.
     entry = origin.entry() | {"seconds_are_partial": database.exists()}
-    run.update(index=entry | {"finished": False})
+    run.update(**{database.stem: entry | {"finished": False}})
     with Memory.open(database, namespace=NAMESPACE) as memory:
         report = memory.ingest(origin.corpus, progress=progress)
         if not memory.stats()["passages"]:
             reasons = [failure.reason for failure in report.failed[:1]] or ["it holds no text"]
             raise SourceError(f"nothing of {origin.corpus} could be ingested: {reasons[0]}")
     entry |= {"finished": True, "seconds": dict(report.seconds), "failed": len(report.failed)}
-    run.update(index=entry)
+    run.update(**{database.stem: entry})
     return entry

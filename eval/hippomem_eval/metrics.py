@@ -64,6 +64,31 @@ def bootstrap(values: ArrayLike, *, seed: int, resamples: int = 10_000, level: f
     return Interval(float(array.mean()), float(low), float(high))
 
 
+def clustered_bootstrap(
+    values: ArrayLike, clusters: Sequence[str], *, seed: int, resamples: int = 10_000, level: float = 0.95
+) -> Interval:
+    """The mean of `values` and its interval where whole clusters are drawn: one drawn twice counts twice, with all of
+    its values (Davison and Hinkley 1997, section 3.8).
+
+    For questions on the same text, which are not independent. With few clusters it is a rough guide. Raises
+    InvalidInputError without values, or where there is not one cluster's name for each.
+    """
+    array = _checked(values)
+    if len(clusters) != len(array):
+        raise InvalidInputError(f"{len(array)} values need as many clusters, not {len(clusters)}")
+    names, members = np.unique(np.asarray(clusters), return_inverse=True)
+    sums = np.bincount(members, weights=array)
+    sizes = np.bincount(members).astype(np.float64)
+    rng = np.random.default_rng(seed)
+    means = np.empty(resamples)
+    for start in range(0, resamples, _RESAMPLES_AT_ONCE):
+        size = min(_RESAMPLES_AT_ONCE, resamples - start)
+        drawn = rng.integers(len(names), size=(size, len(names)))
+        means[start : start + size] = sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
+    low, high = np.percentile(means, [50 * (1 - level), 50 * (1 + level)])
+    return Interval(float(array.mean()), float(low), float(high))
+
+
 def paired_bootstrap(
     values: ArrayLike, baseline: ArrayLike, *, seed: int, resamples: int = 10_000, level: float = 0.95
 ) -> Interval:

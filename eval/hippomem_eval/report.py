@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +13,9 @@ from hippomem_eval.results import Row, write_json
 from hippomem_eval.runner import Measured, Options
 from hippomem_eval.timing import COSTS
 
-_CONTRACT = ("n_questions", "systems", "index")
+RECORDED = "Recorded answers plan and read without a fault: an upper bound for what a chat model can make of it."
+_USAGE = ("calls", "input_tokens", "output_tokens")
+_CONTRACT = ("n_questions", "systems", "index", "differences")
 
 
 def summarise(measured: Measured, options: Options) -> dict[str, Any]:
@@ -31,19 +34,18 @@ def summarise(measured: Measured, options: Options) -> dict[str, Any]:
             system: {name: asdict(bootstrap(_column(rows[system], name), seed=options.seed)) for name in names}
             for system in rows
         },
-        "differences": {
-            f"{first} - {other}": {
-                name: asdict(
-                    paired_bootstrap(_column(rows[first], name), _column(rows[other], name), seed=options.seed)
-                )
-                for name in names
-            }
+        "differences": [
+            {"a": first, "b": other, "measure": name}
+            | asdict(paired_bootstrap(_column(rows[first], name), _column(rows[other], name), seed=options.seed))
             for other in others
-        },
+            for name in names
+        ],
         "unanswerable": measured.dataset.unanswerable,
         "missing_gold": measured.dataset.missing_gold,
         "failed_records": index.failed,
+        "openie": _openie(measured, options),
         "unmatched_passages": {system: int(sum(_column(rows[system], "unmatched"))) for system in rows},
+        "model": {system: _asked(rows[system]) for system in rows if any("model" in row for row in rows[system])},
         "seconds_are_partial": index.seconds_are_partial,
         "index_is_stale": index.is_stale,
         "questions": str(options.questions),
@@ -51,6 +53,7 @@ def summarise(measured: Measured, options: Options) -> dict[str, Any]:
         "limit": options.limit,
         "k": options.k,
         "seed": options.seed,
+        "decompositions": options.decompositions,
         "encoder": index.encoder,
     }
 
@@ -72,9 +75,9 @@ def as_markdown(summary: Mapping[str, Any]) -> str:
         cells += [f"{values['ms']['p50']:.1f}", f"{values['ms']['p95']:.1f}"]
         cells += [f"{values[cost]['mean']:.1f}" for cost in ("cpu_ms", "encode_ms")]
         lines.append(f"| {system} | {' | '.join(cells)} |")
-    for pair, intervals in summary["differences"].items():
-        cells = [f"{100 * v['mean']:+.1f} [{100 * v['low']:.1f}, {100 * v['high']:.1f}]" for v in intervals.values()]
-        lines.append(f"| {pair} | {' | '.join(cells)} | | | | |")
+    for (a, b), intervals in itertools.groupby(summary["differences"], key=lambda v: (v["a"], v["b"])):
+        cells = [f"{100 * v['mean']:+.1f} [{100 * v['low']:.1f}, {100 * v['high']:.1f}]" for v in intervals]
+        lines.append(f"| {a} - {b} | {' | '.join(cells)} | | | | |")
     took = ", ".join(f"{part} {value:.1f} s" for part, value in index["seconds"].items())
     lines += [
         "",
@@ -99,10 +102,38 @@ def _remarks(summary: Mapping[str, Any]) -> list[str]:
         "records of the corpus not ingested": summary["failed_records"],
         "recalled passages that are not in the corpus": sum(summary["unmatched_passages"].values()),
     }
+    if openie := summary["openie"]:
+        counted |= {
+            "triples of the LLM used": openie["triples"],
+            "malformed triples of the LLM dropped": openie["dropped"],
+            "passages of the OpenIE file not in the corpus": openie["elsewhere"],
+            "passages without an entry in the OpenIE file": openie["missing"],
+        }
     remarks = [f"{count:,} {what}." for what, count in counted.items() if count]
+    for system, asked in summary["model"].items():
+        remarks.append(
+            f"{system} asked {'recorded answers' if summary['decompositions'] else 'a chat model'}: "
+            f"{asked['calls']:,} calls, {asked['input_tokens']:,} tokens in, {asked['output_tokens']:,} out; something "
+            f"went wrong with it for {asked['questions_with_warnings']:,} questions."
+        )
+    if summary["decompositions"]:
+        remarks.append(RECORDED)
     if summary["index_is_stale"]:
         remarks.append("The index was built with other code or settings than what was measured.")
     return remarks
+
+
+def _asked(rows: Sequence[Row]) -> dict[str, int]:
+    counts = {name: sum(row["model"][name] for row in rows if "model" in row) for name in _USAGE}
+    return counts | {"questions_with_warnings": sum(bool(row.get("warnings")) for row in rows)}
+
+
+def _openie(measured: Measured, options: Options) -> dict[str, Any] | None:
+    found = measured.openie
+    if found is None:
+        return None
+    counts = {"triples": found.count, "dropped": found.dropped, "elsewhere": found.elsewhere, "missing": found.missing}
+    return {"path": str(options.openie), **counts}
 
 
 def _means(rows: Sequence[Row], names: Sequence[str]) -> dict[str, Any]:

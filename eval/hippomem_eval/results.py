@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -73,6 +73,19 @@ class Results:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._stream.close()
+
+
+def open_results(run: RunFile, name: str, same: Mapping[str, Any], tell: Callable[[str], None]) -> Results:
+    """The results of a system, beside run.json; with those of an earlier run where all of `same` was the same then."""
+    earlier = run.read().get("systems", {})
+    keep = earlier.get(name) == same
+    path = run.path.with_name(f"{name}.jsonl")
+    if name in earlier and not keep:
+        tell(f"{path} came from other data, settings or code: starting over")
+    results = Results(path, keep=keep)
+    # After the file was emptied: in the other order, an interruption would pass off the old rows as new ones.
+    run.update(systems=earlier | {name: same})
+    return results
 
 
 def write_json(path: Path, content: object) -> None:

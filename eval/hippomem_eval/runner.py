@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from hippomem import InvalidInputError, Settings
 from hippomem_eval.corpus import Corpus
 from hippomem_eval.datasets import Dataset, load_dataset, write_corpus
 from hippomem_eval.environment import describe
@@ -15,9 +16,11 @@ from hippomem_eval.files import sha256
 from hippomem_eval.formats import Question
 from hippomem_eval.index import Index, Origin, ensure_index
 from hippomem_eval.metrics import all_gold_at, recall_at, reciprocal_rank
+from hippomem_eval.openie import OpenIE, load_openie, write_with_triples
 from hippomem_eval.progress import progress_bar
-from hippomem_eval.results import Results, Row, RunFile, make_folder
-from hippomem_eval.systems import SYSTEMS, Ranking
+from hippomem_eval.ranking import Ranking
+from hippomem_eval.results import Row, RunFile, make_folder, open_results
+from hippomem_eval.systems import ASKING, SYSTEMS, WITH_OPENIE, Bench
 from hippomem_eval.timing import timed_recall, warm_up
 
 CUTOFFS = (1, 2, 5, 10, 20)
@@ -26,24 +29,34 @@ ALL_GOLD_CUTOFF = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What to measure. Without `corpus` the questions bring their context along; `limit` keeps the first questions."""
+    """What to measure. Without `corpus` the questions bring their context along; `limit` keeps the first questions.
+
+    `decompositions` is a file of recorded ones, or "musique": those in the questions' file. Without it, what asks a
+    chat model asks the configured one (HIPPOMEM_LLM).
+    """
 
     questions: Path
     corpus: Path | None
     out: Path
     systems: Sequence[str] = ("hippomem",)
     limit: int | None = None
-    k: int = 10
+    k: int = 20
     seed: int = 0
+    decompositions: str | None = None
+    openie: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What came out: for each system one row a question, in the order of the data set."""
+    """What came out: for each system one row a question, in the order of the data set.
+
+    `index` is the one that the first system searched.
+    """
 
     dataset: Dataset
     index: Index
     rows: Mapping[str, Sequence[Row]]
+    openie: OpenIE | None = None
 
 
 def run_multihop(options: Options, tell: Callable[[str], None]) -> Measured:
@@ -53,60 +66,95 @@ def run_multihop(options: Options, tell: Callable[[str], None]) -> Measured:
     `load_dataset` and of the memory.
     """
     dataset = load_dataset(options.questions, options.corpus, limit=options.limit)
+    model, model_is = _chat_model(options)
     make_folder(options.out)
     run = RunFile(options.out / "run.json")
     corpus = options.corpus or options.out / "corpus.json"
     if options.corpus is None:
         write_corpus(dataset.corpus, corpus)
     environment = describe()
-    data = {
-        "questions": {"path": str(options.questions), "sha256": sha256(options.questions)},
-        "corpus": {"path": str(corpus), "sha256": sha256(corpus)},
-    }
-    origin = Origin(corpus.resolve(), data["corpus"]["sha256"], environment["code"] + environment["settings"])
-    index = ensure_index(options.out / "index.db", origin, run, progress=sys.stderr.isatty(), tell=tell)
-    same = {
-        "questions": data["questions"]["sha256"],
-        "corpus": origin.corpus_hash,
-        "code": origin.code,
-        "encoder": index.encoder,
-        "k": options.k,
-    }
+    paths = {"questions": options.questions, "corpus": corpus} | ({"openie": options.openie} if options.openie else {})
+    data = {name: {"path": str(path), "sha256": sha256(path)} for name, path in paths.items()}
+    openie = load_openie(options.openie, dataset.corpus) if options.openie else None
+    code = environment["code"] + environment["settings"]
+    benches: dict[Path, Bench] = {}
+
+    def bench_of(name: str) -> Bench:
+        """Over the index that a system searches, built when first needed."""
+        has_triples = name in WITH_OPENIE and name != "hipporag2" and openie is not None
+        database = options.out / ("index-openie.db" if has_triples else "index.db")
+        if database not in benches:
+            source = corpus
+            if has_triples and openie is not None:
+                source = options.out / "corpus-openie.json"
+                write_with_triples(dataset.corpus, openie, source)
+            origin = Origin(source.resolve(), sha256(source), code)
+            index = ensure_index(database, origin, run, progress=sys.stderr.isatty(), tell=tell)
+            benches[database] = Bench(dataset.corpus, index, openie)
+        return benches[database]
+
     run.update(data=data, limit=options.limit, seed=options.seed, **environment)
-    rows = {name: _ask_all(name, dataset, index, options, run, same, tell) for name in options.systems}
-    return Measured(dataset, index, rows)
+    rows = {}
+    for name in options.systems:
+        bench = bench_of(name)
+        same = {
+            "questions": data["questions"]["sha256"],
+            "corpus": data["corpus"]["sha256"],
+            "openie": data["openie"]["sha256"] if openie and name in WITH_OPENIE else None,
+            "code": code,
+            "encoder": bench.index.encoder,
+            "k": options.k,
+        }
+        if name in ASKING:
+            same["model"] = model_is
+        asked = model if name in ASKING else None
+        rows[name] = _ask_all(name, dataset, bench, options, run, same, tell, asked)
+    return Measured(dataset, bench_of(options.systems[0]).index, rows, openie)
+
+
+def _chat_model(options: Options) -> tuple[Any, str]:
+    """The recorded chat model, None for the configured one; and what tells it from others."""
+    if not ASKING & set(options.systems):
+        return None, ""
+    if options.decompositions is None:
+        if not Settings().llm:
+            raise InvalidInputError(
+                "these systems ask a chat model: set HIPPOMEM_LLM, or give recorded answers with --decompositions"
+            )
+        return None, str(Settings().llm)
+    from hippomem_eval.recorded import RecordedChatModel, load_decompositions
+
+    path = options.questions if options.decompositions == "musique" else Path(options.decompositions)
+    return RecordedChatModel(recorded=load_decompositions(path)), f"recorded {sha256(path)}"
 
 
 def _ask_all(
     name: str,
     dataset: Dataset,
-    index: Index,
+    bench: Bench,
     options: Options,
     run: RunFile,
     same: Mapping[str, Any],
     tell: Callable[[str], None],
+    model: Any,
 ) -> list[Row]:
-    earlier = run.read().get("systems", {})
-    keep = earlier.get(name) == same
-    path = options.out / f"{name}.jsonl"
-    if name in earlier and not keep:
-        tell(f"{path} came from other data, settings or code: starting over")
-    with Results(path, keep=keep) as results:
-        # After the file was emptied: in the other order, an interruption would pass off the old rows as new ones.
-        run.update(systems=earlier | {name: same})
+    with open_results(run, name, same, tell) as results:
         todo = [question for question in dataset.questions if question.id not in results.rows]
         done = len(dataset.questions) - len(todo)
         if done:
-            tell(f"{done} of {len(dataset.questions)} questions are in {path} already")
+            tell(f"{done} of {len(dataset.questions)} questions are in {name}.jsonl already")
         if todo:
             # Each system opens its own: in a memory that another one has asked, the questions' vectors are cached.
-            with index.open() as memory, progress_bar(name, len(dataset.questions), done) as advance:
-                system = SYSTEMS[name](memory, dataset.corpus)
-                warm_up(system, options.k)
-                for question in todo:
-                    ranking, costs = timed_recall(system, question.text, options.k)
-                    results.append(row_of(question, ranking, costs, dataset.corpus, options.k))
-                    advance()
+            with bench.index.open(llm=model) as memory:
+                system = SYSTEMS[name](memory, bench)
+                is_free = model is not None or name not in ASKING
+                if is_free:
+                    warm_up(system, options.k)
+                with progress_bar(name, len(dataset.questions), done) as advance:
+                    for question in todo:
+                        ranking, costs = timed_recall(system, question.text, options.k, twice=is_free)
+                        results.append(row_of(question, ranking, costs, dataset.corpus, options.k))
+                        advance()
         return [results.rows[question.id] for question in dataset.questions]
 
 
@@ -127,5 +175,10 @@ def row_of(question: Question, ranking: Ranking, costs: Mapping[str, float], cor
         **{f"recall@{cutoff}": recall_at(ranks, cutoff) for cutoff in CUTOFFS if cutoff <= k},
         **({f"all_gold@{ALL_GOLD_CUTOFF}": all_gold_at(ranks, ALL_GOLD_CUTOFF)} if k >= ALL_GOLD_CUTOFF else {}),
         "mrr": reciprocal_rank(ranks),
+        **(
+            {"model": asdict(ranking.usage), "warnings": ranking.warnings}
+            if ranking.usage.calls or ranking.warnings
+            else {}
+        ),
         **costs,
     }

@@ -1,12 +1,26 @@
-"""Append-only arrays: what a view grows by between two snapshots."""
+"""Arrays in memory and in files: what a view grows by between two snapshots, and how it is written into one."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+
+
+def write_array(path: Path, dtype: DTypeLike, shape: tuple[int, ...], blocks: Iterable[NDArray[Any]]) -> None:
+    """Write a .npy file of `shape` from blocks of its rows, of which one at a time is in memory. Raises OSError.
+
+    A full disk answers a write through a memory map with a signal that ends the process, and numpy.save does not see
+    it when it comes to the last few kilobytes: here every write is an ordinary one, and so is its failure.
+    """
+    described = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, described)
+        for block in blocks:
+            file.write(np.ascontiguousarray(block, dtype).data)
 
 
 class Growing:
@@ -18,6 +32,13 @@ class Growing:
         self._size = size
         if start is not None:
             self._data[:size] = start
+
+    @classmethod
+    def over(cls, array: NDArray[Any]) -> Growing:
+        """Over an array that may be written to. It is copied when it first grows, not before."""
+        growing = cls(array.dtype)
+        growing._data, growing._size = array, len(array)
+        return growing
 
     def __len__(self) -> int:
         return self._size
@@ -31,7 +52,7 @@ class Growing:
         """Append rows."""
         needed = self._size + len(values)
         if needed > len(self._data):
-            grown = np.zeros((max(needed, 2 * len(self._data)), *self._data.shape[1:]), dtype=self._data.dtype)
+            grown = np.zeros((max(16, needed, 2 * len(self._data)), *self._data.shape[1:]), dtype=self._data.dtype)
             grown[: self._size] = self.array
             self._data = grown
         self._data[self._size : needed] = values

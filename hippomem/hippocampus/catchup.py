@@ -7,6 +7,9 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from sqlalchemy import Connection
 
+from hippomem.clock import date_in_words
+from hippomem.hippocampus.chains import NONE
+from hippomem.hippocampus.names import key_hash
 from hippomem.hippocampus.view import Indexed, View
 from hippomem.storage import reads
 from hippomem.storage.rows import ViewRow
@@ -15,19 +18,27 @@ from hippomem.storage.writes import chunks
 BATCH = 2048  # passages held in memory at once
 
 
-def catch_up(view: View, connection: Connection, namespace: int, encoder: int) -> int:
-    """Apply all changes since `view.applied`. Returns how many there were."""
-    log = reads.log_after(connection, namespace, view.applied)
+def catch_up(view: View, connection: Connection, namespace: int, encoder: int) -> bool:
+    """Apply all changes since `view.applied`.
+
+    Returns False, with the view as it was, where it has followed another log than this one: the database was put back
+    to an earlier state, and the view may hold what is no longer there.
+    """
+    log = reads.log_from(connection, namespace, view.applied)
+    if view.applied:
+        if not log or (log[0].sequence, log[0].mark) != (view.applied, view.mark):
+            return False
+        del log[0]
     if not log:
-        return 0
+        return True
     gone = {e.previous for e in log if e.previous is not None} | {e.passage for e in log if e.action != "add"}
     view.remove(gone)
     touched = {e.passage for e in log if e.action in ("add", "update", "link")}
     missing = (number for number in sorted(touched) if view.row_of(number) is None)
     for some in chunks(missing, BATCH):
         view.append([_indexed(row) for row in reads.view_rows(connection, namespace, encoder, some)])
-    view.applied = log[-1].sequence
-    return len(log)
+    view.applied, view.mark = log[-1].sequence, log[-1].mark
+    return True
 
 
 def rebuilt(connection: Connection, namespace: int, encoder: int) -> View:
@@ -35,7 +46,8 @@ def rebuilt(connection: Connection, namespace: int, encoder: int) -> View:
     view = View()
     for some in chunks(reads.passage_numbers(connection, namespace), BATCH):
         view.append([_indexed(row) for row in reads.view_rows(connection, namespace, encoder, some)])
-    view.applied = reads.last_sequence(connection, namespace)
+    for last in reads.log_from(connection, namespace, reads.last_sequence(connection, namespace)):
+        view.applied, view.mark = last.sequence, last.mark
     return view
 
 
@@ -46,7 +58,7 @@ def differences(view: View, other: View) -> Iterator[str]:
         if number not in theirs or number not in ours:
             yield f"passage {number} is only in {'one view' if number in ours else 'the other'}"
         elif ours[number] != theirs[number]:
-            yield f"passage {number} has other edges or vectors"
+            yield f"passage {number} has other edges, vectors, neighbours or words"
 
 
 def _contents(view: View) -> dict[int, tuple[object, ...]]:
@@ -55,7 +67,9 @@ def _contents(view: View) -> dict[int, tuple[object, ...]]:
         edges = sorted((view.graph.keys.key(entity), mask) for entity, mask in view.graph.edges_of(row))
         vector = view.vectors.take(np.array([row])).tobytes() if view.vectors else b""
         _, lines, sentences = view.sentences_of(np.array([row]))
-        contents[int(view.numbers[row])] = (tuple(edges), vector, lines.tobytes(), sentences.tobytes())
+        told = [int(view.numbers[at]) if at != NONE else at for at in view.chains.neighbours(row)]
+        words = (int(view.lexical.lengths[row]), int(view.lexical.sizes[row]))
+        contents[int(view.numbers[row])] = (tuple(edges), vector, lines.tobytes(), sentences.tobytes(), told, words)
     return contents
 
 
@@ -72,4 +86,15 @@ def _indexed(row: ViewRow) -> Indexed:
         frozenset(key for key, _, titled in row.mentions if titled),
         row.vector,
         row.sentence_vectors,
+        date_in_words(row.occurred_at) if row.occurred_at else "",
+        _place(row),
     )
+
+
+def _place(row: ViewRow) -> tuple[int, float]:
+    """A passage's chain and moment: a session has one moment, notes without a title are told at times of their own."""
+    if row.session:
+        return key_hash(f"session\0{row.source}\0{row.session}"), 0.0
+    if not row.lines[0]:
+        return key_hash(f"notes\0{row.source}"), (row.occurred_at or row.recorded_at).timestamp()
+    return 0, 0.0

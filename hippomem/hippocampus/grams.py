@@ -9,14 +9,15 @@ which passages come.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hippomem.hippocampus.arrays import Growing
 from hippomem.hippocampus.keys import key_of_plain, plain, words
 from hippomem.hippocampus.names import LONGEST_NAME, LONGEST_UNSPACED, key_hash
+
+SORTED_FROM = 1 << 16  # new entries, of some 700 passages
 
 
 def grams(lines: Sequence[str]) -> dict[str, int]:
@@ -42,7 +43,12 @@ def grams(lines: Sequence[str]) -> dict[str, int]:
 
 
 class GramIndex:
-    """From the hash of a run of words to the passages that hold it: sorted arrays, and a dictionary for what is new."""
+    """From the hash of a run of words to the passages that hold it.
+
+    What is new lies in lists until it is worth sorting: Python's objects take ten times the memory of arrays. Sorted
+    runs are merged so that each is at least twice as long as the next, which makes them few and sorts an entry a
+    logarithmic number of times.
+    """
 
     def __init__(
         self,
@@ -50,39 +56,93 @@ class GramIndex:
         rows: NDArray[np.int32] | None = None,
         lines: NDArray[np.int64] | None = None,
     ) -> None:
-        self._hashes = np.empty(0, np.uint64) if hashes is None else hashes
-        self._rows = np.empty(0, np.int32) if rows is None else rows
-        self._lines = np.empty(0, np.int64) if lines is None else lines
-        self._sorted = np.ascontiguousarray(self._hashes).data
-        self._new_hashes = Growing(np.uint64)
-        self._new_rows = Growing(np.int32)
-        self._new_lines = Growing(np.int64)
-        self._new: dict[int, list[int]] = {}
+        self._base = _Run(
+            np.empty(0, np.uint64) if hashes is None else hashes,
+            np.empty(0, np.int32) if rows is None else rows,
+            np.empty(0, np.int64) if lines is None else lines,
+        )
+        self._runs: list[_Run] = []
+        self._new = _Unsorted()
 
     def add(self, row: int, found: dict[str, int]) -> None:
-        """Enter what one passage holds."""
-        first = len(self._new_hashes)
-        hashes = [key_hash(key) for key in found]
-        self._new_hashes.extend(np.array(hashes, np.uint64))
-        self._new_rows.extend(np.full(len(hashes), row, np.int32))
-        self._new_lines.extend(np.fromiter(found.values(), np.int64, len(hashes)))
-        for offset, value in enumerate(hashes):
-            self._new.setdefault(value, []).append(first + offset)
+        """Enter what one passage holds; rows come in ascending order."""
+        self._new.add(row, [key_hash(key) for key in found], found.values())
+        if len(self._new.rows) >= SORTED_FROM:
+            self._runs.append(self._new.run())
+            self._new = _Unsorted()
+            while len(self._runs) > 1 and len(self._runs[-2].rows) < 2 * len(self._runs[-1].rows):
+                self._runs[-2:] = [_merged(self._runs[-2:])]
 
     def find(self, key: str) -> list[tuple[int, int]]:
         """The rows that hold `key`, with the lines it stands in as bits."""
         wanted = key_hash(key)
-        start, end = bisect_left(self._sorted, wanted), bisect_right(self._sorted, wanted)
-        found = list(zip(self._rows[start:end].tolist(), self._lines[start:end].tolist(), strict=True))
-        rows, lines = self._new_rows.array, self._new_lines.array
-        return found + [(int(rows[i]), int(lines[i])) for i in self._new.get(wanted, ())]
+        found: list[tuple[int, int]] = []
+        for run in (self._base, *self._runs):
+            start = bisect_left(run.sorted, wanted)
+            end = bisect_right(run.sorted, wanted, start)
+            if start < end:
+                found += zip(run.rows[start:end].tolist(), run.lines[start:end].tolist(), strict=True)
+        return found + self._new.find(wanted)
 
     def arrays(self, new_row: NDArray[np.int32]) -> dict[str, NDArray[np.generic]]:
         """The constructor's arrays, with row r renumbered to new_row[r] and dropped where that is negative."""
-        hashes = np.concatenate([self._hashes, self._new_hashes.array])
-        rows = new_row[np.concatenate([self._rows, self._new_rows.array])]
-        lines = np.concatenate([self._lines, self._new_lines.array])
+        parts = [self._base, *self._runs, self._new.run()]
+        rows = new_row[np.concatenate([part.rows for part in parts])]
         kept = rows >= 0
-        hashes, rows, lines = hashes[kept], rows[kept], lines[kept]
+        hashes = np.concatenate([part.hashes for part in parts])[kept]
+        lines = np.concatenate([part.lines for part in parts])[kept]
+        rows = rows[kept]
         order = np.lexsort((rows, hashes))
         return {"hashes": hashes[order], "rows": rows[order].astype(np.int32), "lines": lines[order]}
+
+
+class _Run:
+    """Entries by hash, those of one hash by row."""
+
+    def __init__(self, hashes: NDArray[np.uint64], rows: NDArray[np.int32], lines: NDArray[np.int64]) -> None:
+        self.hashes, self.rows, self.lines = hashes, rows, lines
+        self.sorted = np.ascontiguousarray(hashes).data  # ten times faster than numpy, one at a time
+
+
+class _Unsorted:
+    """Entries as they came; each knows the one before it of the same hash."""
+
+    def __init__(self) -> None:
+        self.hashes: list[int] = []
+        self.rows: list[int] = []
+        self.lines: list[int] = []
+        self._newest: dict[int, int] = {}
+        self._before: list[int] = []
+
+    def add(self, row: int, hashes: list[int], lines: Iterable[int]) -> None:
+        newest, before = self._newest, self._before
+        for place, value in enumerate(hashes, len(self.rows)):
+            before.append(newest.get(value, -1))
+            newest[value] = place
+        self.hashes += hashes
+        self.rows += [row] * len(hashes)
+        self.lines += lines
+
+    def find(self, wanted: int) -> list[tuple[int, int]]:
+        found = []
+        place = self._newest.get(wanted, -1)
+        while place >= 0:
+            found.append((self.rows[place], self.lines[place]))
+            place = self._before[place]
+        return found[::-1]
+
+    def run(self) -> _Run:
+        hashes = np.array(self.hashes, np.uint64)
+        order = np.argsort(hashes, kind="stable")
+        return _Run(hashes[order], np.array(self.rows, np.int32)[order], np.array(self.lines, np.int64)[order])
+
+
+def _merged(runs: Sequence[_Run]) -> _Run:
+    """One run of several; the rows of each are before those of the next, so a stable sort by hash is enough."""
+    hashes = np.concatenate([run.hashes for run in runs])
+    order = np.argsort(hashes, kind="stable")
+    return _Run(
+        hashes[order],
+        np.concatenate([run.rows for run in runs])[order],
+        np.concatenate([run.lines for run in runs])[order],
+    )

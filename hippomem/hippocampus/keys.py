@@ -58,10 +58,8 @@ def entity_key(name: str) -> str:
 
 def key_of_plain(text: str) -> str:
     """The key of text that is plain and lower case already: articles in front and a lone "s" behind go."""
-    for article in _ARTICLES:
-        if text.startswith(article):
-            text = text[len(article) :]
-            break
+    if text.startswith(_ARTICLES):
+        text = text[text.index(" ") + 1 :]
     if text.endswith(" s"):
         text = text[:-2]
     if len(text) > MAX_KEY or text in STOP_WORDS:
@@ -105,6 +103,9 @@ def words(text: str) -> list[Word]:
     found: list[Word] = []
     for match in re.finditer(r"\S+", text):
         run, start = match.group(), match.start()
+        if run.isascii():  # the common case: no letter needs a look of its own
+            found.append(_word(run, start))
+            continue
         piece = 0
         for offset, char in enumerate(run):
             if is_unspaced(char):

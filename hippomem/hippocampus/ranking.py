@@ -1,22 +1,30 @@
-"""Recipe F0: passages ranked by a product of experts, that is a sum of logarithms and cosines.
+"""Recipe U: passages ranked by a product of experts, that is a sum of logarithms, cosines and word scores.
 
-    f(p) = [ln x1 - max] + .4 [ln x2 - max] + 6 D(p) + 2 bonus(p)
+    f(p) = .7 r [ln x1 - max] + .7 r [ln x2 - max] + 6 D(p)
+         + 3 L(p) / max F + 1.5 min(0, ln((1 + w(p)) / 40)) + 2 bonus(p)
 
 x1 is personalized PageRank (HippoRAG, arXiv 2405.14831) from everything the question suggests: passages by cosine,
-entities that it names, entities of the sentences most like it. x2 is the same from the named entities alone, D the
-cosine of question and passage, the bonus the title hop: a passage titled by an entity that a leading passage names.
-Each expert is a term of its own in `Ranking.terms`; another one is another entry.
+entities that it names, entities of the sentences most like it. x2 is the same from the named entities alone. D is the
+cosine of question and passage, L the BM25 of the question's words that name no entity (each word is used once, by the
+graph or here), F that of all its words, w the number of words, and the bonus the title hop: a passage titled by an
+entity that a leading passage names. D, L and F are smoothed over what was said before and after (chains.py).
+
+r in [0, 1] is how far the graph knows the passage, by the weight s of its edges: r = s^4 / (s^4 + 4^4). What is
+missing of 1 goes to the mean logarithm of the passages most like the question, so a note that names nothing is neither
+punished nor favoured for it. Each expert is a term of its own in `Ranking.terms`; another one is another entry.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hippomem.hippocampus.keys import plain
+from hippomem.hippocampus.lexical import terms as terms_of
 from hippomem.hippocampus.names import linked_names
 from hippomem.hippocampus.pagerank import personalized_pagerank
 from hippomem.hippocampus.vectors import inner_products
@@ -33,15 +41,21 @@ class Recipe:
     sentences: int = 5  # most like the question, from the best `candidates` passages
     candidates: int = 200
     suggested: int = 5  # entities of those sentences
-    named_walk: float = 0.4
+    walk: float = 0.7
+    named_walk: float = 0.7
+    known: float = 4.0  # weight of edges at which the graph's word counts half: that of a title
+    words: float = 3.0
+    brevity: float = 1.5
+    brief: int = 40  # words below which a passage is seldom an answer
     cosine: float = 6.0
     floor: float = 1e-8  # added to a mass before its logarithm
     title_hop: float = 2.0
     hop_from: int = 10  # leading passages
     hop_frequency: int = 100  # entities in more passages than this lead nowhere
+    hop_titles: int = 5  # titles of more passages than this name a speaker or a source, not a subject
 
 
-F0 = Recipe()
+U = Recipe()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +78,7 @@ def rank(
     vector: Floats,
     k: int,
     eligible: NDArray[np.bool_] | None = None,
-    recipe: Recipe = F0,
+    recipe: Recipe = U,
 ) -> Ranking:
     """Score every passage for a question whose embedding is `vector` (d,); `eligible` (rows,) limits what may win."""
     watch = _Watch()
@@ -72,24 +86,34 @@ def rank(
     named = linked_names(question, graph.find)
     watch.lap("link")
 
-    cosine = view.similarities(vector)
+    cosine = view.likeness(vector)
     watch.lap("dense")
+
+    words = _words(view, question, named.values(), alive)
+    watch.lap("words")
 
     named_seeds = np.zeros(graph.nodes, np.float32)
     for entity in named:
         named_seeds[entity] = 1.0 / graph.frequency[entity]
     named_seeds = _normalised(named_seeds)
-    suggested_seeds = _suggested(view, vector, cosine, alive, recipe)
+    candidates = best(np.where(alive, cosine, -np.inf).astype(np.float32), view.ties, recipe.candidates)
+    suggested_seeds = _suggested(view, vector, candidates, recipe)
     passage_seeds, entity_seeds = _seeds(cosine, alive, named_seeds, suggested_seeds, recipe.passage_share)
     watch.lap("sentences")
 
     terms: dict[str, Floats] = {}
     mass, _ = personalized_pagerank(graph, passage_seeds, entity_seeds)
-    terms["walk"] = _log_relative(mass, alive, recipe.floor)
+    reliance = _reliance(graph.passage_weight, recipe.known)
+    logs = _log_relative(mass, alive, candidates, reliance, recipe.floor)
+    terms["walk"] = np.float32(recipe.walk) * logs
     if named:
         mass, _ = personalized_pagerank(graph, np.zeros(graph.rows, np.float32), named_seeds)
-        terms["named walk"] = np.float32(recipe.named_walk) * _log_relative(mass, alive, recipe.floor)
+        logs = _log_relative(mass, alive, candidates, reliance, recipe.floor)
+        terms["named walk"] = np.float32(recipe.named_walk) * logs
     terms["cosine"] = np.float32(recipe.cosine) * cosine
+    terms["words"] = np.float32(recipe.words) * words
+    shortness = np.log((1 + view.lexical.sizes.astype(np.float32)) / np.float32(recipe.brief))
+    terms["brevity"] = np.float32(recipe.brevity) * np.minimum(0, shortness)
     watch.lap("walk")
 
     barred = ~alive if eligible is None else ~(alive & eligible)
@@ -152,10 +176,28 @@ def _seeds(
     return np.float32(passage_share) * passages, entities.astype(np.float32)
 
 
-def _suggested(view: View, vector: Floats, cosine: Floats, alive: NDArray[np.bool_], recipe: Recipe) -> Floats:
+def _words(view: View, question: str, names: Iterable[str], alive: NDArray[np.bool_]) -> Floats:
+    """L / max F: how well the words that name nothing match, against all words at their best."""
+    asked = plain(question)
+    rest = asked
+    for name in names:
+        rest = rest.replace(name, " ", 1)
+    everything = view.chains.smooth(view.lexical.scores(terms_of(asked), alive))
+    most = float(everything[alive].max())
+    if most <= 0:
+        return np.zeros_like(everything)
+    return view.chains.smooth(view.lexical.scores(terms_of(rest), alive)) / np.float32(most)
+
+
+def _reliance(weight: NDArray[np.float64], half: float) -> Floats:
+    """How far the graph knows each passage, 0 to 1, by the weight of its edges: Hill's equation."""
+    strength = (np.maximum(weight, 0) / half) ** 4
+    return (strength / (1 + strength)).astype(np.float32)
+
+
+def _suggested(view: View, vector: Floats, candidates: NDArray[np.int64], recipe: Recipe) -> Floats:
     """Seeds on the entities of the sentences most like the question, weighted by likeness and rarity."""
     seeds = np.zeros(view.graph.nodes, np.float32)
-    candidates = best(np.where(alive, cosine, -np.inf).astype(np.float32), view.ties, recipe.candidates)
     rows, lines, vectors = view.sentences_of(candidates)
     if not len(rows):
         return seeds
@@ -182,15 +224,21 @@ def _title_hop(view: View, score: Floats, named: Mapping[int, str], recipe: Reci
         for entity, _ in view.graph.edges_of(int(row)):
             if entity in named or view.graph.frequency[entity] > recipe.hop_frequency:
                 continue
-            for titled in view.graph.titled(entity):
+            same = view.graph.titled(entity)
+            for titled in same if len(same) <= recipe.hop_titles else ():
                 if titled != row:
                     bonus[titled] = max(bonus[titled], place**-0.5)
     return bonus
 
 
-def _log_relative(mass: Floats, alive: NDArray[np.bool_], floor: float) -> Floats:
+def _log_relative(
+    mass: Floats, alive: NDArray[np.bool_], candidates: NDArray[np.int64], reliance: Floats, floor: float
+) -> Floats:
+    """ln of each mass over the largest, drawn to the candidates' mean where the graph knows little of the passage."""
     logs = np.log(mass + np.float32(floor))
-    return np.asarray(logs - logs[alive].max(), dtype=np.float32)
+    logs -= logs[alive].max()
+    mean = np.float32(logs[candidates].mean())
+    return np.asarray(mean + reliance * (logs - mean), dtype=np.float32)
 
 
 def _normalised(values: Floats) -> Floats:

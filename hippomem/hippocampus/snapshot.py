@@ -12,21 +12,24 @@ import os
 import shutil
 import time
 import uuid
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hippomem.errors import StoreAccessError
+from hippomem.hippocampus.arrays import write_array
+from hippomem.hippocampus.edges import EDGE_FIELDS, SUM_FIELDS, Edges, Sums
 from hippomem.hippocampus.grams import GramIndex
-from hippomem.hippocampus.graph import Edges, KnowledgeGraph
+from hippomem.hippocampus.graph import KnowledgeGraph
+from hippomem.hippocampus.lexical import LexicalIndex
 from hippomem.hippocampus.names import KeyTable
 from hippomem.hippocampus.vectors import VectorIndex
 from hippomem.hippocampus.view import Sentences, View
 
-FORMAT = 1
+FORMAT = 3
 GROWTH = 4  # a snapshot is due when a quarter of its rows is new or gone: the cost of all of them stays linear
 SMALLEST = 64  # rows below which replaying the log is as fast
 ABANDONED_SECONDS = 3600.0  # an unfinished snapshot that nobody has written to for so long
@@ -85,19 +88,26 @@ class Snapshots:
             except (FileNotFoundError, NotADirectoryError):
                 return
             except OSError as error:
-                raise StoreAccessError(f"{self.folder} cannot be read: {error.strerror}") from error
+                message = f"{self.folder} cannot be read: {error.strerror}; see that you may read and write there"
+                raise StoreAccessError(f"{message}, then repeat this") from error
             if not left:
                 return
             for folder in left:
                 shutil.rmtree(folder, ignore_errors=True)
         raise StoreAccessError(f"{left[0]} cannot be removed: see that you may write there, then repeat this")
 
+    def discard(self) -> None:
+        """Remove all snapshots that can be removed: for what is of no use any more."""
+        with suppress(StoreAccessError):
+            self.drop()
+
     def bytes_on_disk(self) -> int:
         """The size of all files."""
         total = 0
-        for file in self.folder.rglob("*"):
-            with suppress(OSError):
-                total += file.stat().st_size if file.is_file() else 0
+        for folder, _, names in os.walk(self.folder):  # passes over what others remove meanwhile
+            for name in names:
+                with suppress(OSError):
+                    total += Path(folder, name).stat().st_size
         return total
 
     def _everything(self) -> list[Path]:
@@ -115,16 +125,18 @@ class Snapshots:
         arrays: dict[str, NDArray[np.generic]] = {"numbers": view.numbers[rows], "ties": view.ties[rows]}
         for part, values in view.graph.compact(rows).items():
             arrays.update({f"{part}.{name}": value for name, value in values.items()})
+        for name, values in (("words", view.lexical.compact(rows)), ("chains", view.chains.compact(rows))):
+            arrays.update({f"{name}.{field}": value for field, value in values.items()})
         small = view.compact_sentences(rows, folder / "sentences.vectors.npy")
         arrays.update({f"sentences.{name}": value for name, value in small.items()})
         for name, value in arrays.items():
-            np.save(folder / f"{name}.npy", value)
+            write_array(folder / f"{name}.npy", value.dtype, value.shape, [value])
         if view.vectors is not None:
-            view.vectors.save(folder / "vectors.faiss", rows)
+            view.vectors.save(folder / "vectors.npy", rows)
         sizes = {file.name: file.stat().st_size for file in folder.iterdir()}
         for name in sizes:
             _sync(folder / name)
-        manifest = {**self._marks, "applied": view.applied, "files": sizes}
+        manifest = {**self._marks, "applied": view.applied, "mark": view.mark, "files": sizes}
         (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
         _sync(folder / "manifest.json")
         _sync(folder)
@@ -139,26 +151,30 @@ class Snapshots:
             if (folder / name).stat().st_size != size:
                 raise ValueError(f"{name} is not whole")
 
-        def array(name: str) -> Any:
+        def array(name: str, mode: Literal["r", "c"] = "r") -> Any:
             path = folder / f"{name}.npy"
             # A plain array over the mapped file: the memmap class costs more than it does on every slice.
-            return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+            return np.asarray(np.load(path, mmap_mode=mode, allow_pickle=False))
 
-        def part(name: str, *fields: str) -> dict[str, Any]:
-            return {field: array(f"{name}.{field}") for field in fields}
+        def part(name: str, *fields: str, mode: Literal["r", "c"] = "r") -> dict[str, Any]:
+            return {field: array(f"{name}.{field}", mode) for field in fields}
 
         graph = KnowledgeGraph(
-            Edges(**part("edges", "starts", "entities", "weights", "masks", "primary")),
+            Edges(**part("edges", *EDGE_FIELDS)),
             KeyTable(**part("keys", "text", "ends", "hashes", "nodes")),
             GramIndex(**part("grams", "hashes", "rows", "lines")),
+            Sums(**part("sums", *SUM_FIELDS, mode="c")),  # pages that are written to are copied, the file stays
         )
         return View(
             graph,
             np.asarray(array("numbers")),
-            VectorIndex.load(folder / "vectors.faiss"),
+            VectorIndex.load(folder / "vectors.npy"),
             Sentences(**part("sentences", "starts", "first", "vectors")),
             int(manifest["applied"]),
             array("ties"),
+            str(manifest["mark"]),
+            LexicalIndex(**part("words", "hashes", "starts", "rows", "counts", "lengths", "sizes")),
+            part("chains", "chain", "before", "after", "near", "moments", "norms"),
         )
 
 
@@ -170,8 +186,8 @@ def _is_abandoned(folder: Path) -> bool:
 
 
 def _sync(path: Path) -> None:
-    """Have the file or folder on the disk before its name says that it is there."""
-    with suppress(OSError):  # folders cannot be synced everywhere
+    """Have the file or folder on the disk before its name says that it is there. Raises OSError for a file."""
+    with suppress(OSError) if path.is_dir() else nullcontext():  # folders cannot be synced everywhere
         handle = os.open(path, os.O_RDONLY)
         try:
             os.fsync(handle)

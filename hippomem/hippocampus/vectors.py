@@ -1,14 +1,24 @@
-"""Passage vectors in FAISS: a memory-mapped flat index from the snapshot, and one that grows beside it."""
+"""Passage vectors: memory-mapped from the snapshot, and an array that grows beside it.
+
+A search compares the query with every vector; from `MANY` rows in the snapshot on, with those that inverted lists
+suggest (lists.py). The similarities that it gives are exact either way.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hippomem.hippocampus.arrays import Growing
+from hippomem.hippocampus.lists import CHUNK, InvertedLists
+
 Vectors = NDArray[np.float32]
+Rows = NDArray[np.int64]
+
+MANY = 50_000  # rows below which comparing all takes under 3 ms
+SPARE = 1.25  # times k: what lists are asked for, as their codes order closely alike vectors differently
 
 
 def inner_products(rows: Vectors, query: Vectors) -> Vectors:
@@ -28,86 +38,81 @@ def inner_products(rows: Vectors, query: Vectors) -> Vectors:
 
 
 class VectorIndex:
-    """Exact inner-product search over rows numbered from 0. Rows are never moved; dead ones are passed over.
+    """Inner-product search over rows numbered from 0. Rows are never moved; dead ones are passed over."""
 
-    The two parts are apart because a memory-mapped FAISS index must not be added to.
-    """
-
-    def __init__(self, dimension: int, mapped: Any = None) -> None:
-        import faiss
-
+    def __init__(self, dimension: int, mapped: Vectors | None = None, lists: InvertedLists | None = None) -> None:
         self.dimension = dimension
-        self._mapped = mapped
-        self._grown = faiss.IndexFlatIP(dimension)
+        self._mapped = np.empty((0, dimension), np.float32) if mapped is None else mapped
+        self._lists = lists
+        self._grown = Growing(np.float32, dimension)
 
     @classmethod
     def load(cls, path: Path) -> VectorIndex:
         """Open what `save` wrote, without reading it into memory."""
-        import faiss
-
-        mapped = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
-        return cls(mapped.d, mapped)
+        mapped = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+        if mapped.ndim != 2 or mapped.dtype != np.float32:
+            raise ValueError(f"{path} holds no vectors")
+        beside = _lists_beside(path)
+        return cls(mapped.shape[1], mapped, InvertedLists.load(beside) if beside.exists() else None)
 
     def __len__(self) -> int:
-        return sum(part.ntotal for part in self._parts())
+        return len(self._mapped) + len(self._grown)
 
     def add(self, vectors: Vectors) -> None:
         """Append rows: (n, d) float32, L2-normalised."""
-        self._grown.add(np.ascontiguousarray(vectors, dtype=np.float32))
+        self._grown.extend(vectors)
 
     def similarities(self, query: Vectors) -> Vectors:
         """The inner product of `query` (d,) with every row: (n,) float32."""
-        return np.concatenate(
-            [inner_products(self._rows(p), query) for p in self._parts()] or [np.empty(0, np.float32)]
-        )
+        return np.concatenate([inner_products(part, query) for part in (self._mapped, self._grown.array)])
 
-    def search(self, query: Vectors, k: int, alive: NDArray[np.bool_]) -> tuple[NDArray[np.int64], Vectors]:
+    def search(self, query: Vectors, k: int, alive: NDArray[np.bool_]) -> tuple[Rows, Vectors]:
         """The `k` rows most like `query` among those `alive` (n,), best first: their numbers and similarities."""
-        import faiss
-
-        rows: list[NDArray[np.int64]] = []
-        scores: list[Vectors] = []
-        first = 0
-        for part in self._parts():
-            some = alive[first : first + part.ntotal]
-            bits = np.packbits(some, bitorder="little")
-            selector = faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
-            found, ids = part.search(
-                query[None, :].astype(np.float32),
-                max(1, min(k, int(some.sum()))),
-                params=faiss.SearchParameters(sel=selector),  # type: ignore[call-arg]
-            )
-            hit = ids[0] >= 0
-            rows.append(ids[0][hit] + first)
-            scores.append(found[0][hit])
-            first += part.ntotal
-        if not rows:
-            return np.empty(0, np.int64), np.empty(0, np.float32)
-        row, score = np.concatenate(rows), np.concatenate(scores)
+        first = len(self._mapped)
+        mapped = self._search_mapped(query, k, alive[:first])
+        grown = np.nonzero(alive[first:])[0]
+        row = np.concatenate([mapped, grown + first])
+        score = np.concatenate([_products(self._mapped, mapped, query), _products(self._grown.array, grown, query)])
+        if len(row) > k > 0:
+            least = np.partition(score, len(score) - k)[len(score) - k]
+            row, score = row[score >= least], score[score >= least]
         best = np.lexsort((row, -score))[:k]
         return row[best], score[best]
 
-    def take(self, rows: NDArray[np.int64]) -> Vectors:
+    def _search_mapped(self, query: Vectors, k: int, alive: NDArray[np.bool_]) -> Rows:
+        """Rows of the snapshot among which its best `k` are, or most of them where lists are asked."""
+        there = int(np.count_nonzero(alive))
+        # Taking single rows costs some ten times what the lists need for one.
+        if self._lists is None or there <= max(k, 0.1 * self._lists.share * len(alive)):
+            return np.nonzero(alive)[0]
+        found = self._lists.search(query, int(SPARE * k) + 32, alive)
+        return found if len(found) >= min(k, there) else np.nonzero(alive)[0]
+
+    def take(self, rows: Rows) -> Vectors:
         """Copies of rows: (len(rows), d) float32."""
-        parts = [self._rows(part) for part in self._parts()]
-        everything = (
-            parts[0] if len(parts) == 1 else np.concatenate(parts or [np.empty((0, self.dimension), np.float32)])
-        )
-        return np.asarray(everything[rows], dtype=np.float32)
+        taken = np.empty((len(rows), self.dimension), np.float32)
+        old = rows < len(self._mapped)
+        taken[old] = self._mapped[rows[old]]
+        taken[~old] = self._grown.array[rows[~old] - len(self._mapped)]
+        return taken
 
-    def save(self, path: Path, rows: NDArray[np.int64]) -> None:
-        """Write the given rows, in this order, as an index of their own."""
-        import faiss
+    def save(self, path: Path, rows: Rows) -> None:
+        """Write the given rows, in this order, as an index of their own; where they are many, lists beside it."""
+        header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.float32)), "fortran_order": False}
+        with path.open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, {**header, "shape": (len(rows), self.dimension)})
+            for first in range(0, len(rows), CHUNK):
+                file.write(self.take(rows[first : first + CHUNK]).tobytes())
+        if len(rows) >= MANY:
+            InvertedLists.build(self.take, rows, self.dimension, self._lists).save(_lists_beside(path))
 
-        index = faiss.IndexFlatIP(self.dimension)
-        index.add(self.take(rows))
-        faiss.write_index(index, str(path))
 
-    def _parts(self) -> list[Any]:
-        return [part for part in (self._mapped, self._grown) if part is not None and part.ntotal]
+def _products(vectors: Vectors, rows: Rows, query: Vectors) -> Vectors:
+    """The inner product of `query` with some of the vectors; with all where taking these out would cost more."""
+    if len(rows) > len(vectors) // 8:
+        return inner_products(vectors, query)[rows]
+    return inner_products(vectors[rows], query)
 
-    def _rows(self, part: Any) -> Vectors:
-        import faiss
 
-        flat = faiss.rev_swig_ptr(part.get_xb(), part.ntotal * self.dimension)
-        return np.asarray(flat, dtype=np.float32).reshape(-1, self.dimension)
+def _lists_beside(path: Path) -> Path:
+    return path.with_suffix(".lists")

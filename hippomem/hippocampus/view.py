@@ -1,23 +1,28 @@
-"""The hippocampus as one view of the store: the knowledge graph, passage vectors in FAISS, sentence vectors.
+"""The hippocampus as one view of the store: knowledge graph, vectors of passages and sentences, words, chains.
 
-A view has applied the log up to a sequence number and catches up from there. It can be thrown away and rebuilt; one
-that caught up step by step equals one that was built at once.
+A view has applied the log up to a sequence number and catches up from there; its mark tells the change of that number
+from another one, in a database that was put back to an earlier state. It can be thrown away and rebuilt; one that
+caught up step by step equals one that was built at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hippomem.hippocampus.arrays import Growing
+from hippomem.hippocampus.arrays import Growing, write_array
+from hippomem.hippocampus.chains import Chains
 from hippomem.hippocampus.grams import grams
 from hippomem.hippocampus.graph import KnowledgeGraph
+from hippomem.hippocampus.lexical import LexicalIndex, word_count
 from hippomem.hippocampus.vectors import VectorIndex
 
+BLOCK = 256  # passages whose sentence vectors are gathered at once to be written
 TITLED = -(1 << 63)  # the sign bit of an edge's mask
 
 
@@ -27,7 +32,8 @@ class Indexed:
 
     `entities` gives each extracted entity's key the lines that name it as bits; `titles` are the keys that name the
     passage's title; `vector` is (d,) float32 and `sentence_vectors` (s, d) float16, L2-normalised: one for each line
-    that is not empty. `tie` is a hash of the passage's content that orders passages of equal score.
+    that is not empty. `tie` is a hash of the passage's content that orders passages of equal score, `date` when it
+    happened, in words, `place` its chain and moment (see chains.py).
     """
 
     number: int
@@ -37,6 +43,8 @@ class Indexed:
     titles: frozenset[str]
     vector: NDArray[np.float32]
     sentence_vectors: NDArray[np.float16]
+    date: str = ""
+    place: tuple[int, float] = (0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +70,16 @@ class View:
         sentences: Sentences | None = None,
         applied: int = 0,
         ties: NDArray[np.uint64] | None = None,
+        mark: str = "",
+        lexical: LexicalIndex | None = None,
+        chains: Mapping[str, NDArray[Any]] | None = None,
     ) -> None:
         self.graph = graph or KnowledgeGraph()
         self.vectors = vectors
+        self.lexical = lexical or LexicalIndex()
+        self.chains = Chains(self._taken, **(chains or {}))
         self.applied = applied
+        self.mark = mark
         self.saved_rows = 0 if numbers is None else len(numbers)
         self.removed = 0
         self._base_sentences = sentences
@@ -132,13 +146,19 @@ class View:
             self._starts.extend([len(self._sentences)])
             self._first.extend([0 if passage.lines[0] else 1])
             self._new_rows[passage.number] = row
+            text = " ".join(passage.lines[1:])
+            self.lexical.append(f"{passage.date} {passage.lines[0]} {text}", word_count(text))
         self._numbers.extend([p.number for p in passages])
+        self.chains.append((p.place for p in passages), self.numbers)
         self._ties.extend(np.array([p.tie for p in passages], np.uint64))
 
     def remove(self, numbers: Iterable[int]) -> None:
         """Take passages out."""
         rows = [row for number in numbers if (row := self.row_of(number)) is not None]
         self.graph.remove(rows)
+        self.chains.remove(rows)
+        for row in rows:
+            self.lexical.remove(row)
         self.removed += len(rows)
 
     def similarities(self, vector: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -146,6 +166,15 @@ class View:
         if self.vectors is None:
             return np.empty(0, np.float32)
         return self.vectors.similarities(vector)
+
+    def likeness(self, vector: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The cosine of `vector` (d,) with every passage as its neighbours in time colour it: (rows,) float32."""
+        return self.chains.smooth_likeness(self.similarities(vector))
+
+    def _taken(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        if self.vectors is None:
+            raise LookupError("no vectors")
+        return self.vectors.take(rows)
 
     def sentences_of(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
         """The sentences of passages: their row, their line, and their vectors (s, d) float32."""
@@ -173,20 +202,21 @@ class View:
         first = np.concatenate([part.first for part in parts] or [np.empty(0, np.int8)])[rows]
         starts = np.zeros(len(rows) + 1, np.int64)
         np.cumsum(sizes, out=starts[1:])
-        dimension = self.vectors.dimension if self.vectors else 0
-        shape = (int(starts[-1]), dimension)
-        if not shape[0]:  # an empty file cannot be mapped
-            np.save(vectors_path, np.empty(shape, np.float16))
-            return {"starts": starts, "first": first}
-        written = np.lib.format.open_memmap(vectors_path, mode="w+", dtype=np.float16, shape=shape)
+        shape = (int(starts[-1]), self.vectors.dimension if self.vectors else 0)
+        blocks = (self._vectors_of(rows[at : at + BLOCK], shape[1]) for at in range(0, len(rows), BLOCK))
+        write_array(vectors_path, np.float16, shape, blocks)
+        return {"starts": starts, "first": first}
+
+    def _vectors_of(self, rows: NDArray[np.int64], dimension: int) -> NDArray[np.float16]:
+        """The sentence vectors of these rows, in this order: (s, d) float16."""
+        found = [np.empty((0, dimension), np.float16)] * len(rows)
         first_row = 0
-        for part in parts:
+        for part in self._sentence_parts():
             for place in np.nonzero((rows >= first_row) & (rows < first_row + len(part.first)))[0]:
                 row = rows[place] - first_row
-                written[starts[place] : starts[place + 1]] = part.vectors[part.starts[row] : part.starts[row + 1]]
+                found[place] = part.vectors[part.starts[row] : part.starts[row + 1]]
             first_row += len(part.first)
-        written.flush()
-        return {"starts": starts, "first": first}
+        return np.concatenate(found)
 
     def _sentence_parts(self) -> list[Sentences]:
         parts = [] if self._base_sentences is None else [self._base_sentences]

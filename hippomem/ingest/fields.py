@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from hippomem.errors import InvalidInputError
 from hippomem.ingest.decode import is_storable
-from hippomem.types import Document, Failure
+from hippomem.ingest.triples import read_triples
+from hippomem.types import Document, Failure, Triple
 
 TEXT_KEYS = ("text", "content", "body", "passage", "page_content", "paragraph_text")
 _MAX_DEPTH = 32
@@ -31,8 +33,9 @@ def text_key(record: Mapping[str, Any]) -> str | None:
 def document_of(record: object, source: str, index: int, *, text: str | None = None) -> Document | Failure:
     """The Document of a record: a mapping or a plain string. `text` is the key of its text, otherwise `text_key`.
 
-    `title`, `session` and `occurred_at` are taken from the record (`occurred_at` in ISO 8601 with a time zone), all
-    other keys are metadata. What cannot be stored or understood is a Failure of `source#index`.
+    `title`, `session`, `occurred_at` (in ISO 8601 with a time zone) and `triples` ([[subject, relation, object], …])
+    are taken from the record, all other keys are metadata. What cannot be stored or understood is a Failure of
+    `source#index`.
     """
     try:
         if isinstance(record, str):
@@ -50,6 +53,9 @@ def _from_mapping(record: Mapping[str, Any], source: str, key: str | None) -> Do
     text = _checked_text(record[key])
     keys = _by_lower_case(record)
     used = {key} | {keys[name] for name in ("title", "session", "occurred_at") if name in keys}
+    told = record.get(keys.get("triples", ""))
+    if isinstance(told, list | tuple):  # else a column of that name, in a table
+        used.add(keys["triples"])
     # Other spellings of the same text (OpenIE files hold both `text` and `passage`) would only be stored twice.
     used |= {keys[name] for name in TEXT_KEYS if name in keys and text in str(record[keys[name]])}
     metadata = {name: value for name, value in record.items() if name not in used}
@@ -64,6 +70,7 @@ def _from_mapping(record: Mapping[str, Any], source: str, key: str | None) -> Do
         occurred_at=_moment(record.get(keys.get("occurred_at", ""))),
         metadata=metadata,
         whole=True,
+        triples=_triples(told),
     )
 
 
@@ -92,6 +99,13 @@ def _label(record: Mapping[str, Any], keys: Mapping[str, str], name: str) -> str
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     raise _UnusableError(f"{name} is not a string but {_kind(value)}")
+
+
+def _triples(value: object) -> tuple[Triple, ...] | None:
+    try:
+        return read_triples(value) if isinstance(value, list | tuple) else None
+    except InvalidInputError as error:
+        raise _UnusableError(str(error)) from None
 
 
 def _moment(value: object) -> datetime | None:

@@ -8,6 +8,7 @@ neither encoded nor written again.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,9 +23,10 @@ from hippomem.ingest.decode import is_storable, is_storable_json
 from hippomem.ingest.fields import document_of
 from hippomem.ingest.readers import read
 from hippomem.ingest.sources import Source, find_sources, fingerprint
-from hippomem.ingest.split import split
+from hippomem.ingest.split import Chunk, split
+from hippomem.ingest.triples import read_triples, share_out
 from hippomem.storage.rows import NewPassage, content_id, passage_id
-from hippomem.types import Document, Failure, IngestReport
+from hippomem.types import Document, Failure, IngestReport, Triple
 
 Input: TypeAlias = "str | os.PathLike[str] | Document | Mapping[str, Any]"
 
@@ -169,11 +171,17 @@ class Ingest:
     def _document(self, document: Document, whole: Finished) -> None:
         whole.documents += 1
         self._documents += 1
-        for chunk in split(document, max_chars=self.passage_chars):
+        chunks: Iterable[Chunk] = split(document, max_chars=self.passage_chars)
+        triples: Iterable[tuple[Triple, ...] | None] = itertools.repeat(None)
+        if document.triples is not None:
+            chunks = list(chunks)
+            triples = map(tuple, share_out(read_triples(document.triples), [chunk.text for chunk in chunks]))
+        for chunk, own in zip(chunks, triples, strict=False):
             id_ = passage_id(
                 self.namespace, document.source, chunk.title, chunk.text, document.session, document.occurred_at
             )
-            if id_ in whole.ids:
+            is_there = id_ in whole.ids
+            if is_there and not own:
                 continue
             whole.ids.add(id_)
             self._waiting.append(
@@ -189,6 +197,8 @@ class Ingest:
                     session=document.session,
                     occurred_at=document.occurred_at,
                     metadata=document.metadata,
+                    triples=own,
+                    extends=is_there or not document.source,
                 )
             )
             if len(self._waiting) >= self.batch:
@@ -245,6 +255,11 @@ def _usable(record: object, index: int) -> Document | Failure:
         if isinstance(found, Failure):
             return found
         document = replace(found, source=source)
+    try:
+        if document.triples is not None:
+            document = replace(document, triples=read_triples(document.triples))  # which may be read only once
+    except InvalidInputError as error:
+        return Failure(name, str(error))
     problem = _problem(document)
     return Failure(name, problem) if problem else document
 

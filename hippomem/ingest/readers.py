@@ -6,6 +6,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -92,10 +93,14 @@ def _finished(document: Document, title: str, kind: str, source: Source, max_doc
 def _converted(source: Source, kind: str, converter: Converter, max_document_bytes: int) -> tuple[str, str]:
     if not source.name.lower().endswith(".gz"):
         return converter.convert(source.path, kind=kind)
-    with tempfile.TemporaryDirectory(prefix="hippomem-") as folder:
-        path = Path(folder, "document" + kind)
-        with open_capped(source.path, max_document_bytes, setting=_LIMIT_NAME) as stream, path.open("wb") as file:
-            shutil.copyfileobj(stream, file)
+    with ExitStack() as stack:
+        try:
+            path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hippomem-")), "document" + kind)
+            with open_capped(source.path, max_document_bytes, setting=_LIMIT_NAME) as stream, path.open("wb") as file:
+                shutil.copyfileobj(stream, file)
+        except OSError as error:
+            reason = f"cannot be unpacked into the folder for temporary files: {error.strerror or error}"
+            raise SourceError(f"{reason}; see that it has space, or let TMPDIR name another one") from error
         return converter.convert(path, kind=kind)
 
 

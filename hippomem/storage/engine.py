@@ -119,6 +119,15 @@ def scrub(engine: Engine) -> None:
             raise StoreBusyError(f"{engine.url.database}: others have been reading for over {BUSY_SECONDS:.0f} s")
 
 
+def tidy(engine: Engine) -> None:
+    """Move what is in the log to its place, so that the log's space, many times what it holds, can be used again.
+
+    SQLite does so when the log is large, but not where the disk was full before that. Readers are not waited for.
+    """
+    with engine.connect().execution_options(hippomem_begin=None) as connection:
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").close()
+
+
 def bytes_on_disk(url: URL) -> int:
     """The size of the database with its log, 0 where it lies in memory."""
     path = file_of(url)
@@ -146,7 +155,7 @@ def _translate(error: DBAPIError, url: URL) -> StoreError:
     if "locked" in low or "busy" in low:
         return StoreBusyError(f"{where}: another process has been writing for over {BUSY_SECONDS:.0f} s; try again")
     if "readonly" in low or "read-only" in low or "unable to open" in low or "permission" in low:
-        return StoreAccessError(f"{where}: {message}. Check that the folder exists and that you may write there")
+        return StoreAccessError(f"{where}: {message}. Check that its folder exists, and that you may write to both")
     if "not a database" in low or "malformed" in low or "unsupported file format" in low:
         return ForeignStoreError(f"{where}: {message}. It is damaged or not a hippomem database")
     if isinstance(error, (OperationalError, InterfaceError, SQLDatabaseError)):
@@ -167,7 +176,8 @@ def _refuse_what_is_not_sqlite(path: Path) -> None:
         with path.open("rb") as file:
             head = file.read(16)
     except OSError as error:
-        raise StoreAccessError(f"{path} cannot be read: {error.strerror}") from error
+        advice = "check that you may read and write it, and its folder"
+        raise StoreAccessError(f"{path} cannot be read: {error.strerror}; {advice}") from error
     if head and head != b"SQLite format 3\x00":
         raise ForeignStoreError(f"{path} is not a database: give the path of a hippomem database, or of a new file")
 

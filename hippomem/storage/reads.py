@@ -34,6 +34,13 @@ class LogEntry:
     action: str
     passage: int
     previous: int | None
+    passage_id: str
+    at: datetime
+
+    @property
+    def mark(self) -> str:
+        """What no other change has, not even one of the same sequence after a backup was put back."""
+        return f"{self.action} {self.passage_id} {self.at.isoformat()}"
 
 
 def last_sequence(connection: Connection, namespace: int) -> int:
@@ -44,16 +51,23 @@ def last_sequence(connection: Connection, namespace: int) -> int:
 
 
 # Statements that every recall runs are built once: building them takes longer than running them.
-_LOG_AFTER = (
-    select(changes.c.sequence, changes.c.action, changes.c.passage, changes.c.previous)
-    .where(changes.c.namespace == bindparam("namespace"), changes.c.sequence > bindparam("after"))
+_LOG_FROM = (
+    select(
+        changes.c.sequence,
+        changes.c.action,
+        changes.c.passage,
+        changes.c.previous,
+        changes.c.passage_id,
+        changes.c.at,
+    )
+    .where(changes.c.namespace == bindparam("namespace"), changes.c.sequence >= bindparam("first"))
     .order_by(changes.c.sequence)
 )
 
 
-def log_after(connection: Connection, namespace: int, sequence: int) -> list[LogEntry]:
-    """The changes after `sequence`, oldest first."""
-    rows = connection.execute(_LOG_AFTER, {"namespace": namespace, "after": sequence})
+def log_from(connection: Connection, namespace: int, sequence: int) -> list[LogEntry]:
+    """The changes from `sequence` on, oldest first."""
+    rows = connection.execute(_LOG_FROM, {"namespace": namespace, "first": sequence})
     return [LogEntry(*row) for row in rows]
 
 
@@ -85,6 +99,10 @@ def view_rows(connection: Connection, namespace: int, encoder: int, numbers: Ite
                 analyses.c.sentences,
                 analyses.c.vector,
                 analyses.c.sentence_vectors,
+                passages.c.source,
+                passages.c.session,
+                passages.c.occurred_at,
+                passages.c.recorded_at,
             )
             .join(
                 analyses,
@@ -95,7 +113,7 @@ def view_rows(connection: Connection, namespace: int, encoder: int, numbers: Ite
             .where(passages.c.namespace == namespace, passages.c.number.in_(some))
             .order_by(passages.c.number)
         )
-        for number, id_, title, text, spans, vector, sentence_vectors in analysed:
+        for number, id_, title, text, spans, vector, sentence_vectors, *setting in analysed:
             dense = np.frombuffer(vector, dtype=np.float32)
             sentences = np.frombuffer(spans, dtype=np.int32).reshape(-1, 2).tolist()
             yield ViewRow(
@@ -105,6 +123,7 @@ def view_rows(connection: Connection, namespace: int, encoder: int, numbers: Ite
                 dense,
                 np.frombuffer(sentence_vectors, dtype=np.float16).reshape(-1, len(dense)),
                 tuple(named.get(number, ())),
+                *setting,
             )
 
 

@@ -55,7 +55,11 @@ class Analysis:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewPassage:
-    """A passage to write. `content` names its analysis, which others with the same title and text share."""
+    """A passage to write. `content` names its analysis, which others with the same title and text share.
+
+    `triples` are what the user brings along: for a passage that is there already they replace, or where `extends` add
+    to, those brought before; None leaves these as they are.
+    """
 
     id: str
     text: str
@@ -69,6 +73,8 @@ class NewPassage:
     occurred_at: datetime | None = None
     recorded_at: datetime | None = None  # now, where it is not given
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    triples: tuple[Triple, ...] | None = None
+    extends: bool = False
     links: Links = field(default_factory=Links)
     analysis: Analysis | None = None
 
@@ -83,6 +89,10 @@ class ViewRow:
     vector: NDArray[np.float32]
     sentence_vectors: NDArray[np.float16]
     mentions: tuple[tuple[str, int, bool], ...]
+    source: str
+    session: str | None
+    occurred_at: datetime | None
+    recorded_at: datetime
 
 
 def passage_id(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, insert, select, update
 
-from hippomem.errors import ClosedError, EncoderMismatchError, InvalidInputError, StoreError
+from hippomem.errors import ClosedError, EncoderMismatchError, InvalidInputError, StoreError, StoreFullError
 from hippomem.storage import engine as dialect
 from hippomem.storage import migrate
 from hippomem.storage.schema import HEAD, namespaces, store_info
@@ -29,6 +29,7 @@ class Store:
         self.url = dialect.parse(db)
         self._engine = dialect.connect(self.url)
         self._closed = False
+        self._untidy = self.path is not None  # or the process before us found the disk full
         self._namespaces: dict[str, int] = {}
         self._turn = threading.RLock()
         self._running: Connection | None = None
@@ -77,8 +78,17 @@ class Store:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that holds the write lock; all of it is kept, or nothing."""
-        with self._transaction(lambda: dialect.write_transaction(self._engine)) as connection:
-            yield connection
+        self._check_open()
+        if self._untidy:
+            self._untidy = False
+            with suppress(StoreError), dialect.translated(self.url):
+                dialect.tidy(self._engine)
+        try:
+            with self._transaction(lambda: dialect.write_transaction(self._engine)) as connection:
+                yield connection
+        except StoreFullError:
+            self._untidy = self.path is not None
+            raise
 
     @contextmanager
     def _transaction(self, connect: Callable[[], Connection]) -> Iterator[Connection]:
@@ -99,10 +109,14 @@ class Store:
                 finally:
                     self._running = None
 
-    def namespace(self, name: str, create: bool = True) -> int:
-        """The number of a namespace, created when new; 0 where it is new and not to be created."""
-        if name in self._namespaces:
+    def namespace(self, name: str, create: bool = True, known: bool = True) -> int:
+        """The number of a namespace, created when new; 0 where it is new and not to be created.
+
+        With `known` it may be one that was looked up before: numbers change where a backup is put back.
+        """
+        if known and name in self._namespaces:
             return self._namespaces[name]
+        self._namespaces.pop(name, None)
         query = select(namespaces.c.number).where(namespaces.c.name == name)
         with self.read() as connection:
             number = connection.execute(query).scalar()
@@ -162,9 +176,11 @@ class Store:
             with dialect.translated(self.url):
                 dialect.scrub(self._engine)
         except StoreError as error:
+            reason = getattr(error.__cause__, "orig", error)  # without the advice, which is for what was not kept
             raise type(error)(
-                f"it is forgotten, but its traces on the disk could not be overwritten yet: {error}. "
-                "This is made up for when the store is opened next"
+                f"it is forgotten, but its traces on the disk could not be overwritten yet ({reason}). This is made "
+                "up for when the store is opened next, if there is space for a copy of it, and for another one where "
+                "temporary files are (SQLITE_TMPDIR)"
             ) from error
         with self.write() as connection:
             self.set_info(connection, SCRUB, "")

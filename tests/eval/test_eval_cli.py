@@ -14,11 +14,13 @@ from hippomem_eval.cli import app as eval_app
 HEAVY = ("numpy", "pydantic", "rich.progress", "sqlalchemy", "torch")
 
 
-@pytest.mark.parametrize("command", ["multihop", "latency"])
-def test_the_commands_are_under_hippomem_eval(command: str) -> None:
+@pytest.mark.parametrize(
+    ("command", "option"), [("multihop", "--questions"), ("latency", "--questions"), ("conversation", "--data")]
+)
+def test_the_commands_are_under_hippomem_eval(command: str, option: str) -> None:
     result = CliRunner().invoke(main_app, ["eval", command, "--help"])
     assert result.exit_code == 0, result.output
-    assert "--questions" in result.stdout
+    assert option in result.stdout
 
 
 def test_errors_are_one_line_under_the_main_command_too() -> None:

@@ -73,6 +73,36 @@ def test_popqa_keeps_its_answers_in_a_string(tmp_path: Path) -> None:
     assert (question.id, question.answers, len(question.gold)) == ("7", ("cello", "violoncello"), 2)
 
 
+def test_natural_questions_as_in_hipporag(tmp_path: Path) -> None:
+    contexts = [{"title": t, "text": x, "is_supporting": t == TITLES[1]} for t, x in PASSAGES[:3]]
+    record = {"id": "n", "question": "Which river?", "reference": ["Tisza", "the Tisza"], "contexts": contexts}
+    path = write(tmp_path / "q.json", [record])
+    for dataset in (load_dataset(path), load_dataset(path, write(tmp_path / "c.json", corpus_records()))):
+        (question,) = dataset.questions
+        assert (question.gold, question.answers) == ({Gold(*PASSAGES[1])}, ("Tisza", "the Tisza"))
+    assert len(load_dataset(path).corpus) == 3
+
+
+def test_natural_questions_as_in_dpr(tmp_path: Path) -> None:
+    contexts = [{"title": t, "text": x, "passage_id": str(i)} for i, (t, x) in enumerate(PASSAGES)]
+    lists = {"positive_ctxs": contexts[:2], "negative_ctxs": contexts[2:5], "hard_negative_ctxs": contexts[5:]}
+    unanswered = {"question": "Why?", "answers": [], "positive_ctxs": [], "negative_ctxs": contexts[:1]}
+    records = [{"question": "Which river?", "answers": ["Tisza"], **lists}, unanswered]
+    dataset = load_dataset(write(tmp_path / "q.json", records))
+    (question,) = dataset.questions
+    assert question.gold == {Gold(*PASSAGES[0]), Gold(*PASSAGES[1])}
+    assert (question.answers, len(dataset.corpus), dataset.unanswerable) == (("Tisza",), 8, 1)
+
+
+def test_natural_questions_as_in_kilt(tmp_path: Path) -> None:
+    provenance = [{"wikipedia_id": "7", "title": TITLES[1], "start_paragraph_id": 1}]
+    output = [{"answer": "Tisza"}, {"answer": "the Tisza", "provenance": provenance}, {"provenance": None}]
+    lines = [{"id": "k", "input": "Which river?", "output": output}] * 2
+    dataset = load_dataset(write(tmp_path / "q.jsonl", lines), write(tmp_path / "c.json", corpus_records()))
+    assert dataset.questions[0].gold == {Gold(TITLES[1])}
+    assert (dataset.questions[0].text, dataset.questions[0].answers) == ("Which river?", ("Tisza", "the Tisza"))
+
+
 def test_hipporag_takes_all_paragraphs_where_none_is_marked(tmp_path: Path) -> None:
     record = {"id": "s", "question": "Who?", "answer": ["A", "B"], "paragraphs": corpus_records()[:3]}
     (question,) = load_dataset(write(tmp_path / "q.json", [record])).questions

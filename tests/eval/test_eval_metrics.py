@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hippomem import InvalidInputError
-from hippomem_eval.metrics import all_gold_at, bootstrap, paired_bootstrap, recall_at, reciprocal_rank, spread
+from hippomem_eval.metrics import (
+    all_gold_at,
+    bootstrap,
+    clustered_bootstrap,
+    paired_bootstrap,
+    recall_at,
+    reciprocal_rank,
+    spread,
+)
 
 RANKS = st.lists(st.none() | st.integers(1, 30), min_size=1, max_size=6)
 VALUES = st.lists(st.floats(0, 1), min_size=1, max_size=30)
@@ -93,3 +101,16 @@ def test_pairing_takes_out_what_is_common() -> None:
 def test_pairs_must_be_pairs() -> None:
     with pytest.raises(InvalidInputError, match="2 and 1 values"):
         paired_bootstrap([1.0, 0.0], [1.0], seed=0)
+
+
+def test_clusters_are_drawn_whole() -> None:
+    # One cluster of two zeros, one of a single one: 0 0 | 1. Drawn are both (mean 1/3), or one of them twice.
+    found = clustered_bootstrap([0, 0, 1], ["x", "x", "y"], seed=0)
+    assert (found.mean, found.low, found.high) == (pytest.approx(1 / 3), 0.0, 1.0)
+    # As many clusters as values: the bootstrap over values.
+    values = np.arange(40) / 40
+    apart = clustered_bootstrap(values, [str(i) for i in range(40)], seed=0)
+    assert apart.low == pytest.approx(bootstrap(values, seed=1).low, abs=0.01)
+    assert clustered_bootstrap([1, 2], ["x", "x"], seed=0).low == 1.5
+    with pytest.raises(InvalidInputError, match="as many clusters"):
+        clustered_bootstrap([1, 2], ["x"], seed=0)

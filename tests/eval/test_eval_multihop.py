@@ -15,8 +15,7 @@ from typer.testing import CliRunner, Result
 from hippomem import Memory
 from hippomem_eval import runner
 from hippomem_eval.cli import app
-from hippomem_eval.corpus import Corpus
-from hippomem_eval.systems import SYSTEMS, Ranking, System
+from hippomem_eval.systems import ASKING, SYSTEMS, Bench, Ranking, System
 
 IDS = ["q1", "q2", "q3", "q4"]
 
@@ -60,7 +59,7 @@ def again(first: tuple[Path, Any], tmp_path: Path) -> Callable[..., Result]:
     return lambda *args: run(*pair, "--out", tmp_path / "out", *args)
 
 
-def counting(calls: list[str], stop_after: int = 10**6) -> Mapping[str, Callable[[Memory, Corpus], System]]:
+def counting(calls: list[str], stop_after: int = 10**6) -> Mapping[str, Callable[[Memory, Bench], System]]:
     """The systems, noting what they are asked; Ctrl-C after so many questions."""
 
     class Counting:
@@ -73,15 +72,15 @@ def counting(calls: list[str], stop_after: int = 10**6) -> Mapping[str, Callable
                 raise KeyboardInterrupt
             return self.inner.recall(question, k)
 
-    return {name: lambda m, c, make=make: Counting(make(m, c)) for name, make in SYSTEMS.items()}  # type: ignore[misc]
+    return {name: lambda m, b, make=make: Counting(make(m, b)) for name, make in SYSTEMS.items()}  # type: ignore[misc]
 
 
 def test_what_is_printed(first: tuple[Path, Any]) -> None:
     folder, measured = first
-    assert set(measured) == {"n_questions", "systems", "index"}
+    assert set(measured) == {"n_questions", "systems", "index", "differences"}
     assert (measured["n_questions"], list(measured["systems"])) == (4, ["hippomem", "dense"])
     for values in measured["systems"].values():
-        recalls = [values[f"recall@{k}"] for k in (1, 2, 5, 10)]
+        recalls = [values[f"recall@{k}"] for k in (1, 2, 5, 10, 20)]
         assert recalls == sorted(recalls)
         # Eight passages: all are recalled at 10.
         assert recalls[-1] == 1.0
@@ -93,8 +92,11 @@ def test_what_is_printed(first: tuple[Path, Any]) -> None:
     assert measured["index"]["seconds"]["total"] > 0
     summary = json.loads((folder / "out" / "summary.json").read_text())
     assert {name: summary[name] for name in measured} == measured
-    assert "hippomem - dense" in summary["differences"]
+    assert {(v["a"], v["b"]) for v in measured["differences"]} == {("hippomem", "dense")}
     assert (folder / "out" / "summary.md").read_text().startswith("| q.json | recall@1 |")
+    pictures = {"recall.png", "differences.png", "latency.png"}
+    assert {"report.html"} | pictures <= {path.name for path in (folder / "out").iterdir()}
+    assert "On which river is the city where Odile Varga was born?" in (folder / "out" / "report.html").read_text()
 
 
 def test_the_lines_tell_what_came_for_each_question(first: tuple[Path, Any]) -> None:
@@ -193,6 +195,61 @@ def test_a_file_that_brings_its_context(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "corpus.json").exists()
 
 
+@pytest.fixture
+def openie(tmp_path: Path) -> Path:
+    """Two triples for the first passage, one of them malformed, and one for the second."""
+    triples = [[["Odile Varga", "born in", "Szeged"], ["Szeged", "Tisza"]], [["Szeged", "lies on", "Tisza"]]]
+    docs = [
+        {"passage": f"{title}\n{text}", "extracted_triples": own}
+        for (title, text), own in zip(PASSAGES, triples, strict=False)
+    ]
+    return write(tmp_path / "openie.json.gz", {"docs": docs})
+
+
+def test_all_systems_in_one_run(again: Callable[..., Result], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    names = [name for name in SYSTEMS if name not in ASKING]
+    measured = printed(again("--system", ",".join(names), "--json"))
+    assert list(measured["systems"]) == names
+    for name, values in measured["systems"].items():
+        assert values["recall@10"] == values["recall@20"] == 1.0  # eight passages
+        assert values["recall@5"] > 0.6
+        assert (values["encode_ms"]["p50"] > 0) == (name != "bm25")
+        lines = [json.loads(line) for line in (out / f"{name}.jsonl").read_text().splitlines()]
+        assert [len(line["ranked"]) for line in lines] == [len(PASSAGES)] * 4
+        assert sum(line["unmatched"] for line in lines) == 0
+    assert {(v["a"], v["b"]) for v in measured["differences"]} == {("hippomem", b) for b in names[1:]}
+    local = [v for v in measured["differences"] if v["b"] == "hippomem-local"]
+    assert all(v["mean"] == v["low"] == v["high"] == 0 for v in local)
+    assert len(list(out.glob("vectors-*.npz"))) == 3  # facts, phrases, names
+    assert not (out / "index-openie.db").exists()
+
+
+def test_triples_of_an_llm(again: Callable[..., Result], tmp_path: Path, openie: Path) -> None:
+    out = tmp_path / "out"
+    systems = ("--system", "hippomem,hippomem-local,hipporag2")
+    plain = printed(again(*systems, "--json"))
+    result = again(*systems, "--openie", openie, "--json")
+    measured = printed(result)
+    assert "4 of 4 questions are in" in result.stderr  # of hippomem-local, which they do not concern
+    assert measured["systems"]["hippomem-local"] == plain["systems"]["hippomem-local"]
+    assert measured["index"]["facts"] == plain["index"]["facts"] + 2
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["openie"] == {"path": str(openie), "triples": 2, "dropped": 1, "elsewhere": 0, "missing": 6}
+    assert "1 malformed triples of the LLM dropped." in (out / "summary.md").read_text()
+    for name, facts in (("index", 0), ("index-openie", 2)):
+        with Memory.open(out / f"{name}.db") as memory:
+            edges = memory.graph().edges(data=True)
+            assert sum(data.get("extractor") == "user" for *_, data in edges) == facts
+            assert memory.stats()["passages"] == len(PASSAGES)
+    again_the_same = again(*systems, "--openie", openie, "--json")
+    assert printed(again_the_same) == measured
+    assert again_the_same.stderr.count("4 of 4 questions") == 3
+    write(openie, {"docs": [{"passage": "\n".join(PASSAGES[0]), "extracted_triples": []}]})
+    other = again(*systems, "--openie", openie)
+    assert (other.exit_code, "index of another corpus" in other.stderr) == (1, True)
+
+
 def test_another_corpus_needs_another_folder(again: Callable[..., Result], tmp_path: Path) -> None:
     other = write(tmp_path / "other.json", [*corpus_records(), {"title": "New", "text": "A new passage."}])
     result = again("--corpus", other)
@@ -216,6 +273,7 @@ def test_a_database_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
         (("--questions", "none.json", "--out", "out", "--system", "hippomem,magic"), 2, "magic"),
         (("--questions", "none.json", "--out", "out", "--limit", "0"), 2, "--limit"),
         (("--questions", "none.json", "--out", "out", "--k", "0"), 2, "--k"),
+        (("--questions", "none.json", "--out", "out", "--openie", "no.json"), 1, "there is no file none.json"),
     ],
 )
 def test_wrong_use(args: tuple[str, ...], code: int, message: str) -> None:

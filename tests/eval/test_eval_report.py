@@ -6,8 +6,6 @@ import math
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from hippomem_eval.corpus import Corpus
 from hippomem_eval.datasets import Dataset
 from hippomem_eval.formats import Gold, Question, Record
@@ -62,7 +60,7 @@ def test_gold_that_is_named_twice_counts_once() -> None:
 def test_the_contract_of_json() -> None:
     printed = contract(summary({"hippomem": [row("A", "B"), row("C", "A")]}))
     spread = {"mean", "p50", "p95"}
-    assert set(printed) == {"n_questions", "systems", "index"}
+    assert set(printed) == {"n_questions", "systems", "index", "differences"}
     assert printed["n_questions"] == 2
     values = printed["systems"]["hippomem"]
     assert {name: value for name, value in values.items() if isinstance(value, float)} == {
@@ -81,8 +79,12 @@ def test_the_contract_of_json() -> None:
 
 def test_differences_are_paired_with_the_first_system() -> None:
     rows = {"hippomem": [row("A", "B"), row("B", "A")], "dense": [row("A", "C"), row("C", "B")]}
-    difference = summary(rows)["differences"]["hippomem - dense"]["recall@2"]
-    assert difference == pytest.approx({"mean": 0.5, "low": 0.5, "high": 0.5})
+    rows["bm25"] = rows["hippomem"]
+    told = contract(summary(rows))["differences"]
+    assert [(v["a"], v["b"]) for v in told] == [("hippomem", "dense")] * 7 + [("hippomem", "bm25")] * 7
+    (difference,) = [v for v in told if (v["b"], v["measure"]) == ("dense", "recall@2")]
+    assert {name: difference[name] for name in ("mean", "low", "high")} == {"mean": 0.5, "low": 0.5, "high": 0.5}
+    assert all(v["mean"] == 0 for v in told if v["b"] == "bm25")
 
 
 def test_the_table_has_a_cell_for_each_head() -> None:

@@ -200,3 +200,9 @@ def test_real_documents(shared_data: Path, converter: Converter) -> None:
     assert titles["John_King_of_England.md"] == "John, King of England"
     assert titles["leaders.en.html"] == "Chapter 2. Leadership"
     assert titles["a_christmas_carol.txt"] == "a christmas carol"
+
+
+def test_no_space_for_temporary_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
+    with pytest.raises(SourceError, match=r"cannot be unpacked.*TMPDIR"):
+        read_all(tmp_path / "a.pdf.gz", gzip.compress(pdf("Ada")))

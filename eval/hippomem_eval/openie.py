@@ -1,0 +1,107 @@
+"""Triples that an LLM extracted, from a file as HippoRAG writes it, for the passages of a corpus."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hippomem import InvalidInputError, SourceError
+from hippomem_eval.corpus import Corpus
+from hippomem_eval.files import read_json
+from hippomem_eval.formats import text_of
+
+Fact = tuple[str, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenIE:
+    """For each passage of the corpus, in its order, the well-formed triples, each once.
+
+    `dropped` counts the malformed ones (not three non-empty texts), `elsewhere` the documents whose passage is not in
+    the corpus, `missing` the passages that no document is about.
+    """
+
+    facts: tuple[tuple[Fact, ...], ...]
+    dropped: int
+    elsewhere: int
+    missing: int
+
+    @property
+    def count(self) -> int:
+        """How many triples are used."""
+        return sum(map(len, self.facts))
+
+
+def load_openie(path: Path, corpus: Corpus) -> OpenIE:
+    """Read {"docs": [{"passage" or "title" and "text", "extracted_triples": [[s, p, o], …]}, …]}.
+
+    An LLM's answers are used as far as they are usable: malformed triples are dropped and counted. Raises
+    NotFoundError or SourceError for a file that is of another shape, InvalidInputError where none of its passages is
+    in the corpus.
+    """
+    data = read_json(path)
+    docs = data.get("docs") if isinstance(data, dict) else None
+    if not isinstance(docs, list):
+        raise SourceError(f'{path} is not an OpenIE file: expected {{"docs": [{{"extracted_triples": …}}]}}')
+    places: dict[str, list[int]] = {}
+    for place, record in enumerate(corpus.records):
+        places.setdefault(_squeeze(record.title + record.text), []).append(place)
+    found: list[dict[Fact, None]] = [{} for _ in corpus.records]
+    covered: set[int] = set()
+    dropped = elsewhere = 0
+    for index, doc in enumerate(docs):
+        passage, triples = _parts(doc, path, index)
+        facts = [fact for fact in map(_fact, triples) if fact is not None]
+        dropped += len(triples) - len(facts)
+        at = places.get(_squeeze(passage), [])
+        elsewhere += not at
+        covered.update(at)
+        for place in at:
+            found[place].update(dict.fromkeys(facts))
+    if not covered:
+        raise InvalidInputError(f"none of the {len(docs)} passages in {path} is in the corpus: they do not fit")
+    return OpenIE(tuple(map(tuple, found)), dropped, elsewhere, len(corpus) - len(covered))
+
+
+def write_with_triples(corpus: Corpus, openie: OpenIE, path: Path) -> None:
+    """Write the corpus as a list of {title, text, triples}, which `Memory.ingest` reads; always in the same bytes."""
+    records = [
+        {"title": record.title, "text": record.text, "triples": facts}
+        for record, facts in zip(corpus.records, openie.facts, strict=True)
+    ]
+    path.write_text(json.dumps(records, ensure_ascii=False, indent=0), encoding="utf-8")
+
+
+def _parts(doc: object, path: Path, index: int) -> tuple[str, Sequence[object]]:
+    if not isinstance(doc, Mapping) or not isinstance(doc.get("extracted_triples"), list):
+        raise SourceError(f"{path}: document {index} has no list of extracted_triples")
+    passage = doc.get("passage")
+    if not isinstance(passage, str):
+        text = text_of(doc)
+        if text is None:
+            raise SourceError(f"{path}: document {index} has no passage")
+        passage = str(doc.get("title") or "") + text
+    return passage, doc["extracted_triples"]
+
+
+def _fact(triple: Any) -> Fact | None:
+    if not isinstance(triple, list) or len(triple) != 3:
+        return None
+    if not all(isinstance(part, str | int | float) and not isinstance(part, bool) for part in triple):
+        return None
+    subject, relation, object_ = (str(part).strip() for part in triple)
+    usable = all((subject, relation, object_)) and not any(map(_is_broken, (subject, relation, object_)))
+    return (subject, relation, object_) if usable else None
+
+
+def _is_broken(text: str) -> bool:
+    """NULs and lone surrogates, which no store keeps."""
+    return "\0" in text or any(0xD800 <= ord(char) < 0xE000 for char in text)
+
+
+def _squeeze(text: str) -> str:
+    return "".join(unicodedata.normalize("NFC", text).split())

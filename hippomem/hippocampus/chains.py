@@ -1,0 +1,160 @@
+"""Which passage was said before and after which: turns of one session, and notes told one after the other.
+
+A memory is found by its neighbours as well (temporal contiguity: Howard and Kahana, "A distributed representation of
+temporal context", 2002). What a passage scores by likeness or words is smoothed along its chain: for vectors exactly,
+by the length of v_i + a v_(i-1) + a v_(i+1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hippomem.hippocampus.arrays import Growing
+
+NONE = -1
+VECTOR_SMOOTHING = 0.5
+WORD_SMOOTHING = 0.3
+NEAR_SECONDS = 3600.0  # between notes that were told one after the other
+
+Floats = NDArray[np.float32]
+
+
+class Chains:
+    """Rows as in the view, each in at most one chain, ordered by the passages' numbers.
+
+    `vectors` gives the vectors of rows: (n,) -> (n, d) float32.
+    """
+
+    def __init__(
+        self,
+        vectors: Callable[[NDArray[np.int64]], Floats],
+        chain: NDArray[np.uint64] | None = None,
+        before: NDArray[np.int32] | None = None,
+        after: NDArray[np.int32] | None = None,
+        near: NDArray[np.bool_] | None = None,
+        moments: NDArray[np.float64] | None = None,
+        norms: Floats | None = None,
+    ) -> None:
+        self._vectors = vectors
+        self._chain = Growing(np.uint64, start=chain)
+        self._before = Growing(np.int32, start=before)
+        self._after = Growing(np.int32, start=after)
+        self._near = Growing(np.bool_, start=near)  # to the row before
+        self._moments = Growing(np.float64, start=moments)
+        self._norms = Growing(np.float32, start=norms)
+        self._last: dict[int, int] | None = None
+        self._any = bool(self._near.array.any())
+
+    def neighbours(self, row: int) -> tuple[int, int]:
+        """The rows near before and after a row, NONE where there is none."""
+        at, follower = int(self._before.array[row]), int(self._after.array[row])
+        return (
+            at if self._near.array[row] else NONE,
+            follower if follower != NONE and self._near.array[follower] else NONE,
+        )
+
+    def append(self, places: Iterable[tuple[int, float]], numbers: NDArray[np.int64]) -> None:
+        """Append rows by their chain's hash (0: in none) and their moment in seconds: those further apart than
+        NEAR_SECONDS are not each other's neighbours. `numbers` (rows,) are those of all rows, these included.
+
+        Their vectors must be there already.
+        """
+        touched: set[int] = set()
+        last = self._ends()
+        for chain, moment in places:
+            row = len(self._chain)
+            self._chain.extend(np.array([chain], np.uint64))
+            self._moments.extend([moment])
+            self._near.extend([False])
+            self._before.extend([NONE])
+            self._after.extend([NONE])
+            self._norms.extend([1.0])
+            if not chain:
+                continue
+            follower, at = NONE, last.get(chain, NONE)
+            while at != NONE and numbers[at] > numbers[row]:  # come late, told early
+                follower, at = at, int(self._before.array[at])
+            self._tie(at, row)
+            self._tie(row, follower)
+            if follower == NONE:
+                last[chain] = row
+            touched |= {row, at, follower}
+        self._measure(touched)
+
+    def remove(self, rows: Iterable[int]) -> None:
+        """Take rows out of their chains; their neighbours become each other's."""
+        touched: set[int] = set()
+        last = self._ends()
+        for row in rows:
+            chain = int(self._chain.array[row])
+            if not chain:
+                continue
+            at, follower = int(self._before.array[row]), int(self._after.array[row])
+            self._tie(at, follower)
+            if follower == NONE:
+                last.pop(chain, None)
+                if at != NONE:
+                    last[chain] = at
+            self._before.array[row] = self._after.array[row] = NONE
+            self._near.array[row] = False
+            self._chain.array[row] = 0
+            touched |= {at, follower}
+        self._measure(touched)
+
+    def smooth_likeness(self, likeness: Floats) -> Floats:
+        """Inner products of unit vectors (rows,) to those of the smoothed unit vectors."""
+        return self.smooth(likeness, VECTOR_SMOOTHING) / self._norms.array if self._any else likeness
+
+    def smooth(self, values: Floats, share: float = WORD_SMOOTHING) -> Floats:
+        """To each value (rows,) a share of its neighbours'."""
+        if not self._any:
+            return values
+        smoothed = values.copy()
+        later = np.nonzero(self._near.array)[0]
+        earlier = self._before.array[later]
+        smoothed[later] += np.float32(share) * values[earlier]
+        smoothed[earlier] += np.float32(share) * values[later]  # a row comes before one row at most
+        return smoothed
+
+    def compact(self, kept: NDArray[np.int64]) -> dict[str, NDArray[np.generic]]:
+        """The constructor's arrays for these live rows, in this order."""
+        place = np.full(len(self._chain) + 1, NONE, np.int32)  # the last one is what NONE points to
+        place[kept] = np.arange(len(kept), dtype=np.int32)
+        return {
+            "chain": self._chain.array[kept],
+            "before": place[self._before.array[kept]],
+            "after": place[self._after.array[kept]],
+            "near": self._near.array[kept],
+            "moments": self._moments.array[kept],
+            "norms": self._norms.array[kept],
+        }
+
+    def _tie(self, first: int, second: int) -> None:
+        if first != NONE:
+            self._after.array[first] = second
+        if second != NONE:
+            self._before.array[second] = first
+            apart = first != NONE and abs(self._moments.array[first] - self._moments.array[second])
+            self._near.array[second] = first != NONE and apart <= NEAR_SECONDS
+
+    def _ends(self) -> dict[int, int]:
+        """The last row of each chain."""
+        if self._last is None:
+            ends = np.nonzero((self._after.array == NONE) & (self._chain.array != 0))[0]
+            self._last = dict(zip(self._chain.array[ends].tolist(), ends.tolist(), strict=True))
+        return self._last
+
+    def _measure(self, touched: set[int]) -> None:
+        """The lengths of the smoothed vectors of rows whose neighbours are not what they were."""
+        rows = np.array(sorted(touched - {NONE}), np.int64)
+        if not len(rows):
+            return
+        self._any = True
+        smoothed = self._vectors(rows).copy()
+        for neighbour in np.array([self.neighbours(int(row)) for row in rows], np.int64).T:
+            linked = np.nonzero(neighbour != NONE)[0]
+            smoothed[linked] += np.float32(VECTOR_SMOOTHING) * self._vectors(neighbour[linked])
+        self._norms.array[rows] = np.maximum(np.linalg.norm(smoothed, axis=1), 1e-6)

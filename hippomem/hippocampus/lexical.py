@@ -1,0 +1,180 @@
+"""BM25 over the passages (Robertson and Zaragoza 2009): postings in the snapshot, memory-mapped, and those come since.
+
+Words are stemmed (Snowball, English); a script without spaces is read in pairs of characters. A word is known by a
+64-bit hash. What is gone is passed over when its words are looked up, so removing costs nothing.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from functools import cache, lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hippomem.hippocampus.arrays import Growing
+from hippomem.hippocampus.keys import STOP_WORDS, plain, words
+from hippomem.hippocampus.names import key_hash
+
+K1 = 1.5
+B = 0.75
+MOST = 2**16 - 1  # a count and a length are kept in 16 bits
+
+Floats = NDArray[np.float32]
+Rows = NDArray[np.int64]
+
+
+def terms(text: str) -> list[int]:
+    """The words of a text that count, stemmed and hashed, in their order."""
+    found: list[int] = []
+    text = plain(text).lower()
+    unspaced = ""
+    for word in words(text):
+        written = text[word.start : word.end]
+        if word.unspaced:
+            found.append(_term(written))
+            if unspaced:
+                found.append(_term(unspaced + written))
+            unspaced = written
+            continue
+        unspaced = ""
+        if written not in STOP_WORDS:
+            found.append(_term(written))
+    return found
+
+
+def word_count(text: str) -> int:
+    """How many words a text has; two characters of a script without spaces count as one."""
+    found = words(plain(text))
+    alone = sum(word.unspaced for word in found)
+    return len(found) - alone // 2
+
+
+class LexicalIndex:
+    """Rows are passages, numbered from 0 as in the view."""
+
+    def __init__(
+        self,
+        hashes: NDArray[np.uint64] | None = None,
+        starts: Rows | None = None,
+        rows: NDArray[np.int32] | None = None,
+        counts: NDArray[np.uint16] | None = None,
+        lengths: NDArray[np.uint16] | None = None,
+        sizes: NDArray[np.uint16] | None = None,
+    ) -> None:
+        self._hashes = np.empty(0, np.uint64) if hashes is None else hashes
+        self._starts = np.zeros(1, np.int64) if starts is None else starts
+        self._rows = np.empty(0, np.int32) if rows is None else rows
+        self._counts = np.empty(0, np.uint16) if counts is None else counts
+        self._lengths = Growing(np.uint16, start=lengths)
+        self._sizes = Growing(np.uint16, start=sizes)
+        self._base = len(self._lengths)
+        self._new: dict[int, tuple[array[int], array[int]]] = {}
+        self._total = int(self._lengths.array.sum(dtype=np.int64))  # of what is there
+        self._live = self._base
+
+    @property
+    def lengths(self) -> NDArray[np.uint16]:
+        """Words that count of each passage: (rows,)."""
+        return np.asarray(self._lengths.array)
+
+    @property
+    def sizes(self) -> NDArray[np.uint16]:
+        """All words of each passage, without its title: (rows,)."""
+        return np.asarray(self._sizes.array)
+
+    def append(self, text: str, size: int) -> None:
+        """Index the next row by what it can be found by; `size` is its number of words."""
+        row = len(self._lengths)
+        counted: dict[int, int] = {}
+        found = terms(text)
+        for term in found:
+            counted[term] = counted.get(term, 0) + 1
+        for term, count in counted.items():
+            rows, counts = self._new.setdefault(term, (array("i"), array("H")))
+            rows.append(row)
+            counts.append(min(count, MOST))
+        length = min(len(found), MOST)
+        self._lengths.extend([length])
+        self._sizes.extend([min(size, MOST)])
+        self._total += length
+        self._live += 1
+
+    def remove(self, row: int) -> None:
+        """Take a row out; whoever asks next passes it over."""
+        self._total -= int(self._lengths.array[row])
+        self._live -= 1
+
+    def postings(self, term: int, alive: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np.uint16]]:
+        """The rows (n,) that hold a term, ascending, and how often each does."""
+        at = int(np.searchsorted(self._hashes, np.uint64(term)))
+        parts = []
+        if at < len(self._hashes) and int(self._hashes[at]) == term:
+            run = slice(int(self._starts[at]), int(self._starts[at + 1]))
+            parts.append((self._rows[run], self._counts[run]))
+        if term in self._new:
+            rows, counts = self._new[term]
+            parts.append((np.array(rows, np.int32), np.array(counts, np.uint16)))
+        if not parts:
+            return np.empty(0, np.int32), np.empty(0, np.uint16)
+        rows_, counts_ = parts[0] if len(parts) == 1 else (np.concatenate(p) for p in zip(*parts, strict=True))
+        if self._live == len(self._lengths):
+            return rows_, counts_
+        there = alive[rows_]
+        return rows_[there], counts_[there]
+
+    def weights(self, rows: NDArray[np.int32], counts: NDArray[np.uint16]) -> Floats:
+        """The BM25 weight of one term in the rows that hold it: (n,) float32."""
+        if not len(rows):
+            return np.empty(0, np.float32)
+        rarity = np.log(1 + (self._live - len(rows) + 0.5) / (len(rows) + 0.5))
+        average = max(1.0, self._total / max(1, self._live))
+        count = counts.astype(np.float32)
+        damping = K1 * (1 - B + B * self._lengths.array[rows].astype(np.float32) / np.float32(average))
+        return np.asarray(np.float32(rarity) * count / (count + damping), np.float32)
+
+    def scores(self, wanted: Sequence[int], alive: NDArray[np.bool_]) -> Floats:
+        """The BM25 score of every row for a bag of terms: (rows,) float32."""
+        scores = np.zeros(len(self._lengths), np.float32)
+        for term in dict.fromkeys(wanted):
+            rows, counts = self.postings(term, alive)
+            scores[rows] += self.weights(rows, counts)
+        return scores
+
+    def compact(self, kept: Rows) -> dict[str, NDArray[np.generic]]:
+        """The constructor's arrays for these live rows, in this order: equal memories, equal arrays."""
+        place = np.full(len(self._lengths), -1, np.int32)
+        place[kept] = np.arange(len(kept), dtype=np.int32)
+        keys = [np.repeat(self._hashes, np.diff(self._starts))]
+        rows, counts = [np.asarray(self._rows)], [np.asarray(self._counts)]
+        for term, (new_rows, new_counts) in self._new.items():
+            keys.append(np.full(len(new_rows), term, np.uint64))
+            rows.append(np.array(new_rows, np.int32))
+            counts.append(np.array(new_counts, np.uint16))
+        key, row, count = np.concatenate(keys), place[np.concatenate(rows)], np.concatenate(counts)
+        key, row, count = key[row >= 0], row[row >= 0], count[row >= 0]
+        order = np.lexsort((row, key))
+        key = key[order]
+        hashes, first = np.unique(key, return_index=True)
+        return {
+            "hashes": hashes,
+            "starts": np.append(first, len(key)).astype(np.int64),
+            "rows": row[order],
+            "counts": count[order],
+            "lengths": self._lengths.array[kept],
+            "sizes": self._sizes.array[kept],
+        }
+
+
+@lru_cache(maxsize=65536)  # words repeat
+def _term(word: str) -> int:
+    return key_hash(_stemmer().stemWord(word))
+
+
+@cache
+def _stemmer() -> Any:
+    import Stemmer
+
+    return Stemmer.Stemmer("english")

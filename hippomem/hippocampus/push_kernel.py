@@ -1,0 +1,202 @@
+"""The inner loop of push.py, compiled by numba on first use. Imported only from there, when it is needed.
+
+The compiled code is kept beside this file, where that cannot be written to in the user's cache folder, and where
+that cannot either it is compiled once a process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+GONE = 1e-6  # a sum of weights that is none: what subtracting leaves behind
+TINY = 1e-200  # mass over an edge that is too near to 0 to tell from it
+
+
+def _compiled(function: Callable[..., Any]) -> Any:
+    try:
+        return numba.njit(cache=True, nogil=True)(function)
+    except RuntimeError:  # no folder for the cache
+        return numba.njit(nogil=True)(function)
+
+
+class Side(NamedTuple):
+    """The edges as seen from the passages, or from the entities: those of the snapshot, then the log's.
+
+    `starts` (nodes of the snapshot + 1), `others` and `weights` (edges,): compressed rows. `first` (nodes,), `link`,
+    `log_others` and `log_weights` (edges of the log,): chains. `total` (nodes,): the sum of a node's weights, 0 where
+    it is gone.
+    """
+
+    starts: NDArray[np.int64]
+    others: NDArray[np.int32]
+    weights: NDArray[np.float32]
+    first: NDArray[np.int32]
+    link: NDArray[np.int32]
+    log_others: NDArray[np.int32]
+    log_weights: NDArray[np.float32]
+    total: NDArray[np.float64]
+
+
+class Work(NamedTuple):
+    """What a walk writes to for one kind of node, (nodes,) each: all 0 between walks, but for the lists.
+
+    `now` and `then`: the mass after this step and the next; `mass`: the result; `flow`: what goes out of a node to the
+    result of its neighbours over an edge of weight 1, summed over all steps.
+    """
+
+    now: NDArray[np.float64]
+    then: NDArray[np.float64]
+    mass: NDArray[np.float64]
+    flow: NDArray[np.float64]
+    seen: NDArray[np.bool_]
+    now_list: NDArray[np.int32]
+    then_list: NDArray[np.int32]
+    seen_list: NDArray[np.int32]
+
+
+@_compiled
+def _push(
+    side: Side,
+    mass: NDArray[np.float64],
+    nodes: NDArray[np.int32],
+    count: int,
+    threshold: float,
+    then: NDArray[np.float64],
+    then_list: NDArray[np.int32],
+) -> int:
+    """Spread the mass of `nodes[:count]` over their edges into `then`, but for nodes where little would go over an
+    edge. Returns how many others it reached, listed in `then_list`.
+    """
+    reached = 0
+    for i in range(count):
+        node = nodes[i]
+        if side.total[node] <= GONE:
+            continue
+        flow = mass[node] / side.total[node]  # over an edge of weight 1
+        if flow < threshold:
+            continue
+        if node < len(side.starts) - 1:
+            for at in range(side.starts[node], side.starts[node + 1]):
+                other = side.others[at]
+                if then[other] == 0.0:
+                    then_list[reached] = other
+                    reached += 1
+                then[other] += flow * side.weights[at]
+        link = side.first[node]
+        while link:
+            other = side.log_others[link - 1]
+            if then[other] == 0.0:
+                then_list[reached] = other
+                reached += 1
+            then[other] += flow * side.log_weights[link - 1]
+            link = side.link[link - 1]
+    return reached
+
+
+@_compiled
+def _gather(side: Side, row: int, flow: NDArray[np.float64]) -> float:
+    """The weighted sum of `flow` over the other ends of a node's edges."""
+    found = 0.0
+    if row < len(side.starts) - 1:
+        for at in range(side.starts[row], side.starts[row + 1]):
+            found += side.weights[at] * flow[side.others[at]]
+    link = side.first[row]
+    while link:
+        found += side.log_weights[link - 1] * flow[side.log_others[link - 1]]
+        link = side.link[link - 1]
+    return found
+
+
+@_compiled
+def _see(work: Work, nodes: NDArray[np.int32], count: int, seen: int) -> int:
+    for i in range(count):
+        node = nodes[i]
+        if not work.seen[node]:
+            work.seen[node] = True
+            work.seen_list[seen] = node
+            seen += 1
+    return seen
+
+
+@_compiled
+def _start(work: Work, nodes: NDArray[np.int32], values: NDArray[np.float64]) -> int:
+    count = 0
+    for i in range(len(nodes)):
+        if values[i] > 0.0:
+            if work.now[nodes[i]] == 0.0:
+                work.now_list[count] = nodes[i]
+                count += 1
+            work.now[nodes[i]] += values[i]
+    return count
+
+
+@_compiled
+def walk(
+    passages: Side,
+    entities: Side,
+    rows: Work,
+    nodes: Work,
+    row_seeds: NDArray[np.int32],
+    row_values: NDArray[np.float64],
+    node_seeds: NDArray[np.int32],
+    node_values: NDArray[np.float64],
+    damping: float,
+    iterations: int,
+    epsilon: float,
+) -> tuple[int, int]:
+    """See push.local_pagerank. Returns how many passages and entities were seen: the beginnings of both `seen_list`s,
+    with their values in `mass`. The caller takes those and calls `reset`.
+    """
+    rows_now, rows_then, rows_list, rows_reached = rows.now, rows.then, rows.now_list, rows.then_list
+    nodes_now, nodes_then, nodes_list, nodes_reached = nodes.now, nodes.then, nodes.now_list, nodes.then_list
+    rows_count = _start(rows, row_seeds, row_values)
+    nodes_count = _start(nodes, node_seeds, node_values)
+    rows_seen = _see(rows, row_seeds, len(row_seeds), 0)
+    nodes_seen = _see(nodes, node_seeds, len(node_seeds), 0)
+    power = 1.0
+    for step in range(iterations + 1):
+        share = power * (1.0 - damping if step < iterations else 1.0)
+        if step == 0:  # what reaches passages later is gathered at the end
+            for i in range(rows_count):
+                rows.mass[rows_list[i]] = share * rows_now[rows_list[i]]
+        for i in range(nodes_count):
+            nodes.mass[nodes_list[i]] += share * nodes_now[nodes_list[i]]
+        if step == iterations:
+            break
+        power *= damping
+        onward = power * (1.0 - damping if step + 1 < iterations else 1.0)
+        for i in range(nodes_count):
+            node = nodes_list[i]
+            if entities.total[node] > GONE:
+                nodes.flow[node] += onward * nodes_now[node] / entities.total[node]
+        threshold = max(epsilon / power, TINY)
+        rows_there = _push(entities, nodes_now, nodes_list, nodes_count, threshold, rows_then, rows_reached)
+        nodes_there = _push(passages, rows_now, rows_list, rows_count, threshold, nodes_then, nodes_reached)
+        rows_seen = _see(rows, rows_reached, rows_there, rows_seen)
+        nodes_seen = _see(nodes, nodes_reached, nodes_there, nodes_seen)
+        for i in range(rows_count):
+            rows_now[rows_list[i]] = 0.0
+        for i in range(nodes_count):
+            nodes_now[nodes_list[i]] = 0.0
+        rows_now, rows_then, rows_list, rows_reached = rows_then, rows_now, rows_reached, rows_list
+        nodes_now, nodes_then, nodes_list, nodes_reached = nodes_then, nodes_now, nodes_reached, nodes_list
+        rows_count, nodes_count = rows_there, nodes_there
+    for i in range(rows_seen):
+        row = rows.seen_list[i]
+        if passages.total[row] > GONE:
+            rows.mass[row] += _gather(passages, row, nodes.flow)
+    return rows_seen, nodes_seen
+
+
+@_compiled
+def reset(work: Work, seen: int) -> None:
+    """Leave everything as it was before the walk."""
+    for i in range(seen):
+        node = work.seen_list[i]
+        work.now[node] = work.then[node] = work.mass[node] = work.flow[node] = 0.0
+        work.seen[node] = False

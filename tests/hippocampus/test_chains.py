@@ -1,0 +1,72 @@
+"""What was said before and after: order, time, removal, exact smoothing of vectors."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hippomem.hippocampus.chains import NEAR_SECONDS, NONE, VECTOR_SMOOTHING, Chains
+
+VECTORS = np.random.default_rng(3).normal(size=(40, 8)).astype(np.float32)
+VECTORS /= np.linalg.norm(VECTORS, axis=1, keepdims=True)
+
+
+def taken(rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    return VECTORS[rows]
+
+
+def chained(places: list[tuple[int, float]], numbers: list[int] | None = None) -> Chains:
+    chains = Chains(taken)
+    chains.append(places, np.array(numbers or range(len(places)), np.int64))
+    return chains
+
+
+def neighbours(chains: Chains, rows: int) -> list[tuple[int, int]]:
+    return [chains.neighbours(row) for row in range(rows)]
+
+
+def test_neighbours_are_of_the_same_chain() -> None:
+    chains = chained([(7, 0.0), (8, 0.0), (7, 0.0), (0, 0.0), (7, 0.0)])
+    assert neighbours(chains, 5) == [(NONE, 2), (NONE, NONE), (0, 4), (NONE, NONE), (2, NONE)]
+
+
+def test_a_row_that_comes_late_takes_its_place_by_number() -> None:
+    chains = chained([(7, 0.0)] * 4, [10, 30, 40, 20])
+    assert neighbours(chains, 4) == [(NONE, 3), (3, 2), (1, NONE), (0, 1)]
+
+
+def test_notes_far_apart_in_time_are_no_neighbours() -> None:
+    chains = chained([(7, 0.0), (7, NEAR_SECONDS), (7, 2 * NEAR_SECONDS + 1), (7, NEAR_SECONDS + 2)])
+    assert neighbours(chains, 4) == [(NONE, 1), (0, NONE), (NONE, 3), (2, NONE)]
+    chains.remove([2])
+    assert neighbours(chains, 2) == [(NONE, 1), (0, 3)]
+
+
+def test_likeness_is_that_of_the_smoothed_vectors() -> None:
+    chains = chained([(7, 0.0), (7, 0.0), (0, 0.0), (7, 0.0)])
+    smoothed = VECTORS[:4].copy()
+    for row, others in ((0, [1]), (1, [0, 3]), (3, [1])):
+        smoothed[row] += VECTOR_SMOOTHING * VECTORS[others].sum(axis=0)
+    smoothed /= np.linalg.norm(smoothed, axis=1, keepdims=True)
+    np.testing.assert_allclose(chains.smooth_likeness(VECTORS[:4] @ VECTORS[9]), smoothed @ VECTORS[9], atol=1e-6)
+
+
+def test_any_order_of_growing_and_removing_gives_the_same() -> None:
+    draw = random.Random(5)  # noqa: S311
+    for _ in range(30):
+        numbers = draw.sample(range(1000), 12)
+        places = [(draw.choice([0, 1, 2]), float(draw.randrange(20) * 600)) for _ in numbers]
+        chains = chained(places, numbers)
+        gone = draw.sample(range(12), 4)
+        chains.remove(gone[:2])
+        chains.remove(gone[2:])
+        kept = np.array(sorted(set(range(12)) - set(gone), key=lambda row: numbers[row]))
+        fresh = Chains(lambda rows, kept=kept: VECTORS[kept[rows]])
+        fresh.append([places[row] for row in kept], np.array([numbers[row] for row in kept]))
+        ours, theirs = chains.compact(kept), fresh.compact(np.arange(len(kept)))
+        for name, values in theirs.items():
+            np.testing.assert_allclose(ours[name], values, rtol=1e-5, err_msg=name)
+        again = Chains(lambda rows, kept=kept: VECTORS[kept[rows]], **ours)  # type: ignore[arg-type]
+        assert neighbours(again, len(kept)) == neighbours(fresh, len(kept))

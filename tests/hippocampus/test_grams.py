@@ -1,0 +1,44 @@
+"""The index of runs of words equals a plain dictionary, however often it was sorted, merged and saved."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+from hippomem.hippocampus import grams
+from hippomem.hippocampus.grams import GramIndex
+
+KEYS = [f"key {number}" for number in range(60)]
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 40, 10**6])
+def test_it_equals_a_dictionary(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grams, "SORTED_FROM", size)
+    rng = random.Random(size)  # noqa: S311
+    index, expected = GramIndex(), {key: [] for key in KEYS}
+    for row in range(200):
+        found = {key: rng.choice((1, 6, (1 << 63) - 1)) for key in rng.sample(KEYS, rng.randrange(8))}
+        index.add(row, found)
+        for key, lines in found.items():
+            expected[key].append((row, lines))
+        if row in (70, 140):  # as after a snapshot, in which every third passage is gone
+            new_row = np.where(np.arange(row + 1) % 3 == 0, -1, np.arange(row + 1)).astype(np.int32)
+            index = GramIndex(**index.arrays(new_row))
+            expected = {key: [hit for hit in hits if hit[0] % 3] for key, hits in expected.items()}
+    for key in [*KEYS, "never seen"]:
+        assert sorted(index.find(key)) == expected.get(key, [])
+        assert all(type(value) is int for hit in index.find(key) for value in hit)
+
+
+def test_there_are_few_runs_and_what_is_saved_is_sorted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grams, "SORTED_FROM", 10)
+    index = GramIndex()
+    for row in range(1000):
+        index.add(row, {f"key {row % 77}": 1, f"key {row % 13}": 2})
+    assert len(index._runs) <= 9
+    arrays = index.arrays(np.arange(1000, dtype=np.int32))
+    entries = list(zip(arrays["hashes"].tolist(), arrays["rows"].tolist(), strict=True))
+    assert entries == sorted(entries)
+    assert (arrays["hashes"].dtype, arrays["rows"].dtype, arrays["lines"].dtype) == (np.uint64, np.int32, np.int64)

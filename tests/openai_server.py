@@ -1,0 +1,85 @@
+"""A server on 127.0.0.1 that speaks the chat API of OpenAI as far as a client needs it."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+@dataclass
+class Server:
+    """Answers with `script`, one after the other, the last again and again: a text, or an HTTP status with a message.
+
+    `asked` holds the requests: path, authorization and body.
+    """
+
+    script: Sequence[str | tuple[int, str]]
+    seconds: float = 0.0
+    asked: list[dict[str, Any]] = field(default_factory=list)
+    url: str = ""
+
+    def texts(self) -> list[list[str]]:
+        """The texts of the messages of each request."""
+        return [[message["content"] for message in request["body"]["messages"]] for request in self.asked]
+
+
+@contextmanager
+def openai_server(*script: str | tuple[int, str], seconds: float = 0.0) -> Iterator[Server]:
+    """A running server; `seconds` is how long it takes to answer."""
+    server = Server(script, seconds)
+    stop = threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            number = len(server.asked)
+            server.asked.append({"path": self.path, "key": self.headers.get("Authorization"), "body": body})
+            stop.wait(server.seconds)
+            answer = server.script[min(number, len(server.script) - 1)]
+            status, content = (200, completion(answer)) if isinstance(answer, str) else (answer[0], failure(answer[1]))
+            data = json.dumps(content).encode()
+            try:
+                self.send_response(status)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+            except OSError:  # the client waited no longer
+                pass
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.url = f"http://127.0.0.1:{http.server_address[1]}/v1"
+    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        stop.set()
+        http.shutdown()
+        http.server_close()
+        thread.join()
+
+
+def completion(text: str) -> dict[str, Any]:
+    message = {"role": "assistant", "content": text}
+    return {
+        "id": "c1",
+        "object": "chat.completion",
+        "created": int(time.time()),
+        "model": "test-model",
+        "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18},
+    }
+
+
+def failure(message: str) -> dict[str, Any]:
+    return {"error": {"message": message, "type": "server_error", "code": None}}

@@ -1,0 +1,189 @@
+"""Exports that are none, cut, changed, newer or of another encoder, and places that cannot be written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from child_tasks import PIPELINE, opened, records
+from unchanged import state, unchanged
+
+from hippomem import (
+    EncoderMismatchError,
+    InvalidInputError,
+    Memory,
+    NotFoundError,
+    Settings,
+    SourceError,
+    StoreAccessError,
+)
+from hippomem.testing import HashEncoder
+
+Lines = list[dict[str, Any]]
+
+
+@pytest.fixture
+def dump(tmp_path: Path) -> Path:
+    with opened(tmp_path / "source.db") as memory:
+        memory.ingest(records(20))
+        (tmp_path / "note.txt").write_text("Ada met Bea at the Lantern Foundry.")
+        memory.ingest(tmp_path / "note.txt")
+        memory.export(tmp_path / "dump.jsonl")
+    return tmp_path / "dump.jsonl"
+
+
+def load(dump: Path, db: Path, dimension: int = 64, **options: Any) -> Memory:
+    return Memory.load(dump, db, settings=Settings(encoder=HashEncoder(dimension), pipeline=PIPELINE), **options)
+
+
+def lines_of(dump: Path) -> Lines:
+    return [json.loads(line) for line in dump.read_text().splitlines()]
+
+
+def is_refused(dump: Path, error: type[Exception] = SourceError, match: str | None = None) -> None:
+    """Neither a new store nor one that has something takes it in."""
+    new = dump.with_name("new.db")
+    with pytest.raises(error, match=match):
+        load(dump, new)
+    if new.exists():
+        with opened(new) as memory:
+            assert memory.stats()["passages"] == 0
+    with opened(dump.with_name("other.db")) as memory:
+        memory.add("Cid owns the Grey Heron.")
+        with unchanged(memory), pytest.raises(error, match=match):
+            load(dump, dump.with_name("other.db"))
+
+
+def test_what_is_whole_is_taken(dump: Path, tmp_path: Path) -> None:
+    with load(dump, tmp_path / "new.db") as memory, opened(tmp_path / "source.db") as source:
+        assert state(memory)[1] == state(source)[1]
+        assert memory.doctor().ok
+    load(dump, tmp_path / "new.db").close()
+    with opened(tmp_path / "new.db") as memory:
+        assert memory.stats()["passages"] == 21  # twice is once
+        assert memory.ingest(tmp_path / "note.txt").skipped == 1
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\n", b"{}", b"[]", b"null", b"5", b"Ada met Bea.", b"\xff\xfe\x00", b'{"type": "hippomem"}', bytes(5000),
+     b'{"type": "hippomem", "namespace": 5}', b'{"type": "hippomem", "namespace": null, "format": 1}', b"[" * 50_000],
+)  # fmt: skip
+def test_what_is_no_export(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "dump.jsonl").write_bytes(content)
+    is_refused(tmp_path / "dump.jsonl", match="is not an export of hippomem")
+
+
+def test_what_is_no_file(tmp_path: Path) -> None:
+    is_refused(tmp_path / "nothing", NotFoundError, "there is no file")
+    (tmp_path / "folder").mkdir()
+    is_refused(tmp_path / "folder", match="is not an export")
+
+
+def test_a_newer_format(dump: Path) -> None:
+    dump.write_text(dump.read_text().replace('"format": 1', '"format": 2', 1))
+    is_refused(dump, match="format 2, this version reads 1")
+
+
+def test_another_encoder(dump: Path, tmp_path: Path) -> None:
+    with pytest.raises(EncoderMismatchError, match=r"made by 'hash-64'.*'hash-32'.*HIPPOMEM_ENCODER=hash-64"):
+        load(dump, tmp_path / "new.db", dimension=32)
+    with opened(tmp_path / "other.db", dimension=32) as memory, unchanged(memory), pytest.raises(EncoderMismatchError):
+        load(dump, tmp_path / "other.db", dimension=32)
+
+
+def test_every_way_to_cut_it_short(dump: Path) -> None:
+    whole = dump.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    for cut in (b"".join(lines[:-1]), b"".join(lines[:5]), lines[0], whole[:-2], whole[: len(whole) // 2]):
+        dump.write_bytes(cut)
+        is_refused(dump, match="dump.jsonl")
+    dump.write_bytes(whole + b"\n" + lines[1])
+    is_refused(dump)
+
+
+CHANGES: dict[str, Callable[[Lines], object]] = {
+    "a line is gone": lambda lines: lines.pop(3),
+    "a line is twice": lambda lines: lines.insert(3, lines[3]),
+    "two lines are swapped": lambda lines: lines.insert(3, lines.pop(4)),
+    "the text": lambda lines: lines[3].update(text="Ada met nobody."),
+    "no text": lambda lines: lines[3].pop("text"),
+    "a text that is none": lambda lines: lines[3].update(text=5),
+    "a NUL": lambda lines: lines[3].update(title="\x00"),
+    "a surrogate": lambda lines: lines[3].update(source="\ud800"),
+    "a type": lambda lines: lines[3].update(type="song"),
+    "no type": lambda lines: lines[3].pop("type"),
+    "a list": lambda lines: lines.insert(3, []),  # type: ignore[arg-type]
+    "a name": lambda lines: lines[3]["mentions"][0].__setitem__(0, "Somebody Else"),
+    "a vector that is none": lambda lines: lines[3].update(vector="no base64!"),
+    "a vector of another length": lambda lines: lines[3].update(vector=lines[3]["vector"][:128]),
+    "a vector that is not finite": lambda lines: lines[3].update(vector="AADAfw==" * 64),
+    "sentences": lambda lines: lines[3].update(sentences=[[0, 1]] * 9),
+    "a sentence without end": lambda lines: lines[3]["sentences"].__setitem__(0, [0, 10**30]),
+    "a position without end": lambda lines: lines[3].update(position=10**30),
+    "a position that is none": lambda lines: lines[3].update(start=-1),
+    "a time": lambda lines: lines[3].update(occurred_at="yesterday"),
+    "a time without zone": lambda lines: lines[3].update(recorded_at="2026-01-01T00:00:00"),
+    "metadata": lambda lines: lines[3].update(metadata=[1]),
+    "a fact": lambda lines: lines[3].update(facts=[["Ada"]]),
+    "a count": lambda lines: lines[-1].update(passages=20),
+    "the checksum": lambda lines: lines[-1].update(sha256="0" * 64),
+    "no checksum": lambda lines: lines[-1].pop("sha256"),
+    "the namespace": lambda lines: lines[0].update(namespace="another"),
+}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_what_was_changed_is_refused(dump: Path, what: str) -> None:
+    lines = lines_of(dump)
+    CHANGES[what](lines)
+    dump.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), errors="surrogatepass")
+    is_refused(dump, match="dump.jsonl")
+
+
+def test_each_line_has_a_byte_changed(dump: Path) -> None:
+    whole = dump.read_bytes().splitlines(keepends=True)
+    for number in range(1, len(whole)):
+        changed = bytearray(whole[number])
+        changed[len(changed) // 3] ^= 1
+        dump.write_bytes(b"".join([*whole[:number], bytes(changed), *whole[number + 1 :]]))
+        with pytest.raises(SourceError):
+            load(dump, dump.with_name("new.db"))
+
+
+@pytest.mark.parametrize("namespace", ["a\nb", "x" * 256, " "])
+def test_a_namespace_that_cannot_be(dump: Path, tmp_path: Path, namespace: str) -> None:
+    with pytest.raises(InvalidInputError, match="namespace"):
+        load(dump, tmp_path / "new.db", namespace=namespace)
+
+
+@pytest.mark.parametrize(
+    "place", [".", "", "missing/dump", "dump.jsonl/x", "x" * 300, "a\x00b", "/proc/dump", "/dev/full/x"]
+)
+def test_places_that_cannot_be_written(dump: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = sorted(path.name for path in tmp_path.iterdir())
+    with (
+        opened(tmp_path / "source.db") as memory,
+        unchanged(memory),
+        pytest.raises(StoreAccessError, match="cannot write"),
+    ):
+        memory.export(place)
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_an_export_that_fails_leaves_the_earlier_one(
+    dump: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    before = dump.read_bytes()
+    monkeypatch.setattr("hippomem.transfer.os.fsync", full)
+    with opened(tmp_path / "source.db") as memory, pytest.raises(StoreAccessError, match="No space left"):
+        memory.export(dump)
+    assert dump.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []

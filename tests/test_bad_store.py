@@ -1,0 +1,227 @@
+"""Databases that cannot be opened, read or written: a clear error, and the file is as it was."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Callable, Iterator
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+from typing import Any
+
+import child_tasks
+import pytest
+from child_tasks import opened, records, said
+from sqlalchemy import event
+from unchanged import state
+
+from hippomem import (
+    ForeignStoreError,
+    InvalidInputError,
+    Memory,
+    NewerStoreError,
+    StoreAccessError,
+    StoreError,
+    StoreFullError,
+)
+
+Opened = Callable[..., Memory]
+NOISE = random.Random(5)  # noqa: S311
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> bytes:
+    """The bytes of a hippomem database."""
+    with opened(tmp_path / "original.db") as memory:
+        memory.ingest(records(60))
+    return (tmp_path / "original.db").read_bytes()
+
+
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """A folder that others than its owner can reach."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@pytest.mark.parametrize(
+    ("db", "error", "message"),
+    [
+        ("", InvalidInputError, "empty"),
+        (" ", InvalidInputError, "empty"),
+        ("a\x00b", InvalidInputError, "NUL"),
+        ("nothing://here", InvalidInputError, "SQLite"),
+        ("~nobody-of-this-name/m.db", InvalidInputError, "leads nowhere"),
+        ("loop.db", InvalidInputError, "leads nowhere"),
+        (".", StoreAccessError, "is a folder"),
+        ("missing/m.db", StoreAccessError, "does not exist"),
+        ("text.db/m.db", StoreAccessError, "does not exist"),
+        ("x" * 300, StoreAccessError, "too long"),
+        ("/proc/m.db", StoreAccessError, "unable to open"),
+        ("/sys/m.db", StoreAccessError, "unable to open"),
+        ("/dev/null", StoreAccessError, "not a regular file"),
+        ("pipe.db", StoreAccessError, "not a regular file"),
+        ("text.db", ForeignStoreError, "not a database"),
+        ("noise.db", ForeignStoreError, "not a database"),
+        ("header.db", ForeignStoreError, "not a database"),
+    ],
+)
+def test_places(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fast: Opened, db: str, error: type[Exception], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loop.db").symlink_to("loop.db")
+    (tmp_path / "text.db").write_text("These are notes, and no database.")
+    (tmp_path / "noise.db").write_bytes(NOISE.randbytes(9000))
+    (tmp_path / "header.db").write_bytes(b"SQLite format 3\x00" + NOISE.randbytes(9000))
+    os.mkfifo(tmp_path / "pipe.db")
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir() if file.is_file()}
+    with pytest.raises(error, match=message):
+        fast(db)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir() if file.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    "statement", ["CREATE TABLE notes (text)", "PRAGMA application_id = 99", "PRAGMA user_version = 3"]
+)
+def test_a_database_of_another_program(tmp_path: Path, fast: Opened, statement: str) -> None:
+    file = tmp_path / "m.db"
+    connection = sqlite3.connect(file)
+    connection.execute("CREATE TABLE alembic_version (version_num)")  # many have this one
+    connection.execute(statement)
+    connection.commit()
+    connection.close()
+    before = file.read_bytes()
+    with pytest.raises(ForeignStoreError, match="another"):
+        fast()
+    assert file.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["m.db"]
+
+
+def test_a_database_of_a_newer_hippomem(tmp_path: Path, database: bytes, fast: Opened) -> None:
+    file = tmp_path / "m.db"
+    file.write_bytes(database)
+    connection = sqlite3.connect(file)
+    connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.commit()
+    connection.close()
+    before = file.read_bytes()
+    with pytest.raises(NewerStoreError, match=r"9999.*pip install -U hippomem"):
+        fast()
+    assert file.read_bytes() == before
+
+
+def damaged(data: bytes) -> Iterator[tuple[str, bytes]]:
+    for size in (50, 100, 1000, 4096, 5000, len(data) // 2, len(data) - 5000, len(data) - 100):
+        yield f"cut after {size}", data[:size]
+    for page in range(0, len(data) // 4096, 7):
+        yield f"page {page} is noise", data[: 4096 * page] + NOISE.randbytes(4096) + data[4096 * (page + 1) :]
+    yield "zeros behind the first page", data[:4096] + bytes(len(data) - 4096)
+
+
+def test_damaged_databases_give_errors_or_are_found_out(tmp_path: Path, database: bytes, fast: Opened) -> None:
+    refused = 0
+    for number, (what, data) in enumerate(damaged(database)):
+        file = tmp_path / f"{number}.db"
+        file.write_bytes(data)
+        try:
+            memory = fast(file)
+            memory.recall("Whom did Ada Thorne meet?", 50)
+            memory.add("Bea met Cid in Bergen.")
+            assert not memory.doctor().ok, what
+            memory.close()
+        except StoreError:
+            refused += 1
+    assert refused > 10
+
+
+def test_without_rights(children: ForkServerContext, public: Path, database: bytes) -> None:
+    def outcome(file: int | None, folder: int, views: int | None = None) -> list[str]:
+        case = public / f"{file}-{folder}-{views}"
+        case.mkdir()
+        if file is not None:
+            (case / "m.db").write_bytes(database)
+            (case / "m.db").chmod(file)
+        if views is not None:
+            shutil.copytree(public / "m.db.views", case / "m.db.views")
+            (case / "m.db.views").chmod(views)
+        case.chmod(folder)
+        log = case.with_suffix(".log")
+        log.touch()
+        log.chmod(0o666)
+        child = children.Process(target=child_tasks.as_nobody, args=(case / "m.db", log))
+        child.start()
+        child.join()
+        case.chmod(0o755)
+        assert child.exitcode == 0
+        told = said(log)
+        assert all("that you may" in line for line in told if "Error" in line)  # it says what to do
+        return [line.split(":")[0] for line in told]
+
+    with opened(public / "m.db") as memory:
+        memory.ingest(records(100))
+    database = (public / "m.db").read_bytes()
+    assert outcome(0o666, 0o777) == ["opened", "added", "recalled", "forgot"]
+    assert outcome(None, 0o555) == ["StoreAccessError"]
+    assert outcome(0o444, 0o555)[-1] == "StoreAccessError"
+    assert outcome(0o444, 0o777)[-1] == "StoreAccessError"
+    assert outcome(0o000, 0o777) == ["StoreAccessError"]
+    assert outcome(0o666, 0o000) == ["StoreAccessError"]
+    # Views are of no need, but what is in them cannot be forgotten.
+    assert outcome(0o666, 0o777, 0o555) == ["opened", "added", "recalled", "StoreAccessError"]
+    assert outcome(0o666, 0o777, 0o000) == ["opened", "added", "recalled", "StoreAccessError"]
+
+
+def fill(memory: Memory) -> None:
+    for i in range(300):
+        memory.add(f"Visitor{i} came to Oslo. " * 20)
+
+
+def test_a_full_database_loses_nothing(tmp_path: Path, fast: Opened) -> None:
+    memory = fast()
+    memory.ingest(records(60))
+    before = state(memory)
+    pages = (tmp_path / "m.db").stat().st_size // 4096 + 12
+
+    def limited(connection: Any, *_: object) -> None:
+        connection.execute(f"PRAGMA max_page_count = {pages}")
+
+    memory._store._engine.dispose()
+    event.listen(memory._store._engine, "connect", limited)
+    with pytest.raises(StoreFullError, match="free some space"):
+        memory.ingest(records(300, 60))
+    assert state(memory) == before
+    assert memory.recall("Whom did Ada Thorne meet?", 99).passages
+    with pytest.raises(StoreFullError):
+        fill(memory)
+    assert memory.doctor().ok
+    event.remove(memory._store._engine, "connect", limited)
+    memory._store._engine.dispose()
+    assert memory.ingest(records(300, 60)).passages == 300
+    assert memory.doctor().ok
+
+
+def on_a_small_disk(children: ForkServerContext, tmp_path: Path, task: Callable[..., None], *args: object) -> list[str]:
+    """What a task says that makes a disk of its own."""
+    folder, log = tmp_path / "disk", tmp_path / "log"
+    folder.mkdir()
+    child = children.Process(target=task, args=(folder, log, *args))
+    child.start()
+    child.join()
+    assert child.exitcode == 0
+    if said(log) == ["cannot"]:
+        pytest.skip("no right to mount a small disk")
+    return said(log)
+
+
+@pytest.mark.parametrize("real", [True, False], ids=["a disk", "a limit on files"])
+def test_a_full_disk_loses_nothing(children: ForkServerContext, tmp_path: Path, real: bool) -> None:
+    assert on_a_small_disk(children, tmp_path, child_tasks.fill, real) == ["full", "full", "went on"]
+
+
+def test_each_call_on_a_full_disk(children: ForkServerContext, tmp_path: Path) -> None:
+    assert on_a_small_disk(children, tmp_path, child_tasks.use_full_disk) == ["went on"]

@@ -1,0 +1,280 @@
+"""Views that are missing, damaged, foreign or cannot be written: rebuilt from the database, in silence and right."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+from typing import Any
+
+import child_tasks
+import numpy as np
+import pytest
+from child_tasks import opened, records, said
+
+from hippomem import Memory
+from hippomem.hippocampus import snapshot as snapshots
+
+QUESTIONS = ("Whom did Ada Thorne meet at Gannet Point?", "What of Visitor17?", "ferry")
+
+
+def answers(memory: Memory) -> list[Any]:
+    return [{p.id: pytest.approx(p.score, abs=1e-4) for p in memory.recall(q, 500).passages} for q in QUESTIONS]
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Path:
+    """A closed database with a snapshot of 100 passages and 10 that came later."""
+    with opened(tmp_path / "m.db") as memory:
+        memory.ingest(records(100))
+        for record in records(10, 100):
+            memory.add(**record)
+    return tmp_path / "m.db"
+
+
+@pytest.fixture
+def snapshot(db: Path) -> Path:
+    (manifest,) = db.parent.rglob("manifest.json")
+    return manifest.parent
+
+
+@pytest.fixture
+def is_right(db: Path, snapshot: Path) -> Callable[[], None]:
+    """Checks that the memory answers as one without any view does, and that all is well; then puts the views back."""
+    views, pristine, bare = db.with_name("m.db.views"), db.with_name("pristine"), db.with_name("bare.db")
+    shutil.copytree(views, pristine)
+    shutil.copy(db, bare)
+    with opened(bare) as memory:
+        expected = answers(memory)
+        assert len(expected[0]) == 110
+
+    def check() -> None:
+        with opened(db) as memory:
+            assert answers(memory) == expected
+            assert memory.doctor().ok
+        shutil.rmtree(views)
+        shutil.copytree(pristine, views)
+
+    return check
+
+
+def test_a_snapshot_is_used_where_it_is_whole(db: Path, is_right: Callable[[], None]) -> None:
+    is_right()
+    with opened(db) as memory:
+        memory.recall("ferry")
+        assert memory._view is not None
+        assert memory._view.saved_rows == 100
+
+
+@pytest.mark.parametrize("harm", ["remove", "empty", "cut", "grow", "folder"])
+def test_each_file_in_turn_is_harmed(db: Path, snapshot: Path, is_right: Callable[[], None], harm: str) -> None:
+    for file in sorted(snapshot.iterdir()):
+        data = file.read_bytes()
+        if harm in ("remove", "folder"):
+            file.unlink()
+            if harm == "folder":
+                file.mkdir()
+        else:
+            file.write_bytes({"empty": b"", "cut": data[: len(data) // 2], "grow": data + b"\x00"}[harm])
+        is_right()
+
+
+def test_bytes_of_the_manifest_are_harmed(snapshot: Path, is_right: Callable[[], None]) -> None:
+    manifest = snapshot / "manifest.json"
+    data = manifest.read_bytes()
+    start = data.index(b'"applied"')
+    places = {*range(start, start + 15), *range(0, len(data), 60)}
+    for place in sorted(places):
+        harmed = bytearray(data)
+        harmed[place] ^= 1
+        manifest.write_bytes(harmed)
+        is_right()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"null", b"[]", b"5", b'"x"', b"{", b"{}", b'{"files": 5}', b"[" * 99_999, b"\xff\xfe", b"\x00" * 99],
+)
+def test_a_manifest_that_is_none(snapshot: Path, is_right: Callable[[], None], content: bytes) -> None:
+    (snapshot / "manifest.json").write_bytes(content)
+    is_right()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"applied": None}, {"applied": "100"}, {"applied": -1}, {"applied": 10**30}, {"applied": 99}, {"applied": 110},
+        {"mark": None}, {"mark": ""}, {"mark": "add 0"}, {"format": 0}, {"store": "another"}, {"encoder": 2},
+        {"files": {}}, {"files": None}, {"files": {"../x": 1}},
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_a_manifest_that_says_something_else(
+    snapshot: Path, is_right: Callable[[], None], change: dict[str, Any]
+) -> None:
+    manifest = snapshot / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | change))
+    is_right()
+
+
+def test_arrays_of_another_kind(snapshot: Path, is_right: Callable[[], None]) -> None:
+    """As long as before, but with objects inside: what would be unpickled is not read."""
+    file = snapshot / "numbers.npy"
+    np.save(file, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    manifest = json.loads((snapshot / "manifest.json").read_text())
+    manifest["files"]["numbers.npy"] = file.stat().st_size
+    (snapshot / "manifest.json").write_text(json.dumps(manifest))
+    is_right()
+
+
+def test_bits_that_fell_over_in_an_array_are_found_by_the_doctor(db: Path, snapshot: Path) -> None:
+    """Reading all of it on each opening to find them would be to rebuild it; a check is there for that."""
+    for name in ("sentences.vectors.npy", "edges.masks.npy", "vectors.npy"):
+        file = snapshot / name
+        data = bytearray(file.read_bytes())
+        data[-100] ^= 64
+        file.write_bytes(data)
+        with opened(db) as memory:
+            assert [check.name for check in memory.doctor().checks if not check.ok] == ["views"]
+        data[-100] ^= 64
+        file.write_bytes(data)
+
+
+def test_other_things_in_the_folder(db: Path, snapshot: Path, is_right: Callable[[], None]) -> None:
+    folder = snapshot.parent
+    (folder / "notes.txt").write_text("what is this?")
+    (folder / "zzz").mkdir()
+    (folder / "999999999999999-ffffffffffff").mkdir()
+    (folder / "tmp-0123").mkdir()
+    (folder / "link").symlink_to(folder)
+    with opened(db) as memory:
+        assert memory.doctor().ok
+        assert len(memory.recall("ferry", 500).passages) == 110
+        memory.forget(memory.recall("What of Visitor17?", 1).passages[0])
+        assert sorted(path.name for path in folder.iterdir()) == ["link", "notes.txt"]
+
+
+def test_the_remains_of_a_killed_save_are_cleared_away(db: Path, snapshot: Path) -> None:
+    young, old = snapshot.with_name("tmp-young"), snapshot.with_name("tmp-old")
+    young.mkdir()
+    old.mkdir()
+    (old / "keys.text.npy").write_bytes(b"ada thorne")
+    os.utime(old, (0, 0))
+    with opened(db) as memory:
+        memory.ingest(records(300))
+    assert young.exists()  # another process may be at it
+    assert not old.exists()
+    assert not snapshot.exists()
+
+
+@pytest.mark.parametrize("place", ["m.db.views", "m.db.views/folder"])
+def test_where_views_cannot_be_made(tmp_path: Path, place: str) -> None:
+    """As for lack of rights, which root never lacks: there is a file in the place of the folder."""
+    if "/" in place:
+        with opened(tmp_path / "m.db") as memory:
+            memory.ingest(records(100))
+        (folder,) = (tmp_path / "m.db.views").iterdir()
+        shutil.rmtree(folder)
+        folder.write_text("in the way")
+    else:
+        (tmp_path / "m.db.views").write_text("in the way")
+    for _ in range(2):
+        with opened(tmp_path / "m.db") as memory:
+            memory.ingest(records(100))
+            event = memory.add("Ada met Bea.")
+            assert event.id in {p.id for p in memory.recall("Ada", 500).passages}
+            assert memory.stats()["bytes"]["views"] == 0
+            assert memory.doctor().ok
+            memory.forget(event.id)
+
+
+def test_where_views_have_no_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_args: object, **_kwargs: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(snapshots, "write_array", full)
+    with opened(tmp_path / "m.db") as memory:
+        assert memory.ingest(records(100)).passages == 100
+        assert len(memory.recall("ferry", 500).passages) == 100
+    assert [path for path in (tmp_path / "m.db.views").rglob("*") if path.is_file()] == []
+
+
+def test_a_disk_that_fills_up_while_a_view_is_saved(children: ForkServerContext, tmp_path: Path) -> None:
+    folder, log = tmp_path / "disk", tmp_path / "log"
+    folder.mkdir()
+    child = children.Process(target=child_tasks.fill_views, args=(folder, log))
+    child.start()
+    child.join()
+    if said(log) == ["cannot"]:
+        pytest.skip("no right to mount a small disk")
+    assert child.exitcode == 0
+    assert said(log) == ["closed", "went on"]
+
+
+@pytest.fixture
+def earlier(db: Path, snapshot: Path) -> bytes:
+    """The database as it was; by now it has other memories, and a view of them."""
+    before = db.read_bytes()
+    with opened(db) as memory:
+        memory.ingest(records(200, 500))
+    return before
+
+
+def saved(db: Path) -> list[int]:
+    return [int(manifest.parent.name[:15]) for manifest in db.parent.glob("m.db.views/*/*/manifest.json")]
+
+
+def test_a_database_that_was_put_back_beside_newer_views(
+    db: Path, is_right: Callable[[], None], earlier: bytes
+) -> None:
+    db.write_bytes(earlier)
+    is_right()
+
+
+@pytest.mark.parametrize("number", [150, 200, 300])
+def test_a_database_that_was_put_back_and_went_another_way(
+    tmp_path: Path, db: Path, earlier: bytes, number: int
+) -> None:
+    """With fewer, as many, or more changes since then than the view has followed."""
+    db.write_bytes(earlier)
+    views, aside = tmp_path / "m.db.views", tmp_path / "aside"
+    views.rename(aside)
+    with opened(db) as memory:
+        memory.ingest(records(number, 1000))
+        expected = answers(memory)
+    shutil.rmtree(views)
+    aside.rename(views)
+    assert saved(db) == [310]
+    with opened(db) as memory:
+        assert answers(memory) == expected
+        assert memory.doctor().ok
+    assert saved(db) == [110 + number]  # and not the other, which would be read in vain each time
+
+
+@pytest.mark.parametrize("number", [0, 200, 300])
+def test_a_database_that_is_put_back_under_an_open_memory(
+    tmp_path: Path, db: Path, earlier: bytes, number: int
+) -> None:
+    (tmp_path / "earlier.db").write_bytes(earlier)
+    with opened(tmp_path / "earlier.db") as memory:
+        memory.ingest(records(number, 1000))
+        expected = answers(memory)
+    with opened(db) as memory, opened(db, namespace="another") as other:
+        other.add("Ada met Bea.")
+        assert answers(memory) != expected
+        with closing(sqlite3.connect(tmp_path / "earlier.db")) as source, closing(sqlite3.connect(db)) as target:
+            source.backup(target)
+        assert answers(memory) == expected
+        assert memory.doctor().ok
+        assert memory.ingest(records(200, 500)).passages == 200
+        assert memory.doctor().ok
+        assert other.recall("Ada").passages == ()
+        assert other.add("Ada met Cid.").created
+        assert [p.text for p in other.recall("Ada").passages] == ["Ada met Cid."]
+        assert other.doctor().ok

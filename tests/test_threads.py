@@ -1,0 +1,142 @@
+"""Several threads on one memory."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from child_tasks import opened, records
+
+from hippomem import ClosedError, Memory, NotFoundError
+
+Opened = Callable[..., Memory]
+
+
+def in_threads(*works: Callable[[], None]) -> None:
+    """Run all at the same time; the first error of any of them is raised."""
+    errors: list[BaseException] = []
+    ready = threading.Barrier(len(works))
+
+    def guarded(work: Callable[[], None]) -> None:
+        ready.wait()
+        try:
+            work()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=guarded, args=(work,)) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+
+
+def test_threads_add_recall_update_and_forget_on_one_memory(fast: Opened) -> None:
+    memory = fast()
+    kept: list[str] = []
+
+    def work(number: int) -> None:
+        for i, record in enumerate(records(24, 100 * number)):
+            event = memory.add(**record)
+            assert event.created
+            assert event.id in {p.id for p in memory.recall(f"What of Visitor{100 * number + i}?", 500).passages}
+            if i % 3 == 0:
+                assert memory.forget(event.id).ids == (event.id,)
+            elif i % 3 == 1:
+                kept.append(memory.update(event.id, f"Visitor{100 * number + i} came back to Oslo.").id)
+            else:
+                kept.append(event.id)
+
+    in_threads(*(lambda number=n: work(number) for n in range(4)))
+    assert memory.doctor().ok
+    assert {p.id for p in memory.recall("Visitor", 500).passages} == set(kept)
+    assert len(kept) == 4 * 16
+
+
+@pytest.mark.parametrize("db", [None, ":memory:"])
+def test_threads_that_add_and_forget_the_same_thing(fast: Opened, db: str | None) -> None:
+    memory = fast(db)
+    memory.add("Bea stays.")
+
+    def work() -> None:
+        for _ in range(15):
+            event = memory.add("Ada met Bea in Oslo.", title="Meeting")
+            assert event.text == "Ada met Bea in Oslo."
+            with suppress(NotFoundError):  # another thread was faster
+                memory.forget(event.id)
+
+    in_threads(work, work, work, work)
+    assert {p.text for p in memory.recall("Bea", 9).passages} == {"Bea stays."}
+    assert memory.doctor().ok
+
+
+def test_no_thread_waits_for_the_connections_of_others(fast: Opened) -> None:
+    memory = fast()
+    memory.add("Ada is here.")
+    all_of_them = threading.Barrier(40, timeout=60)
+
+    def work() -> None:
+        with memory._store.read():
+            all_of_them.wait()
+
+    in_threads(*[work] * 40)
+    in_threads(*(lambda n=n: memory.add(f"Ada wrote line {n}.") for n in range(40)))
+    assert memory.stats()["passages"] == 41
+
+
+def test_counting_while_views_come_and_go(fast: Opened) -> None:
+    memory, done = fast(), threading.Event()
+    assert memory._snapshots is not None
+    views = memory._snapshots.folder
+
+    def come_and_go() -> None:
+        while not done.is_set():
+            folder = views / "view"
+            folder.mkdir(parents=True)
+            for i in range(20):
+                (folder / f"{i}.npy").write_bytes(b"x")
+            shutil.rmtree(folder)
+
+    def count() -> None:
+        try:
+            assert {memory.stats()["bytes"]["views"] for _ in range(150)} <= set(range(21))
+        finally:
+            done.set()
+
+    in_threads(come_and_go, count)
+
+
+def test_closing_while_other_threads_are_at_it(tmp_path: Path) -> None:
+    memory, begun = opened(tmp_path / "m.db"), threading.Semaphore(0)
+    memory.ingest(records(80))
+
+    def until_closed(call: Callable[[int], object]) -> Callable[[], None]:
+        def work() -> None:
+            with suppress(ClosedError):
+                for i in range(10_000):
+                    call(i)
+                    begun.release()
+
+        return work
+
+    def close() -> None:
+        for _ in range(20):
+            begun.acquire()
+        memory.close()
+
+    in_threads(
+        close,
+        until_closed(lambda i: memory.add(f"Note {i}.")),
+        until_closed(lambda i: memory.recall(f"Ada {i}")),
+        until_closed(lambda i: memory.ingest(records(5, 100 + 5 * i))),
+        until_closed(lambda i: memory.forget(memory.add(f"Forget {i}.").id)),
+        until_closed(lambda _: memory.stats()),
+    )
+    with opened(tmp_path / "m.db") as again:
+        assert again.doctor().ok
