@@ -13,4 +13,4 @@ with Memory.open("brackwater.db") as memory:
     recall = memory.recall(QUESTION, k=3)
     print("with the graph:", ", ".join(p.title for p in recall.passages))
     print("by similarity: ", ", ".join(p.title for p in memory.recall(QUESTION, k=3, method="dense").passages))
-    print(recall.paths[1])
+    print(recall.paths[-1])

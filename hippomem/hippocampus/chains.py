@@ -20,6 +20,7 @@ WORD_SMOOTHING = 0.3
 NEAR_SECONDS = 3600.0  # between notes that were told one after the other
 
 Floats = NDArray[np.float32]
+Rows = NDArray[np.int64]
 
 
 class Chains:
@@ -46,7 +47,7 @@ class Chains:
         self._moments = Growing(np.float64, start=moments)
         self._norms = Growing(np.float32, start=norms)
         self._last: dict[int, int] | None = None
-        self._any = bool(self._near.array.any())
+        self.any = bool(self._near.array.any())
 
     def neighbours(self, row: int) -> tuple[int, int]:
         """The rows near before and after a row, NONE where there is none."""
@@ -106,11 +107,11 @@ class Chains:
 
     def smooth_likeness(self, likeness: Floats) -> Floats:
         """Inner products of unit vectors (rows,) to those of the smoothed unit vectors."""
-        return self.smooth(likeness, VECTOR_SMOOTHING) / self._norms.array if self._any else likeness
+        return self.smooth(likeness, VECTOR_SMOOTHING) / self._norms.array if self.any else likeness
 
     def smooth(self, values: Floats, share: float = WORD_SMOOTHING) -> Floats:
         """To each value (rows,) a share of its neighbours'."""
-        if not self._any:
+        if not self.any:
             return values
         smoothed = values.copy()
         later = np.nonzero(self._near.array)[0]
@@ -118,6 +119,42 @@ class Chains:
         smoothed[later] += np.float32(share) * values[earlier]
         smoothed[earlier] += np.float32(share) * values[later]  # a row comes before one row at most
         return smoothed
+
+    def smooth_some(self, rows: Rows, values: Callable[[Rows], Floats], share: float = WORD_SMOOTHING) -> Floats:
+        """As `smooth`, of some rows (n,), where `values` gives those of any rows (m,), ascending: (m,)."""
+        if not self.any:
+            return values(rows)
+        if len(rows) == len(self._near):
+            return self.smooth(values(rows), share)
+        before, after = self.around(rows)
+        every = np.unique(np.concatenate([rows, before, after]))
+        every = every[every != NONE]
+        known = values(every)
+        smoothed = known[np.searchsorted(every, rows)]
+        for neighbours in (before, after):
+            linked = np.nonzero(neighbours != NONE)[0]
+            smoothed[linked] += np.float32(share) * known[np.searchsorted(every, neighbours[linked])]
+        return smoothed
+
+    def smooth_likeness_of(self, rows: Rows, likeness: Callable[[Rows], Floats]) -> Floats:
+        """As `smooth_likeness`, of some rows (n,), where `likeness` gives that of any rows, ascending."""
+        smoothed = self.smooth_some(rows, likeness, VECTOR_SMOOTHING)
+        return smoothed / self._norms.array[rows] if self.any else smoothed
+
+    def around(self, rows: Rows) -> tuple[Rows, Rows]:
+        """The rows near before and after each of `rows` (n,), NONE where there is none."""
+        near = self._near.array
+        before, after = self._before.array[rows].astype(np.int64), self._after.array[rows].astype(np.int64)
+        before[~near[rows]] = NONE
+        after[~near[after] | (after == NONE)] = NONE  # NONE looks at the last row, whatever it is
+        return before, after
+
+    def with_neighbours(self, rows: Rows) -> Rows:
+        """`rows` and those near them, each once, ascending."""
+        if not self.any:
+            return np.unique(rows)
+        every = np.unique(np.concatenate([rows, *self.around(rows)]))
+        return every[every != NONE]
 
     def compact(self, kept: NDArray[np.int64]) -> dict[str, NDArray[np.generic]]:
         """The constructor's arrays for these live rows, in this order."""
@@ -152,7 +189,7 @@ class Chains:
         rows = np.array(sorted(touched - {NONE}), np.int64)
         if not len(rows):
             return
-        self._any = True
+        self.any = True
         smoothed = self._vectors(rows).copy()
         for neighbour in np.array([self.neighbours(int(row)) for row in rows], np.int64).T:
             linked = np.nonzero(neighbour != NONE)[0]

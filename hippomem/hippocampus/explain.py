@@ -33,7 +33,7 @@ def explain(
     rows = {trace.row for trace in traces} | {row for trace in traces for _, row in trace.hops}
     number_of = {row: int(view.numbers[row]) for row in rows}
     stored = reads.by_number(connection, namespace, list(number_of.values()))
-    facts = reads.facts_of(connection, namespace, list(number_of.values()))
+    facts = reads.facts_of(connection, namespace, list({number_of[row] for trace in traces for _, row in trace.hops}))
     passages: list[RecalledPassage] = []
     paths: list[Path] = []
     for trace in traces:
@@ -57,8 +57,9 @@ def explain(
 
 def _traces(view: View, ranking: Ranking) -> list[_Trace]:
     graph = view.graph
-    leading = [int(row) for row in best(ranking.score, view.ties, max(BRIDGES, len(ranking.order)))]
-    edges = {row: dict(graph.edges_of(row)) for row in leading}
+    places = best(ranking.score, view.ties[ranking.rows], max(BRIDGES, len(ranking.order)))
+    leading = ranking.rows[places].tolist()
+    edges = dict(zip(leading, map(dict, graph.edges_of_rows(leading)), strict=True))
     frequency = graph.frequency
     bridges = [
         (place, row, edges[row].keys(), min(here, key=lambda e: int(frequency[e])))
@@ -66,19 +67,22 @@ def _traces(view: View, ranking: Ranking) -> list[_Trace]:
         if (here := [e for e in edges[row] if e in ranking.named])
     ]
     traces = []
-    for target in (int(row) for row in ranking.order):
+    for target in ranking.order.tolist():
         own = edges[target]
         direct = sorted((e for e in own if e in ranking.named), key=lambda e: int(frequency[e]))
         if direct:
             traces.append(_Trace(target, tuple(direct), ((direct[0], target),)))
             continue
-        ways: list[tuple[float, str, int, int, int]] = []
+        ways: list[tuple[float, int, int, int]] = []
+        rarity = {entity: (4.0 if mask < 0 else 1.0) / float(frequency[entity]) for entity, mask in own.items()}
         for place, row, there, named in bridges:
-            for entity in there & own.keys():
-                worth = (4.0 if own[entity] < 0 else 1.0) / (float(frequency[entity]) * place**0.5)
-                ways.append((-worth, graph.keys.key(entity), row, named, entity))
+            ways += [(rarity[entity] / place**0.5, row, named, entity) for entity in there & own.keys()]
         if ways:
-            _, _, row, named, entity = min(ways)
+            most = max(ways)[0]
+            # Of equals the key decides, so that the order in which memories came does not.
+            _, row, named, entity = min(
+                (way for way in ways if way[0] == most), key=lambda way: (graph.keys.key(way[3]), way[1:])
+            )
             traces.append(_Trace(target, (named,), ((named, row), (entity, target))))
         else:
             traces.append(_Trace(target, (), ()))
@@ -86,7 +90,8 @@ def _traces(view: View, ranking: Ranking) -> list[_Trace]:
 
 
 def _recalled(passage: Passage, trace: _Trace, path: Path | None, ranking: Ranking) -> RecalledPassage:
-    causes = {name: float(values[trace.row]) for name, values in ranking.terms.items()}
+    place = ranking.place(trace.row)
+    causes = {name: float(values[place]) for name, values in ranking.terms.items()}
     why = [path.text] if path else ["no name in the question leads here: found by likeness alone"]
     if causes.get("title hop", 0.0) > 0:
         why.append("a leading passage names this one's title")
@@ -102,7 +107,7 @@ def _recalled(passage: Passage, trace: _Trace, path: Path | None, ranking: Ranki
         occurred_at=passage.occurred_at,
         recorded_at=passage.recorded_at,
         metadata=passage.metadata,
-        score=float(ranking.score[trace.row]),
+        score=float(ranking.score[place]),
         causes=causes,
         entities=tuple(ranking.named[entity] for entity in trace.named),
         why=tuple(why),
@@ -111,7 +116,8 @@ def _recalled(passage: Passage, trace: _Trace, path: Path | None, ranking: Ranki
 
 def _told(facts: list[Triple], keys: list[str]) -> tuple[Triple, ...]:
     """The facts that name most of the step's entities, in the order of the text."""
-    named = [(sum(key in (entity_key(f.subject), entity_key(f.object)) for key in keys), f) for f in facts]
+    wanted = set(keys)
+    named = [(len(wanted.intersection((entity_key(f.subject), entity_key(f.object)))), f) for f in facts]
     most = max((count for count, _ in named), default=0)
     return tuple(f for count, f in named if count == most and count > 0)[:FACTS]
 

@@ -5,7 +5,7 @@ Removing changes no edge: a node whose inverse weight is 0 passes nothing on, wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -97,8 +97,26 @@ class KnowledgeGraph:
 
     def edges_of(self, row: int) -> list[tuple[int, int]]:
         """The entities of a passage, with the mask of the lines that name them."""
-        there = self._namings.array
-        return [(entity, mask) for entity, mask, _ in self._edges(row) if not self._gone or there[entity] > 0]
+        return self.edges_of_rows([row])[0]
+
+    def edges_of_rows(self, rows: Sequence[int]) -> list[list[tuple[int, int]]]:
+        """`edges_of` of several passages, cheaper than one by one."""
+        base, namings = self.base, self._namings.array
+        old = np.array([row for row in rows if row < base.passages], np.int64)
+        starts, ends = base.starts[old], base.starts[old + 1]
+        edges = np.repeat(ends - np.cumsum(ends - starts), ends - starts) + np.arange(int((ends - starts).sum()))
+        pairs = list(zip(base.entities[edges].tolist(), base.masks[edges].tolist(), strict=True))
+        found, at = [], 0
+        for row in rows:
+            own = []
+            if row < base.passages:
+                size = int(base.starts[row + 1] - base.starts[row])
+                own = pairs[at : at + size]
+                at += size
+            if len(self.log):
+                own = own + [(entity, mask) for entity, mask, _ in self.log.of_row(row)]
+            found.append([edge for edge in own if namings[edge[0]] > 0] if self._gone else own)
+        return found
 
     def _edges(self, row: int) -> list[tuple[int, int, bool]]:
         """Entity, mask, whether primary; also of entities that are gone."""
@@ -108,6 +126,15 @@ class KnowledgeGraph:
             arrays = (self.base.entities, self.base.masks, self.base.primary)
             found = list(zip(*(array[run].tolist() for array in arrays), strict=True))
         return found + self.log.of_row(row)
+
+    def have_titles(self, entities: Ints) -> NDArray[np.bool_]:
+        """Whether passages are titled by each of `entities` (n,), or were: (n,)."""
+        starts = self.base.title_starts
+        old = np.minimum(entities, self.base.nodes - 1)
+        there = (entities < self.base.nodes) & (starts[old + 1] > starts[old]) if self.base.nodes else entities < 0
+        if self._titled_new:
+            there |= np.isin(entities, list(self._titled_new))
+        return np.asarray(there)
 
     def titled(self, entity: int) -> list[int]:
         """The passages whose title names the entity."""

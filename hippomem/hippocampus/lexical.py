@@ -125,11 +125,11 @@ class LexicalIndex:
         there = alive[rows_]
         return rows_[there], counts_[there]
 
-    def weights(self, rows: NDArray[np.int32], counts: NDArray[np.uint16]) -> Floats:
-        """The BM25 weight of one term in the rows that hold it: (n,) float32."""
+    def weights(self, rows: NDArray[np.int32], counts: NDArray[np.uint16], frequency: int) -> Floats:
+        """The BM25 weight of one term in rows that hold it, of `frequency` in all: (n,) float32."""
         if not len(rows):
             return np.empty(0, np.float32)
-        rarity = np.log(1 + (self._live - len(rows) + 0.5) / (len(rows) + 0.5))
+        rarity = np.log(1 + (self._live - frequency + 0.5) / (frequency + 0.5))
         average = max(1.0, self._total / max(1, self._live))
         count = counts.astype(np.float32)
         damping = K1 * (1 - B + B * self._lengths.array[rows].astype(np.float32) / np.float32(average))
@@ -140,8 +140,38 @@ class LexicalIndex:
         scores = np.zeros(len(self._lengths), np.float32)
         for term in dict.fromkeys(wanted):
             rows, counts = self.postings(term, alive)
-            scores[rows] += self.weights(rows, counts)
+            scores[rows] += self.weights(rows, counts, len(rows))
         return scores
+
+    def scores_of(self, rows: Rows, wanted: Sequence[int], alive: NDArray[np.bool_]) -> Floats:
+        """As `scores`, of some rows (n,), ascending: (n,) float32."""
+        if len(rows) == len(self._lengths):
+            return self.scores(wanted, alive)
+        scores = np.zeros(len(rows), np.float32)
+        for term in dict.fromkeys(wanted):
+            found, counts = self.postings(term, alive)
+            if len(found) < len(rows):
+                at = np.minimum(np.searchsorted(rows, found), len(rows) - 1)
+                there = rows[at] == found
+                place, found, counts, total = at[there], found[there], counts[there], len(found)
+            else:
+                at = np.minimum(np.searchsorted(found, rows.astype(np.int32)), len(found) - 1)
+                place = np.nonzero(found[at] == rows)[0] if len(found) else np.empty(0, np.int64)
+                found, counts, total = found[at[place]], counts[at[place]], len(found)
+            scores[place] += self.weights(found, counts, total)
+        return scores
+
+    def leading(self, wanted: Sequence[int], most: int, alive: NDArray[np.bool_]) -> Rows:
+        """Rows that hold the rarest of the terms, and so lead in `scores`: those of whole postings, rarest first, as
+        long as they are `most` in all. Ascending.
+        """
+        found: list[NDArray[np.int32]] = []
+        for postings in sorted((self.postings(term, alive)[0] for term in dict.fromkeys(wanted)), key=len):
+            most -= len(postings)
+            if most < 0:
+                break
+            found.append(postings)
+        return np.unique(np.concatenate(found)).astype(np.int64) if found else np.empty(0, np.int64)
 
     def compact(self, kept: Rows) -> dict[str, NDArray[np.generic]]:
         """The constructor's arrays for these live rows, in this order: equal memories, equal arrays."""

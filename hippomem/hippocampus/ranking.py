@@ -12,6 +12,11 @@ entity that a leading passage names. D, L and F are smoothed over what was said 
 r in [0, 1] is how far the graph knows the passage, by the weight s of its edges: r = s^4 / (s^4 + 4^4). What is
 missing of 1 goes to the mean logarithm of the passages most like the question, so a note that names nothing is neither
 punished nor favoured for it. Each expert is a term of its own in `Ranking.terms`; another one is another entry.
+
+Up to `everything` passages all of them are scored, after two walks over the whole graph. Above, the seeds are cut to
+the passages most like the question and the walks are local (push.py), and what is scored are those passages, those
+that the question's rarest words bring, and those on which the walks left most: a recall then costs nearly the same
+whatever the size of the memory.
 """
 
 from __future__ import annotations
@@ -26,11 +31,13 @@ from numpy.typing import NDArray
 from hippomem.hippocampus.keys import plain
 from hippomem.hippocampus.lexical import terms as terms_of
 from hippomem.hippocampus.names import linked_names
-from hippomem.hippocampus.pagerank import personalized_pagerank
 from hippomem.hippocampus.vectors import inner_products
 from hippomem.hippocampus.view import View
+from hippomem.hippocampus.walks import walk
 
 Floats = NDArray[np.float32]
+Rows = NDArray[np.int64]
+Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +60,10 @@ class Recipe:
     hop_from: int = 10  # leading passages
     hop_frequency: int = 100  # entities in more passages than this lead nowhere
     hop_titles: int = 5  # titles of more passages than this name a speaker or a source, not a subject
+    everything: int = 5_000  # passages up to which all are scored
+    nearest: int = 1_000  # above: passages that are seeds by their likeness
+    postings: int = 5_000  # above: passages that the rarest words of the question may bring
+    walked: int = 400  # above: passages that each walk may bring
 
 
 U = Recipe()
@@ -60,16 +71,22 @@ U = Recipe()
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """All passages scored: `score` (rows,), -inf where not eligible; `terms` sum up to it.
+    """Scored passages: `rows` (n,), ascending, and their `score` (n,), -inf where not eligible; `terms` (n,) each sum
+    up to it. Rows that are not among them were too far from the question to be looked at.
 
     `named` are the entities of the question with its words for them, `order` the best rows, `seconds` by stage.
     """
 
+    rows: Rows
     score: Floats
     terms: Mapping[str, Floats]
     named: Mapping[int, str]
-    order: NDArray[np.int64]
+    order: Rows
     seconds: Mapping[str, float]
+
+    def place(self, row: int) -> int:
+        """Where one of `rows` stands in the arrays."""
+        return int(np.searchsorted(self.rows, row))
 
 
 def rank(
@@ -77,52 +94,57 @@ def rank(
     question: str,
     vector: Floats,
     k: int,
-    eligible: NDArray[np.bool_] | None = None,
+    eligible: Flags | None = None,
     recipe: Recipe = U,
 ) -> Ranking:
-    """Score every passage for a question whose embedding is `vector` (d,); `eligible` (rows,) limits what may win."""
+    """Score passages for a question whose embedding is `vector` (d,); `eligible` (rows,) limits what may win."""
     watch = _Watch()
     graph, alive = view.graph, view.graph.alive
     named = linked_names(question, graph.find)
+    told, untold = _asked(question, named.values())
     watch.lap("link")
 
-    cosine = view.likeness(vector)
+    is_local = graph.rows > recipe.everything
+    near, likeness = view.nearest(vector, recipe.nearest if is_local else None)
+    lead = best(likeness, view.ties[near], recipe.candidates)
     watch.lap("dense")
 
-    words = _words(view, question, named.values(), alive)
-    watch.lap("words")
-
-    named_seeds = np.zeros(graph.nodes, np.float32)
-    for entity in named:
-        named_seeds[entity] = 1.0 / graph.frequency[entity]
-    named_seeds = _normalised(named_seeds)
-    candidates = best(np.where(alive, cosine, -np.inf).astype(np.float32), view.ties, recipe.candidates)
-    suggested_seeds = _suggested(view, vector, candidates, recipe)
-    passage_seeds, entity_seeds = _seeds(cosine, alive, named_seeds, suggested_seeds, recipe.passage_share)
+    named_seeds = _shares({entity: 1.0 / float(graph.frequency[entity]) for entity in named})
+    suggested_seeds = _suggested(view, vector, near[lead], recipe)
+    passage_seeds, entity_seeds = _seeds(likeness, named_seeds, suggested_seeds, recipe.passage_share)
     watch.lap("sentences")
 
-    terms: dict[str, Floats] = {}
-    mass, _ = personalized_pagerank(graph, passage_seeds, entity_seeds)
-    reliance = _reliance(graph.passage_weight, recipe.known)
-    logs = _log_relative(mass, alive, candidates, reliance, recipe.floor)
-    terms["walk"] = np.float32(recipe.walk) * logs
+    rows = wanted = None
+    if is_local:
+        worded = view.chains.with_neighbours(view.lexical.leading(untold, recipe.postings, alive))
+        wanted = merged(near, worded, _few(eligible, recipe.everything))
+    walks = [walk(graph, (near, passage_seeds), entity_seeds, wanted)]
+    if wanted is not None:
+        wanted = merged(wanted, walks[0].heaviest(recipe.walked))
     if named:
-        mass, _ = personalized_pagerank(graph, np.zeros(graph.rows, np.float32), named_seeds)
-        logs = _log_relative(mass, alive, candidates, reliance, recipe.floor)
-        terms["named walk"] = np.float32(recipe.named_walk) * logs
-    terms["cosine"] = np.float32(recipe.cosine) * cosine
-    terms["words"] = np.float32(recipe.words) * words
-    shortness = np.log((1 + view.lexical.sizes.astype(np.float32)) / np.float32(recipe.brief))
-    terms["brevity"] = np.float32(recipe.brevity) * np.minimum(0, shortness)
+        walks.append(walk(graph, (near[:0], passage_seeds[:0]), named_seeds, wanted))
+    rows = near if wanted is None else merged(wanted, walks[-1].heaviest(recipe.walked))
     watch.lap("walk")
 
-    barred = ~alive if eligible is None else ~(alive & eligible)
+    terms: dict[str, Floats] = {}
+    reliance = _reliance(graph.passage_weight[rows], recipe.known)
+    leading = np.searchsorted(rows, near[lead])
+    for name, weight, masses in zip(("walk", "named walk"), (recipe.walk, recipe.named_walk), walks, strict=False):
+        terms[name] = np.float32(weight) * _log_relative(masses.at(rows), leading, reliance, recipe.floor)
+    terms["cosine"] = np.float32(recipe.cosine) * _likeness(view, vector, rows, near, likeness)
+    terms["words"] = np.float32(recipe.words) * _words(view, told, untold, rows)
+    shortness = np.log((1 + view.lexical.sizes[rows].astype(np.float32)) / np.float32(recipe.brief))
+    terms["brevity"] = np.float32(recipe.brevity) * np.minimum(0, shortness)
+    watch.lap("terms")
+
     score = np.sum(list(terms.values()), axis=0, dtype=np.float32)
-    terms["title hop"] = np.float32(recipe.title_hop) * _title_hop(view, np.where(alive, score, -np.inf), named, recipe)
-    score = np.where(barred, np.float32(-np.inf), score + terms["title hop"])
-    order = best(score, view.ties, k)
+    terms["title hop"] = np.float32(recipe.title_hop) * _title_hop(view, rows, score, named, recipe)
+    score = score + terms["title hop"]
+    if eligible is not None:
+        score = np.where(eligible[rows], score, np.float32(-np.inf))
+    order = rows[best(score, view.ties[rows], k)]
     watch.lap("hop")
-    return Ranking(score, terms, named, order, watch.seconds)
+    return Ranking(rows, score, terms, named, order, watch.seconds)
 
 
 def dense(
@@ -130,19 +152,19 @@ def dense(
     question: str,
     vector: Floats,
     k: int,
-    eligible: NDArray[np.bool_] | None = None,
+    eligible: Flags | None = None,
 ) -> Ranking:
     """Similarity search alone, for comparison: the same shape with one term, the cosine."""
     watch = _Watch()
     there = view.graph.alive if eligible is None else view.graph.alive & eligible
-    rows, cosine = (np.empty(0, np.int64), np.empty(0, np.float32))
+    order, cosine = (np.empty(0, np.int64), np.empty(0, np.float32))
     if view.vectors is not None:
-        rows, cosine = view.vectors.search(vector, k, there)
-    score = np.full(view.graph.rows, -np.inf, np.float32)
-    score[rows] = cosine
+        order, cosine = view.vectors.search(vector, k, there)
+    ascending = np.argsort(order)
+    score = cosine[ascending]
     named = linked_names(question, view.graph.find)
     watch.lap("dense")
-    return Ranking(score, {"cosine": score}, named, rows, watch.seconds)
+    return Ranking(order[ascending], score, {"cosine": score}, named, order, watch.seconds)
 
 
 def best(score: Floats, ties: NDArray[np.uint64], k: int) -> NDArray[np.int64]:
@@ -162,31 +184,67 @@ def best(score: Floats, ties: NDArray[np.uint64], k: int) -> NDArray[np.int64]:
     return rows[np.lexsort((ties[rows], -score[rows]))][:k]
 
 
+def merged(*rows: Rows) -> Rows:
+    """All of these rows, each once, ascending."""
+    return np.unique(np.concatenate(rows))
+
+
+def _few(eligible: Flags | None, most: int) -> Rows:
+    """What is eligible, where it is so little that all of it can be scored."""
+    none = np.empty(0, np.int64)
+    if eligible is None or np.count_nonzero(eligible) > most:
+        return none
+    return np.nonzero(eligible)[0]
+
+
 def _seeds(
-    cosine: Floats, alive: NDArray[np.bool_], named: Floats, suggested: Floats, passage_share: float
-) -> tuple[Floats, Floats]:
-    live = cosine[alive]
-    low, high = float(live.min()), float(live.max())
-    closeness = ((cosine - low) / (high - low)) ** 2 if high > low else np.ones_like(cosine)
-    passages = _normalised(np.where(alive, closeness, 0).astype(np.float32))
-    groups = [seeds for seeds in (named, suggested) if seeds.any()]
+    likeness: Floats, named: dict[int, float], suggested: dict[int, float], passage_share: float
+) -> tuple[Floats, dict[int, float]]:
+    low, high = float(likeness.min()), float(likeness.max())
+    closeness = ((likeness - low) / (high - low)) ** 2 if high > low else np.ones_like(likeness)
+    passages = (closeness / closeness.sum()).astype(np.float32)
+    groups = [seeds for seeds in (named, suggested) if seeds]
     if not groups:
-        return passages, named
-    entities = np.sum(groups, axis=0) * ((1 - passage_share) / len(groups))
-    return np.float32(passage_share) * passages, entities.astype(np.float32)
+        return passages, {}
+    share = (1 - passage_share) / len(groups)
+    entities: dict[int, float] = {}
+    for seeds in groups:
+        for entity, value in seeds.items():
+            entities[entity] = entities.get(entity, 0.0) + share * value
+    return np.float32(passage_share) * passages, entities
 
 
-def _words(view: View, question: str, names: Iterable[str], alive: NDArray[np.bool_]) -> Floats:
-    """L / max F: how well the words that name nothing match, against all words at their best."""
-    asked = plain(question)
-    rest = asked
+def _asked(question: str, names: Iterable[str]) -> tuple[list[int], list[int]]:
+    """The words of the question that count: those that only stand in names it was linked by, and all others."""
+    rest = asked = plain(question)
     for name in names:
         rest = rest.replace(name, " ", 1)
-    everything = view.chains.smooth(view.lexical.scores(terms_of(asked), alive))
-    most = float(everything[alive].max())
-    if most <= 0:
-        return np.zeros_like(everything)
-    return view.chains.smooth(view.lexical.scores(terms_of(rest), alive)) / np.float32(most)
+    untold = list(dict.fromkeys(terms_of(rest)))
+    return [term for term in dict.fromkeys(terms_of(asked)) if term not in untold], untold
+
+
+def _likeness(view: View, vector: Floats, rows: Rows, near: Rows, known: Floats) -> Floats:
+    """The cosine of all `rows`, of which it is `known` for those `near`."""
+    if len(rows) == len(near):
+        return known
+    likeness = np.empty(len(rows), np.float32)
+    is_near = np.zeros(len(rows), np.bool_)
+    is_near[np.searchsorted(rows, near)] = True
+    likeness[is_near] = known
+    likeness[~is_near] = view.likeness_of(rows[~is_near], vector)
+    return likeness
+
+
+def _words(view: View, told: list[int], untold: list[int], rows: Rows) -> Floats:
+    """L / max F: how well the words that name nothing match, against all words at their best."""
+
+    def scores(wanted: list[int]) -> Floats:
+        alive = view.graph.alive
+        return view.chains.smooth_some(rows, lambda some: view.lexical.scores_of(some, wanted, alive))
+
+    matching = scores(untold)
+    most = float((matching + scores(told) if told else matching).max())
+    return matching / np.float32(most) if most > 0 else matching
 
 
 def _reliance(weight: NDArray[np.float64], half: float) -> Floats:
@@ -195,55 +253,53 @@ def _reliance(weight: NDArray[np.float64], half: float) -> Floats:
     return (strength / (1 + strength)).astype(np.float32)
 
 
-def _suggested(view: View, vector: Floats, candidates: NDArray[np.int64], recipe: Recipe) -> Floats:
+def _suggested(view: View, vector: Floats, candidates: Rows, recipe: Recipe) -> dict[int, float]:
     """Seeds on the entities of the sentences most like the question, weighted by likeness and rarity."""
-    seeds = np.zeros(view.graph.nodes, np.float32)
     rows, lines, vectors = view.sentences_of(candidates)
     if not len(rows):
-        return seeds
+        return {}
     likeness = inner_products(vectors, vector)
     low, high = float(likeness.min()), float(likeness.max())
     leading = best(likeness, view.ties[rows] + lines.astype(np.uint64), recipe.sentences)
     weights: dict[int, float] = {}
-    for i in leading:
+    for i, edges in zip(leading, view.graph.edges_of_rows(rows[leading].tolist()), strict=True):
         share = (float(likeness[i]) - low) / (high - low) if high > low else 1.0
         bit = 1 << min(int(lines[i]), 62)
-        for entity, mask in view.graph.edges_of(int(rows[i])):
+        for entity, mask in edges:
             if mask & bit:
                 weights[entity] = weights.get(entity, 0.0) + share / float(view.graph.frequency[entity])
     # Equal weights are common: the key decides, so that the order in which memories came does not.
     chosen = sorted(weights, key=lambda entity: (-weights[entity], view.graph.keys.key(entity)))[: recipe.suggested]
-    for entity in chosen:
-        seeds[entity] = weights[entity]
-    return _normalised(seeds)
+    return _shares({entity: weights[entity] for entity in chosen if weights[entity] > 0})
 
 
-def _title_hop(view: View, score: Floats, named: Mapping[int, str], recipe: Recipe) -> Floats:
-    bonus = np.zeros(len(score), np.float32)
-    for place, row in enumerate(best(score, view.ties, recipe.hop_from), 1):
-        for entity, _ in view.graph.edges_of(int(row)):
-            if entity in named or view.graph.frequency[entity] > recipe.hop_frequency:
-                continue
-            same = view.graph.titled(entity)
-            for titled in same if len(same) <= recipe.hop_titles else ():
-                if titled != row:
-                    bonus[titled] = max(bonus[titled], place**-0.5)
+def _title_hop(view: View, rows: Rows, score: Floats, named: Mapping[int, str], recipe: Recipe) -> Floats:
+    bonus = np.zeros(len(rows), np.float32)
+    graph = view.graph
+    leading = rows[best(score, view.ties[rows], recipe.hop_from)].tolist()
+    edges = [(place, entity) for place, own in enumerate(graph.edges_of_rows(leading), 1) for entity, _ in own]
+    places, entities = np.array(edges, np.int32).reshape(-1, 2).T
+    onward = (graph.frequency[entities] <= recipe.hop_frequency) & graph.have_titles(entities)
+    for place, entity in zip(places[onward].tolist(), entities[onward].tolist(), strict=True):
+        same = graph.titled(entity) if entity not in named else ()
+        for titled in same if len(same) <= recipe.hop_titles else ():
+            there = int(np.searchsorted(rows, titled))
+            if titled != leading[place - 1] and there < len(rows) and rows[there] == titled:
+                bonus[there] = max(bonus[there], place**-0.5)
     return bonus
 
 
-def _log_relative(
-    mass: Floats, alive: NDArray[np.bool_], candidates: NDArray[np.int64], reliance: Floats, floor: float
-) -> Floats:
-    """ln of each mass over the largest, drawn to the candidates' mean where the graph knows little of the passage."""
+def _log_relative(mass: Floats, leading: Rows, reliance: Floats, floor: float) -> Floats:
+    """ln of each mass over the largest, drawn to the leading passages' mean where the graph knows little of one."""
     logs = np.log(mass + np.float32(floor))
-    logs -= logs[alive].max()
-    mean = np.float32(logs[candidates].mean())
+    logs -= logs.max()
+    mean = np.float32(logs[leading].mean())
     return np.asarray(mean + reliance * (logs - mean), dtype=np.float32)
 
 
-def _normalised(values: Floats) -> Floats:
-    total = float(values.sum())
-    return (values / total).astype(np.float32) if total > 0 else values
+def _shares(values: dict[int, float]) -> dict[int, float]:
+    total = sum(values.values())
+    return {key: value / total for key, value in values.items()}
 
 
 class _Watch:

@@ -20,7 +20,7 @@ from hippomem.hippocampus.chains import Chains
 from hippomem.hippocampus.grams import grams
 from hippomem.hippocampus.graph import KnowledgeGraph
 from hippomem.hippocampus.lexical import LexicalIndex, word_count
-from hippomem.hippocampus.vectors import VectorIndex
+from hippomem.hippocampus.vectors import VectorIndex, inner_products
 
 BLOCK = 256  # passages whose sentence vectors are gathered at once to be written
 TITLED = -(1 << 63)  # the sign bit of an edge's mask
@@ -105,7 +105,7 @@ class View:
     @property
     def size(self) -> int:
         """Live passages."""
-        return int(self.graph.alive.sum())
+        return int(np.count_nonzero(self.graph.alive))
 
     def row_of(self, number: int) -> int | None:
         """The live row of a passage, None where it has none."""
@@ -170,6 +170,25 @@ class View:
     def likeness(self, vector: NDArray[np.float32]) -> NDArray[np.float32]:
         """The cosine of `vector` (d,) with every passage as its neighbours in time colour it: (rows,) float32."""
         return self.chains.smooth_likeness(self.similarities(vector))
+
+    def nearest(
+        self, vector: NDArray[np.float32], count: int | None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The passages most like `vector` (d,), about `count` with their neighbours in time, or all where that is
+        None: their rows (n,), ascending, and `likeness` (n,).
+        """
+        if self.vectors is None:
+            return np.empty(0, np.int64), np.empty(0, np.float32)
+        if count is None:
+            rows = np.nonzero(self.graph.alive)[0]
+            return rows, self.likeness(vector)[rows]
+        found, cosine = self.vectors.search(vector, count, self.graph.alive)
+        rows = self.chains.with_neighbours(found)
+        return rows, self.likeness_of(rows, vector) if self.chains.any else cosine[np.argsort(found)]
+
+    def likeness_of(self, rows: NDArray[np.int64], vector: NDArray[np.float32]) -> NDArray[np.float32]:
+        """As `likeness`, of some passages (n,), ascending: (n,) float32."""
+        return self.chains.smooth_likeness_of(rows, lambda some: inner_products(self._taken(some), vector))
 
     def _taken(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         if self.vectors is None:

@@ -31,7 +31,7 @@ def text_key(record: Mapping[str, Any]) -> str | None:
 
 
 def document_of(record: object, source: str, index: int, *, text: str | None = None) -> Document | Failure:
-    """The Document of a record: a mapping or a plain string. `text` is the key of its text, otherwise `text_key`.
+    """The Document of a record: a mapping or a plain string, or of a table's row, with `text` the key of its text.
 
     `title`, `session`, `occurred_at` (in ISO 8601 with a time zone) and `triples` ([[subject, relation, object], …])
     are taken from the record, all other keys are metadata. What cannot be stored or understood is a Failure of
@@ -42,20 +42,21 @@ def document_of(record: object, source: str, index: int, *, text: str | None = N
             return Document(text=_checked_text(record), source=source, whole=True)
         if not isinstance(record, dict):
             raise _UnusableError(f"is neither an object nor a string but {_kind(record)}")
-        return _from_mapping(record, source, text or text_key(record))
+        return _from_mapping(record, source, text or text_key(record), is_row=text is not None)
     except _UnusableError as error:
         return Failure(source=f"{source}#{index}", reason=str(error))
 
 
-def _from_mapping(record: Mapping[str, Any], source: str, key: str | None) -> Document:
+def _from_mapping(record: Mapping[str, Any], source: str, key: str | None, is_row: bool) -> Document:
     if key is None:
         raise _UnusableError(f"has no text: expected one of the keys {', '.join(TEXT_KEYS)}")
     text = _checked_text(record[key])
     keys = _by_lower_case(record)
     used = {key} | {keys[name] for name in ("title", "session", "occurred_at") if name in keys}
-    told = record.get(keys.get("triples", ""))
-    if isinstance(told, list | tuple):  # else a column of that name, in a table
+    told = None
+    if "triples" in keys and not is_row:  # a table's column of that name is like any other
         used.add(keys["triples"])
+        told = record[keys["triples"]]
     # Other spellings of the same text (OpenIE files hold both `text` and `passage`) would only be stored twice.
     used |= {keys[name] for name in TEXT_KEYS if name in keys and text in str(record[keys[name]])}
     metadata = {name: value for name, value in record.items() if name not in used}
@@ -103,7 +104,7 @@ def _label(record: Mapping[str, Any], keys: Mapping[str, str], name: str) -> str
 
 def _triples(value: object) -> tuple[Triple, ...] | None:
     try:
-        return read_triples(value) if isinstance(value, list | tuple) else None
+        return None if value is None else read_triples(value)
     except InvalidInputError as error:
         raise _UnusableError(str(error)) from None
 

@@ -162,7 +162,7 @@ def by_number(connection: Connection, namespace: int, numbers: Sequence[int]) ->
     """Passages by their numbers."""
     found: dict[int, Passage] = {}
     for some in chunks(numbers):
-        rows = connection.execute(_BY_NUMBER, {"namespace": namespace, "numbers": some})
+        rows = connection.execute(_BY_NUMBER, {"namespace": namespace, "numbers": some}).all()
         found.update({row.number: _passage(row) for row in rows})
     return found
 
@@ -223,7 +223,7 @@ def facts_of(connection: Connection, namespace: int, numbers: Sequence[int]) -> 
     """The triples of passages, in the order of the text."""
     found: dict[int, list[Triple]] = {}
     for some in chunks(numbers):
-        for passage, *triple in connection.execute(_FACTS_OF, {"namespace": namespace, "numbers": some}):
+        for passage, *triple in connection.execute(_FACTS_OF, {"namespace": namespace, "numbers": some}).all():
             found.setdefault(passage, []).append(Triple(*triple))
     return found
 
