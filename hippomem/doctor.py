@@ -106,7 +106,8 @@ def _encoder(encoder: Encoder, view: View) -> Check:
         return Check("encoder", False, str(error))
     stored = view.vectors.dimension if view.vectors else len(vector)
     fits = len(vector) == stored and bool(np.isfinite(vector).all())
-    detail = f"{encoder.identity}, {len(vector)} dimensions"
+    runtime = getattr(encoder, "runtime", "")
+    detail = f"{encoder.identity}, {len(vector)} dimensions{runtime and f', on {runtime}'}"
     return Check("encoder", fits, detail if fits else f"{detail}, but the store has {stored}: hippomem reencode")
 
 

@@ -33,7 +33,7 @@ from hippomem.ingest.pipeline import Ingest, Input
 from hippomem.ingest.progress import ProgressBar
 from hippomem.iterate import Guide, recall_by_parts
 from hippomem.neocortex.chat import resolve_chat
-from hippomem.neocortex.encoder import resolve_encoder
+from hippomem.neocortex.encoder_choice import resolve_encoder
 from hippomem.neocortex.extraction import LocalExtractor
 from hippomem.question_vectors import QuestionVectors
 from hippomem.settings import Settings, load_settings
@@ -59,7 +59,7 @@ class Memory:
         self._store = store
         self._clock = clock
         check_namespace(settings.namespace)
-        self._encoder = resolve_encoder(settings.encoder)
+        self._encoder = resolve_encoder(settings.encoder, settings.encoder_backend, settings.encoder_precision)
         server = (settings.llm_base_url, settings.llm_api_key)
         self._chat = resolve_chat(settings.llm, *server, settings.llm_timeout, settings.llm_retries)
         self._encoder_number = store.claim_encoder(self._encoder.identity)
@@ -306,9 +306,10 @@ class Memory:
         """
         from hippomem.reencode import reencode
 
-        new = encoder or (settings or load_settings()).encoder
+        ready = load_settings(settings, encoder=encoder)
+        new = resolve_encoder(ready.encoder, ready.encoder_backend, ready.encoder_precision)
         with closing(Store(os.fspath(db))) as store:
-            return reencode(store, resolve_encoder(new), progress)
+            return reencode(store, new, progress)
 
     def doctor(self) -> Diagnosis:
         """Check everything: the database, the models, and that each view equals its rebuild."""

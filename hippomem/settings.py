@@ -9,6 +9,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from hippomem.errors import InvalidInputError
 from hippomem.neocortex.encoder import PACKAGED as PACKAGED_ENCODER
+from hippomem.neocortex.encoder import Backend, Precision
 from hippomem.neocortex.extraction import PACKAGED as PACKAGED_PIPELINE
 
 
@@ -33,6 +34,15 @@ class Settings(BaseSettings):
     encoder: Any = Field(
         default=PACKAGED_ENCODER,
         description="name or folder of a sentence-transformers model, or a LangChain Embeddings",
+    )
+    encoder_backend: Backend = Field(
+        default="auto",
+        description="what runs an encoder given by name or folder: torch; onnx, which needs hippomem[fast]; or auto, "
+        "which is onnx where that is installed, the model is BERT-shaped and no GPU is there, else torch",
+    )
+    encoder_precision: Precision = Field(
+        default="fp32",
+        description="fp32, or int8, which is faster, needs onnx, and makes vectors that never mix with those of fp32",
     )
     pipeline: Any = Field(default=PACKAGED_PIPELINE, description="name or folder of a spaCy pipeline, or a loaded one")
     llm: Any = Field(

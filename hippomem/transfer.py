@@ -95,7 +95,8 @@ def load(path: Path, writer: Writer, identity: str) -> None:
     if made_by not in (None, identity):
         raise EncoderMismatchError(
             f"the vectors in {path} were made by {made_by!r}, and the configured encoder is {identity!r}: "
-            f"load it with HIPPOMEM_ENCODER={made_by}, then run hippomem reencode"
+            "load it with HIPPOMEM_ENCODER, and HIPPOMEM_ENCODER_PRECISION where it is int8, set to the one that made "
+            "them, then run hippomem reencode"
         )
     for _ in _read(path, writer.namespace):
         pass

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from hippomem import AsyncMemory, ClosedError, Memory, NotFoundError
-from hippomem.neocortex.encoder import SentenceTransformerEncoder
+from hippomem.neocortex.torch_encoder import SentenceTransformerEncoder
 
 
 @pytest.fixture(scope="module")

@@ -30,10 +30,10 @@ Cli = Callable[..., Result]
 
 
 @cache
-def encoder_of(name: str) -> Any:
-    from hippomem.neocortex.encoder import resolve_encoder
+def encoder_of(*settings: str) -> Any:
+    from hippomem.neocortex.encoder_choice import resolve_encoder
 
-    return resolve_encoder(name)
+    return resolve_encoder(*settings)  # type: ignore[arg-type]
 
 
 @cache

@@ -27,7 +27,7 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
     monkeypatch.chdir(tmp_path)
     for name in [name for name in os.environ if name.startswith(("HIPPOMEM_", "OPENAI_"))]:
         monkeypatch.delenv(name)
-    monkeypatch.setattr("hippomem.memory.resolve_encoder", lambda _: HashEncoder())
+    monkeypatch.setattr("hippomem.memory.resolve_encoder", lambda *_: HashEncoder())
     pipeline = capitals()
     monkeypatch.setattr("hippomem.memory.LocalExtractor", lambda _: LocalExtractor(pipeline))
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hippomem import Encoder, Settings
-from hippomem.neocortex.encoder import resolve_encoder
+from hippomem.neocortex.encoder_choice import resolve_encoder
 from hippomem_eval.conversation_formats import Conversation, ConversationQuestion
 from hippomem_eval.conversation_index import ensure_memories
 from hippomem_eval.conversation_systems import BASELINES, FULL_CONTEXT, HIPPOMEM, Transcript, TurnMemory
@@ -72,7 +72,8 @@ def run_conversation(options: ConversationOptions, tell: Callable[[str], None]) 
     make_folder(options.out)
     run = RunFile(options.out / "run.json")
     environment = describe()
-    encoder = resolve_encoder(Settings().encoder)
+    settings = Settings()
+    encoder = resolve_encoder(settings.encoder, settings.encoder_backend, settings.encoder_precision)
     data = sha256(options.data)
     # What is searched together, and what is left of it.
     layout = ["plain"] * options.plain + [c.id for c in conversations if options.one_index]

@@ -14,7 +14,17 @@ from typing import Any
 import hippomem
 from hippomem import Settings
 
-_PACKAGES = ("hippomem", "numpy", "scipy", "torch", "sentence-transformers", "spacy", "faiss-cpu", "sqlalchemy")
+_PACKAGES = (
+    "hippomem",
+    "numpy",
+    "scipy",
+    "torch",
+    "sentence-transformers",
+    "onnxruntime",
+    "spacy",
+    "faiss-cpu",
+    "sqlalchemy",
+)
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _PLACES = frozenset({"db", "namespace"})  # where a memory is, which changes no result
 

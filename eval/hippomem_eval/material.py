@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hippomem import Encoder, Memory, Triple
-from hippomem.neocortex.encoder import resolve_encoder
+from hippomem.neocortex.encoder_choice import resolve_encoder
 from hippomem_eval.ranking import Found, Ranking
 
 T = TypeVar("T")
@@ -73,7 +73,9 @@ class Material:
             dump = Path(name) / "dump.jsonl"
             memory.export(dump)
             sources, vectors = _read(dump)
-        return cls(sources, vectors, resolve_encoder(memory.settings.encoder), memory.settings.pipeline, folder)
+        our = memory.settings
+        encoder = resolve_encoder(our.encoder, our.encoder_backend, our.encoder_precision)
+        return cls(sources, vectors, encoder, our.pipeline, folder)
 
 
 class Questions:

@@ -148,8 +148,8 @@ class Store:
         if known != identity:
             raise EncoderMismatchError(
                 f"the vectors in this store were made by {known!r}, and the configured encoder is {identity!r}. "
-                f"Open it with encoder={known!r}, or encode everything anew: hippomem reencode --db {self.path or ''} "
-                "with HIPPOMEM_ENCODER set to the new encoder"
+                f"Open it with that encoder, or encode everything anew: hippomem reencode --db {self.path or ''} with "
+                "HIPPOMEM_ENCODER, and HIPPOMEM_ENCODER_PRECISION where it is int8, set to the new encoder"
             )
         return int(number or 1)
 

@@ -27,7 +27,7 @@ def db(tmp_path: Path) -> Path:
 
 
 def test_the_figures(db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hippomem.memory.resolve_encoder", lambda _: HashEncoder())
+    monkeypatch.setattr("hippomem.memory.resolve_encoder", lambda *_: HashEncoder())
     args = ["pagerank", "--db", db, "--out", tmp_path / "out", "--copies", "1,3", "--queries", "4", "--json"]
     result = CliRunner().invoke(app, list(map(str, args)))
     assert result.exit_code == 0, result.output
