@@ -231,6 +231,36 @@ def pagerank(
     _print(measured) if as_json else typer.echo(as_text(measured), nl=False)
 
 
+@app.command()
+def encoder(
+    questions: Questions,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where encoder.json goes.")],
+    corpus: Corpus = None,
+    system: Annotated[str, typer.Option("--system", metavar="NAMES", help="Separated by commas; default: all.")] = "",
+    passages: Annotated[int, typer.Option("--passages", min=1, help="How many to encode in one call.")] = 128,
+    queries: Annotated[int, typer.Option("--queries", min=1, help="How many to encode one by one.")] = 50,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, help="How often.")] = 7,
+    loads: Annotated[int, typer.Option("--loads", min=0, help="Processes to start for each system.")] = 3,
+    threads: Annotated[int, typer.Option("--threads", min=1, help="Of the numeric libraries.")] = 1,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the choice of passages.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """What encoding costs with sentence-transformers and with onnxruntime, and how equal their vectors are."""
+    from hippomem_eval.encoder_bench import EncoderOptions, as_markdown, measure_encoders
+    from hippomem_eval.encoder_ways import WAYS
+
+    names = [name.strip() for name in system.split(",")] if system else list(WAYS)
+    unknown = [name for name in names if name not in WAYS]
+    if unknown:
+        raise typer.BadParameter(f"{unknown[0]!r} is none of {', '.join(WAYS)}", param_hint="--system")
+    options = EncoderOptions(
+        questions=questions, corpus=corpus, out=out, ways=names, passages=passages, queries=queries, rounds=rounds,
+        loads=loads, threads=threads, seed=seed,
+    )  # fmt: skip
+    measured = measure_encoders(options)
+    _print(measured) if as_json else typer.echo(as_markdown(measured), nl=False)
+
+
 def _print(value: object) -> None:
     # ASCII: a terminal of any encoding can show it, and names in data sets are strangers' texts.
     typer.echo(json.dumps(value, indent=2))
