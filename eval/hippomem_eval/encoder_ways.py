@@ -73,7 +73,9 @@ class _Public:
     def _encode(self, texts: list[str]) -> Vectors:
         if self._model is None:
             from sentence_transformers import SentenceTransformer
+            from transformers.utils import logging
 
+            logging.disable_progress_bar()  # type: ignore[no-untyped-call]
             self._model = SentenceTransformer(self._folder)
         vectors = self._model.encode(
             texts, batch_size=self._batch, normalize_embeddings=True, show_progress_bar=False, convert_to_numpy=True

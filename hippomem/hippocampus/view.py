@@ -171,9 +171,7 @@ class View:
         """The cosine of `vector` (d,) with every passage as its neighbours in time colour it: (rows,) float32."""
         return self.chains.smooth_likeness(self.similarities(vector))
 
-    def nearest(
-        self, vector: NDArray[np.float32], count: int | None
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    def nearest(self, vector: NDArray[np.float32], count: int | None) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """The passages most like `vector` (d,), about `count` with their neighbours in time, or all where that is
         None: their rows (n,), ascending, and `likeness` (n,).
         """

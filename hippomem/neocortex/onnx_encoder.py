@@ -6,8 +6,8 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,8 @@ class OnnxEncoder:
     def __init__(self, name: str = PACKAGED, precision: Precision = "fp32") -> None:
         self.name = name
         self.precision: Precision = precision
+        self._loaded: _Loaded | None = None
+        self._loading = Lock()
 
     @property
     def identity(self) -> str:
@@ -53,9 +55,12 @@ class OnnxEncoder:
     def encode_passages(self, texts: Sequence[str], spans: Sequence[Sequence[Span]]) -> list[Encoded]:
         return self._encode(*with_prompt(self._model.bert.prompts["document"], texts, spans))
 
-    @cached_property
+    @property
     def _model(self) -> _Loaded:
-        return _load(self.name, self.precision)
+        with self._loading:  # of threads that come at once, one loads
+            if self._loaded is None:
+                self._loaded = _load(self.name, self.precision)
+            return self._loaded
 
     def _encode(self, texts: Sequence[str], spans: Sequence[Sequence[Span]]) -> list[Encoded]:
         return encode_late(texts, spans, self._tokenize, self._forward)

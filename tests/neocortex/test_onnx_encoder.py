@@ -272,6 +272,20 @@ def test_batches_are_bounded(fp32: OnnxEncoder, monkeypatch: pytest.MonkeyPatch)
     assert max(sizes) <= onnx_encoder.BATCH_TOKENS
 
 
+def test_threads_that_come_at_once_load_one_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    load, loaded = onnx_encoder._load, []
+
+    def counted(*args: Any) -> Any:
+        loaded.append(args)
+        return load(*args)
+
+    monkeypatch.setattr(onnx_encoder, "_load", counted)
+    encoder = OnnxEncoder()
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(encoder.encode_query, ["a", "b", "c", "d"]))
+    assert loaded == [("all-MiniLM-L6-v2", "fp32")]
+
+
 def test_threads_share_one_encoder(fp32: OnnxEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
     alone = fp32.encode_passages(TEXTS, SPANS)
     monkeypatch.setenv("OMP_NUM_THREADS", "3")  # batches beside each other, too
