@@ -186,6 +186,9 @@ def scale(
     k: K = 10,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the made-up corpus.")] = 0,
     reuse_index: Annotated[bool, typer.Option("--reuse-index", help="Ask also what other code has built.")] = False,
+    hipporag2: Annotated[
+        bool, typer.Option("--hipporag2", help="Ask HippoRAG 2 too; give at most some 20,000 passages then.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """How recall, ingest, memory and disk grow with the corpus: a made-up encyclopaedia of each size."""
@@ -201,7 +204,13 @@ def scale(
     # Not the system's folder for temporary files: that may be in memory, where writing costs nothing.
     with nullcontext(out) if out else tempfile.TemporaryDirectory(prefix="scale-", dir=Path.cwd()) as folder:
         options = ScaleOptions(
-            sizes=sizes, out=Path(folder or "."), questions=questions, k=k, seed=seed, reuse_index=reuse_index
+            sizes=sizes,
+            out=Path(folder or "."),
+            questions=questions,
+            k=k,
+            seed=seed,
+            reuse_index=reuse_index,
+            hipporag2=hipporag2,
         )
         measured = measure_scale(options, _tell)
     _print(measured) if as_json else typer.echo(as_markdown(measured), nl=False)

@@ -19,7 +19,7 @@ from hippomem_eval.environment import describe, settings_hash
 from hippomem_eval.files import bytes_on_disk
 from hippomem_eval.html_growth import write_growth_report
 from hippomem_eval.results import RunFile, make_folder, write_json
-from hippomem_eval.scale_worker import ADDED, SYSTEMS
+from hippomem_eval.scale_worker import ADDED
 from hippomem_eval.synthetic import SyntheticCorpus
 
 SMALLEST = 2 * ADDED
@@ -27,7 +27,9 @@ SMALLEST = 2 * ADDED
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScaleOptions:
-    """What to measure. With `reuse_index`, also an index that other code built is asked."""
+    """What to measure. With `reuse_index`, also an index that other code built is asked; with `hipporag2`, that
+    baseline too, of the triples that the memory found: dear to build above 20,000 passages.
+    """
 
     sizes: Sequence[int]
     out: Path
@@ -35,6 +37,7 @@ class ScaleOptions:
     k: int = 10
     seed: int = 0
     reuse_index: bool = False
+    hipporag2: bool = False
 
 
 def measure_scale(options: ScaleOptions, tell: Callable[[str], None]) -> dict[str, Any]:
@@ -71,7 +74,7 @@ def _measure(size: int, options: ScaleOptions, tell: Callable[[str], None]) -> t
     if database.exists() and "corpus" not in built:
         raise InvalidInputError(f"{database} was not made by this command: choose another folder")
     job: dict[str, Any] = {"size": size, "seed": options.seed, "k": options.k, "questions": options.questions}
-    job["database"] = str(database)
+    job |= {"database": str(database), "hipporag2": options.hipporag2}
     usable = bool(built.get("finished")) and built["corpus"] == corpus and database.exists()
     if usable and built["code"] != code and options.reuse_index:
         tell(f"{database} was built with other code or settings: its figures of building are of that code")
@@ -109,13 +112,14 @@ def _in_own_process(what: str, job: Mapping[str, Any], folder: Path) -> dict[str
 
 def _figures(built: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
     """One size: seconds, milliseconds, megabytes of a million bytes."""
-    ours, dense = (asked["systems"][name] for name in SYSTEMS)
+    ours, dense = asked["systems"]["hippomem"], asked["systems"]["dense"]
     per_passage = 1e3 / built["ingested"]
     return {
         **{name: built[name] for name in ("passages", "entities", "facts", "edges")},
         "n_questions": asked["n_questions"],
         **ours,
         "dense": dense,
+        **{name: figures for name, figures in asked["systems"].items() if name == "hipporag2"},
         "open_seconds": asked["open_seconds"],
         "first_recall_ms": asked["first_recall_ms"],
         "recall_after_add_ms": built["recall_after_add_ms"]["p50"],
@@ -194,6 +198,11 @@ def as_markdown(result: Mapping[str, Any]) -> str:
         ]
         lines.append(f"| {' | '.join(values)} |")
     lines += ["", "* without encoder and spaCy."]
+    for size in result["sizes"].values():
+        if "ms" in size.get("hipporag2", {}):
+            ours, theirs = size["cpu_ms"]["p50"], size["hipporag2"]["cpu_ms"]["p50"]
+            ratio = f"{theirs:.1f} ms of CPU time a recall, {theirs / ours:.0f} times hippomem's {ours:.1f}"
+            lines.append(f"HippoRAG 2 at {size['passages']:,} passages: {ratio}.")
     if result["exponents"]:
         slopes = ", ".join(f"{name} {value:.2f}" for name, value in result["exponents"].items())
         lines.append(f"Growth, as the exponent of the size (1 is linear): {slopes}.")

@@ -16,19 +16,20 @@ from typing import Any
 from hippomem import HippomemError, Memory
 from hippomem.testing import capitals
 from hippomem_eval.files import bytes_on_disk
+from hippomem_eval.hipporag2 import HippoRAG2
 from hippomem_eval.latency_worker import parts, peak_rss
+from hippomem_eval.material import Material
 from hippomem_eval.metrics import recall_at, reciprocal_rank, spread
 from hippomem_eval.progress import progress_bar
 from hippomem_eval.results import Results, Row, write_json
 from hippomem_eval.synthetic import SyntheticCorpus, SyntheticQuestion
 from hippomem_eval.synthetic_encoder import SyntheticEncoder
-from hippomem_eval.systems import MemorySystem, Ranking
+from hippomem_eval.systems import MemorySystem, Ranking, System
 from hippomem_eval.timing import COSTS, timed_recall, warm_up
 
 ADDED = 20  # of the passages are added one by one when all others are in
 CUTOFFS = (1, 2, 5, 10, 20)
 _COUNTS = ("passages", "entities", "facts", "edges")
-SYSTEMS = {"hippomem": "graph", "dense": "dense"}
 
 
 def build(job: Mapping[str, Any]) -> dict[str, Any]:
@@ -82,10 +83,15 @@ def ask(job: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     opened = time.perf_counter() - began
     with memory:
         first = memory.recall("Who was asked first?", k=job["k"]).timings
+        asked: dict[str, System] = {"hippomem": MemorySystem(memory, "graph"), "dense": MemorySystem(memory, "dense")}
+        if job["hipporag2"]:
+            material = Material.of(memory, folder)
+            asked["hipporag2"] = HippoRAG2(
+                material, [[(f.subject, f.relation, f.object) for f in source.facts] for source in material.sources]
+            )
         systems = {}
-        with progress_bar("recall", len(questions) * len(SYSTEMS)) as advance:
-            for name, method in SYSTEMS.items():
-                system = MemorySystem(memory, "graph" if method == "graph" else "dense")
+        with progress_bar("recall", len(questions) * len(asked)) as advance:
+            for name, system in asked.items():
                 warm_up(system, job["k"])
                 with Results(folder / f"{name}.jsonl", keep=False) as results:
                     for question in questions:

@@ -46,7 +46,7 @@ class Recipe:
 
     passage_share: float = 0.5  # of the seeds' mass; the rest is halved between named and suggested entities
     sentences: int = 5  # most like the question, from the best `candidates` passages
-    candidates: int = 200
+    candidates: int = 100
     suggested: int = 5  # entities of those sentences
     walk: float = 0.7
     named_walk: float = 0.7
@@ -63,6 +63,7 @@ class Recipe:
     everything: int = 5_000  # passages up to which all are scored
     nearest: int = 1_000  # above: passages that are seeds by their likeness
     postings: int = 5_000  # above: passages that the rarest words of the question may bring
+    epsilon: float = 1e-5
     walked: int = 400  # above: passages that each walk may bring
 
 
@@ -117,12 +118,12 @@ def rank(
     rows = wanted = None
     if is_local:
         worded = view.chains.with_neighbours(view.lexical.leading(untold, recipe.postings, alive))
-        wanted = merged(near, worded, _few(eligible, recipe.everything))
-    walks = [walk(graph, (near, passage_seeds), entity_seeds, wanted)]
+        wanted = merged(near, worded, *_of_eligible(view, vector, eligible, recipe))
+    walks = [walk(graph, (near, passage_seeds), entity_seeds, wanted, recipe.epsilon)]
     if wanted is not None:
         wanted = merged(wanted, walks[0].heaviest(recipe.walked))
     if named:
-        walks.append(walk(graph, (near[:0], passage_seeds[:0]), named_seeds, wanted))
+        walks.append(walk(graph, (near[:0], passage_seeds[:0]), named_seeds, wanted, recipe.epsilon))
     rows = near if wanted is None else merged(wanted, walks[-1].heaviest(recipe.walked))
     watch.lap("walk")
 
@@ -186,19 +187,25 @@ def best(score: Floats, ties: NDArray[np.uint64], k: int) -> NDArray[np.int64]:
 
 def merged(*rows: Rows) -> Rows:
     """All of these rows, each once, ascending."""
-    return np.unique(np.concatenate(rows))
+    every = np.sort(np.concatenate(rows))
+    return every[np.concatenate([[True], every[1:] != every[:-1]])[: len(every)]]
 
 
-def _few(eligible: Flags | None, most: int) -> Rows:
-    """What is eligible, where it is so little that all of it can be scored."""
-    none = np.empty(0, np.int64)
-    if eligible is None or np.count_nonzero(eligible) > most:
-        return none
-    return np.nonzero(eligible)[0]
+def _of_eligible(view: View, vector: Floats, eligible: Flags | None, recipe: Recipe) -> list[Rows]:
+    """What is eligible, where it is so little that all of it can be scored, else what is most like the question."""
+    if eligible is None or view.vectors is None:
+        return []
+    there = view.graph.alive & eligible
+    if np.count_nonzero(there) <= recipe.everything:
+        return [np.nonzero(there)[0]]
+    return [view.vectors.search(vector, recipe.nearest, there)[0]]
 
 
 def _seeds(
-    likeness: Floats, named: dict[int, float], suggested: dict[int, float], passage_share: float
+    likeness: Floats,
+    named: dict[int, float],
+    suggested: dict[int, float],
+    passage_share: float,
 ) -> tuple[Floats, dict[int, float]]:
     low, high = float(likeness.min()), float(likeness.max())
     closeness = ((likeness - low) / (high - low)) ** 2 if high > low else np.ones_like(likeness)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from hippomem.hippocampus.graph import KnowledgeGraph
 from hippomem.hippocampus.pagerank import personalized_pagerank
-from hippomem.hippocampus.push import Sparse, local_pagerank
+from hippomem.hippocampus.push import EPSILON, Sparse, local_pagerank
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
@@ -42,6 +42,7 @@ def walk(
     passages: tuple[Rows, Floats],
     entities: dict[int, float],
     asked: Rows | None,
+    epsilon: float = EPSILON,
 ) -> Masses:
     """Walk from seeds on passages (rows and values) and on entities. `asked` are passages whose mass is wanted in any
     case, by a local walk; None asks for an exact one.
@@ -57,7 +58,7 @@ def walk(
         np.concatenate([rows, asked]).astype(np.int32),
         np.concatenate([values.astype(np.float64), np.zeros(len(asked))]),
     )
-    found, _ = local_pagerank(graph, seeds, Sparse.of(entities))
+    found, _ = local_pagerank(graph, seeds, Sparse.of(entities), epsilon=epsilon)
     return Masses(found.nodes.astype(np.int64), found.values.astype(np.float32))
 
 
