@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         StoreError,
         StoreFullError,
     )
+    from hippomem.hippocampus.ranking import Recipe
     from hippomem.memory import Memory
     from hippomem.neocortex.encoder import Encoder
     from hippomem.settings import Settings
@@ -71,6 +72,7 @@ _HOME = {
         "MissingDependencyError", "ModelError", "NewerStoreError", "NotFoundError", "SourceError",
         "StoreAccessError", "StoreBusyError", "StoreError", "StoreFullError",
     ),
+    "hippomem.hippocampus.ranking": ("Recipe",),
     "hippomem.memory": ("Memory",),
     "hippomem.neocortex.encoder": ("Encoder",),
     "hippomem.settings": ("Settings",),
@@ -112,6 +114,7 @@ __all__ = [
     "Path",
     "Recall",
     "RecalledPassage",
+    "Recipe",
     "Settings",
     "SimulatedClock",
     "SourceError",

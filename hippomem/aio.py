@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar
 
 from hippomem.clock import Clock
 from hippomem.errors import ClosedError
+from hippomem.hippocampus.ranking import Recipe
 from hippomem.ingest.pipeline import Input
 from hippomem.memory import Memory
 from hippomem.settings import Settings
@@ -119,6 +120,8 @@ class AsyncMemory:
         decompose: bool = False,
         iterative: bool = False,
         max_steps: int = 4,
+        context: int = 0,
+        recipe: Recipe | None = None,
     ) -> Recall:
         """Memory.recall on the memory's thread; with `decompose` or `iterative` on one of its own, after all earlier
         calls: later ones need not wait for the chat model.
@@ -133,6 +136,8 @@ class AsyncMemory:
             decompose=decompose,
             iterative=iterative,
             max_steps=max_steps,
+            context=context,
+            recipe=recipe,
         )
         return await (self._run_beside(recall) if decompose or iterative else self._run(recall))
 

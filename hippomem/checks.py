@@ -44,10 +44,11 @@ def checked_label(value: str | None, what: str) -> str:
     return value
 
 
-def check_recall(k: int, method: str, max_steps: int) -> None:
-    """Raises InvalidInputError where there is no such number of passages or steps, or no such method."""
+def check_recall(k: int, method: str, max_steps: int, context: int) -> None:
+    """Raises InvalidInputError where there is no such number of passages, steps or neighbours, or no such method."""
     checked_count(k, "k")
     checked_count(max_steps, "max_steps")
+    checked_count(context, "context", least=0)
     if method not in ("graph", "dense"):
         raise InvalidInputError(f"method must be 'graph' or 'dense', not {method!r}")
 
@@ -71,10 +72,10 @@ def checked_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
     return dict(copy)
 
 
-def checked_count(value: int, name: str) -> int:
-    """A whole number of at least 1. Raises InvalidInputError."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InvalidInputError(f"{name} must be a whole number of at least 1, not {value!r}")
+def checked_count(value: int, name: str, least: int = 1) -> int:
+    """A whole number of at least `least`. Raises InvalidInputError."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise InvalidInputError(f"{name} must be a whole number of at least {least}, not {value!r}")
     return value
 
 

@@ -167,6 +167,7 @@ def recall(
     iterative: Annotated[bool, typer.Option("--iterative", help="Split, look up, read, look up again.")] = False,
     max_steps: Annotated[int, typer.Option(min=1, help="Retrievals of --iterative.")] = 4,
     llm: Annotated[str | None, typer.Option(metavar="PROVIDER:MODEL", help="Otherwise HIPPOMEM_LLM.")] = None,
+    context: Annotated[int, typer.Option(min=0, help="Neighbours of each passage, on either side.")] = 0,
     explain: Annotated[bool, typer.Option("--explain", help="Also ids, scores by cause, steps, times.")] = False,
     db: Db = None,
     namespace: Namespace = None,
@@ -184,6 +185,7 @@ def recall(
             decompose=decompose,
             iterative=iterative,
             max_steps=max_steps,
+            context=context,
         )
     for warning in found.warnings:
         out.print_note(f"warning: {warning}")

@@ -135,7 +135,11 @@ def print_recall(recall: Recall, *, explain: bool) -> None:
     for place, explanation in enumerate(recall.explain(), 1):
         passage = explanation.passage
         console.print(styled((f"{place}. {_name(passage)}", "bold"), (f"  {passage.score:.2f}", "cyan")))
+        for neighbour in passage.before:
+            _print_indented(console, f"before: {beginning(neighbour)}", "dim")
         _print_indented(console, beginning(passage))
+        for neighbour in passage.after:
+            _print_indented(console, f"after: {beginning(neighbour)}", "dim")
         if passage.why:
             _print_indented(console, "why: " + "; ".join(map(visible, passage.why)), "dim")
         if explanation.path and explanation.path.text not in passage.why:

@@ -26,9 +26,11 @@ from hippomem.errors import ClosedError, NotFoundError
 from hippomem.hippocampus.catchup import catch_up
 from hippomem.hippocampus.explain import explain
 from hippomem.hippocampus.export import as_networkx
-from hippomem.hippocampus.ranking import dense, rank
+from hippomem.hippocampus.limits import eligible
+from hippomem.hippocampus.ranking import Recipe, U, dense, rank
 from hippomem.hippocampus.snapshot import Snapshots
 from hippomem.hippocampus.view import View
+from hippomem.hippocampus.windows import in_context
 from hippomem.ingest.pipeline import Ingest, Input
 from hippomem.ingest.progress import ProgressBar
 from hippomem.iterate import Guide, recall_by_parts
@@ -191,12 +193,16 @@ class Memory:
         decompose: bool = False,
         iterative: bool = False,
         max_steps: int = 4,
+        context: int = 0,
+        recipe: Recipe | None = None,
     ) -> Recall:
         """The `k` passages that a question leads to, best first, with paths, reasons and milliseconds by stage.
 
         `session` and `as_of` limit what may come back: to one session, to what had happened by then (passages
-        without a date count from when they were recorded). `method="dense"` is plain similarity search, to compare.
-        An empty memory gives an empty recall. Raises InvalidInputError for an empty or too long question, or k < 1.
+        without a date count from when they were recorded). `context` gives each passage so many neighbours on either
+        side, in its session or document (`before`, `after`). `method="dense"` is plain similarity search, to compare;
+        `recipe` has other constants than the default ones, to experiment. An empty memory gives an empty recall.
+        Raises InvalidInputError for an empty or too long question, or a number out of range.
 
         Two ways ask the chat model (`llm`). `decompose`: one call splits the question, and its parts are recalled too.
         `iterative`: it also reads the passages, which are sent to it, so that a sub-question is asked with the answer
@@ -205,13 +211,16 @@ class Memory:
         """
         began = time.perf_counter()
         checked_text(query, self.settings.max_query_chars, "query", "max_query_chars (HIPPOMEM_MAX_QUERY_CHARS)")
-        check_recall(k, method, max_steps)
+        check_recall(k, method, max_steps, context)
         moment = checked_moment(as_of, "as_of")
         session = session if session is None else checked_label(session, "session")
         if decompose or iterative:
-            part = partial(self.recall, as_of=moment, session=session, method=method)
+            part = partial(self.recall, as_of=moment, session=session, method=method, recipe=recipe)
             guide = Guide(part, self.get, self._chat, self.settings.max_query_chars)
-            return recall_by_parts(guide, query, k, max_steps if iterative else None)
+            fused = recall_by_parts(guide, query, k, max_steps if iterative else None)
+            with self._lock, self._synced() as (view, connection):
+                windows = in_context(view, connection, self._number, fused.passages, context, moment)
+            return replace(fused, passages=windows)
         timings: dict[str, float] = {}
         vector = self._question(query)
         timings["encode"] = time.perf_counter() - began
@@ -220,13 +229,15 @@ class Memory:
             timings["catch up"] = time.perf_counter() - mark
             if vector is None or not view.size:
                 return Recall(query, (), (), _milliseconds(timings, began))
-            eligible = self._eligible(connection, view, session, moment)
-            ranking = (rank if method == "graph" else dense)(view, query, vector, k, eligible)
+            allowed = eligible(view, connection, self._number, session, moment)
+            ranked = partial(rank, recipe=recipe or U) if method == "graph" else dense
+            ranking = ranked(view, query, vector, k, allowed)
             timings.update(ranking.seconds)
             mark = time.perf_counter()
             passages, paths = explain(view, ranking, connection, self._number)
+            found = in_context(view, connection, self._number, passages, context, moment)
             timings["explain"] = time.perf_counter() - mark
-        return Recall(query, tuple(passages), tuple(paths), _milliseconds(timings, began))
+        return Recall(query, found, tuple(paths), _milliseconds(timings, began))
 
     def get(self, id: str) -> Passage:
         """A memory by its id, also by one it had before an update. Raises NotFoundError."""
@@ -379,15 +390,6 @@ class Memory:
                     return None
             vector = self._questions.encode(query)  # outside the lock: other threads go on meanwhile
         return vector
-
-    def _eligible(
-        self, connection: Connection, view: View, session: str | None, as_of: datetime | None
-    ) -> NDArray[np.bool_] | None:
-        if session is None and as_of is None:
-            return None
-        eligible = np.zeros(view.graph.rows, np.bool_)
-        eligible[view.rows_of(reads.numbers_where(connection, self._number, session, as_of))] = True
-        return eligible
 
     def _check_open(self) -> None:
         if self._store.closed:

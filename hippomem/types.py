@@ -98,13 +98,16 @@ class Path:
 class RecalledPassage(Passage):
     """A passage with its score: the sum of `causes`, each the logarithm or multiple that retrieval gave it.
 
-    `entities` are the names in the question that led here, `why` says the same in words.
+    `entities` are the names in the question that led here, `why` says the same in words. `before` and `after` are its
+    neighbours in its session or document, in their order, where `recall` was asked for a `context`.
     """
 
     score: float
     causes: Mapping[str, float]
     entities: tuple[str, ...] = ()
     why: tuple[str, ...] = ()
+    before: tuple[Passage, ...] = ()
+    after: tuple[Passage, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

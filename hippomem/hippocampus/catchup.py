@@ -8,7 +8,7 @@ import numpy as np
 from sqlalchemy import Connection
 
 from hippomem.clock import date_in_words
-from hippomem.hippocampus.chains import NONE
+from hippomem.hippocampus.chains import NONE, NOWHERE, Place
 from hippomem.hippocampus.names import key_hash
 from hippomem.hippocampus.view import Indexed, View
 from hippomem.storage import reads
@@ -91,10 +91,15 @@ def _indexed(row: ViewRow) -> Indexed:
     )
 
 
-def _place(row: ViewRow) -> tuple[int, float]:
-    """A passage's chain and moment: a session has one moment, notes without a title are told at times of their own."""
+def _place(row: ViewRow) -> Place:
+    """A session has one moment; notes without a title are told at times of their own; a document's parts follow each
+    other, and a source may hold several documents of one title.
+    """
     if row.session:
-        return key_hash(f"session\0{row.source}\0{row.session}"), 0.0
+        return Place(key_hash(f"session\0{row.source}\0{row.session}"))
     if not row.lines[0]:
-        return key_hash(f"notes\0{row.source}"), (row.occurred_at or row.recorded_at).timestamp()
-    return 0, 0.0
+        moment = (row.occurred_at or row.recorded_at).timestamp()
+        return Place(key_hash(f"notes\0{row.source}"), moment, moment)
+    if row.source and row.start < row.end:
+        return Place(key_hash(f"document\0{row.source}\0{row.lines[0]}"), row.start, row.end)
+    return NOWHERE

@@ -1,4 +1,5 @@
-"""Which passage was said before and after which: turns of one session, and notes told one after the other.
+"""Which passage comes before and after which: turns of one session, notes told one after the other, and the passages
+that a document was cut into.
 
 A memory is found by its neighbours as well (temporal contiguity: Howard and Kahana, "A distributed representation of
 temporal context", 2002). What a passage scores by likeness or words is smoothed along its chain: for vectors exactly,
@@ -8,6 +9,7 @@ by the length of v_i + a v_(i-1) + a v_(i+1).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,13 +20,30 @@ NONE = -1
 VECTOR_SMOOTHING = 0.5
 WORD_SMOOTHING = 0.3
 NEAR_SECONDS = 3600.0  # between notes that were told one after the other
+NEAR_CHARACTERS = 100.0  # between passages of a document that follow each other: what is cut away there is blank
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
 
 
+class Place(NamedTuple):
+    """A passage's place: the hash of its chain (0: in none), and where in it the passage begins and ends.
+
+    A turn of a session has no extent (0, 0), a note neither, but a moment in seconds. A part of a document has one, in
+    characters.
+    """
+
+    chain: int
+    begin: float = 0.0
+    end: float = 0.0
+
+
+NOWHERE = Place(0)
+
+
 class Chains:
-    """Rows as in the view, each in at most one chain, ordered by the passages' numbers.
+    """Rows as in the view, each in at most one chain, ordered by the passages' numbers, or by where they begin in a
+    document.
 
     `vectors` gives the vectors of rows: (n,) -> (n, d) float32.
     """
@@ -36,7 +55,8 @@ class Chains:
         before: NDArray[np.int32] | None = None,
         after: NDArray[np.int32] | None = None,
         near: NDArray[np.bool_] | None = None,
-        moments: NDArray[np.float64] | None = None,
+        begins: NDArray[np.float64] | None = None,
+        ends: NDArray[np.float64] | None = None,
         norms: Floats | None = None,
     ) -> None:
         self._vectors = vectors
@@ -44,7 +64,8 @@ class Chains:
         self._before = Growing(np.int32, start=before)
         self._after = Growing(np.int32, start=after)
         self._near = Growing(np.bool_, start=near)  # to the row before
-        self._moments = Growing(np.float64, start=moments)
+        self._begins = Growing(np.float64, start=begins)
+        self._ends = Growing(np.float64, start=ends)
         self._norms = Growing(np.float32, start=norms)
         self._last: dict[int, int] | None = None
         self.any = bool(self._near.array.any())
@@ -57,18 +78,19 @@ class Chains:
             follower if follower != NONE and self._near.array[follower] else NONE,
         )
 
-    def append(self, places: Iterable[tuple[int, float]], numbers: NDArray[np.int64]) -> None:
-        """Append rows by their chain's hash (0: in none) and their moment in seconds: those further apart than
-        NEAR_SECONDS are not each other's neighbours. `numbers` (rows,) are those of all rows, these included.
+    def append(self, places: Iterable[Place], numbers: NDArray[np.int64]) -> None:
+        """Append rows by their places. `numbers` (rows,) are those of all rows, these included.
 
-        Their vectors must be there already.
+        Notes more than NEAR_SECONDS apart are not each other's neighbours, nor are parts of documents more than
+        NEAR_CHARACTERS apart, or such that overlap: these are of different documents. The vectors must be there.
         """
         touched: set[int] = set()
-        last = self._ends()
-        for chain, moment in places:
+        last = self._last_rows()
+        for chain, begin, end in places:
             row = len(self._chain)
             self._chain.extend(np.array([chain], np.uint64))
-            self._moments.extend([moment])
+            self._begins.extend([begin])
+            self._ends.extend([end])
             self._near.extend([False])
             self._before.extend([NONE])
             self._after.extend([NONE])
@@ -76,7 +98,7 @@ class Chains:
             if not chain:
                 continue
             follower, at = NONE, last.get(chain, NONE)
-            while at != NONE and numbers[at] > numbers[row]:  # come late, told early
+            while at != NONE and self._order(at, numbers) > self._order(row, numbers):  # come late, told early
                 follower, at = at, int(self._before.array[at])
             self._tie(at, row)
             self._tie(row, follower)
@@ -88,7 +110,7 @@ class Chains:
     def remove(self, rows: Iterable[int]) -> None:
         """Take rows out of their chains; their neighbours become each other's."""
         touched: set[int] = set()
-        last = self._ends()
+        last = self._last_rows()
         for row in rows:
             chain = int(self._chain.array[row])
             if not chain:
@@ -165,7 +187,8 @@ class Chains:
             "before": place[self._before.array[kept]],
             "after": place[self._after.array[kept]],
             "near": self._near.array[kept],
-            "moments": self._moments.array[kept],
+            "begins": self._begins.array[kept],
+            "ends": self._ends.array[kept],
             "norms": self._norms.array[kept],
         }
 
@@ -174,10 +197,19 @@ class Chains:
             self._after.array[first] = second
         if second != NONE:
             self._before.array[second] = first
-            apart = first != NONE and abs(self._moments.array[first] - self._moments.array[second])
-            self._near.array[second] = first != NONE and apart <= NEAR_SECONDS
+            self._near.array[second] = first != NONE and self._is_near(first, second)
 
-    def _ends(self) -> dict[int, int]:
+    def _is_near(self, first: int, second: int) -> bool:
+        apart = float(self._begins.array[second] - self._ends.array[first])
+        return 0 <= apart <= NEAR_CHARACTERS if self._has_extent(second) else abs(apart) <= NEAR_SECONDS
+
+    def _has_extent(self, row: int) -> bool:
+        return bool(self._begins.array[row] < self._ends.array[row])
+
+    def _order(self, row: int, numbers: NDArray[np.int64]) -> tuple[float, int]:
+        return (float(self._begins.array[row]) if self._has_extent(row) else 0.0), int(numbers[row])
+
+    def _last_rows(self) -> dict[int, int]:
         """The last row of each chain."""
         if self._last is None:
             ends = np.nonzero((self._after.array == NONE) & (self._chain.array != 0))[0]

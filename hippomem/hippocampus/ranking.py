@@ -23,11 +23,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from math import isfinite
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hippomem.errors import InvalidInputError
 from hippomem.hippocampus.keys import plain
 from hippomem.hippocampus.lexical import terms as terms_of
 from hippomem.hippocampus.names import linked_names
@@ -42,7 +44,11 @@ Flags = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """The constants, chosen on hotpotqa_train and musique_train; all but the cosine's are flat around these."""
+    """The constants, chosen on hotpotqa_train and musique_train; all but the cosine's are flat around these.
+
+    `Memory.recall(…, recipe=Recipe(words=0))` leaves a term out, to see what it is worth; a weight, `sentences`,
+    `known` or `passage_share` of 0 switches off what it stands for, as False does for the mechanisms at the end.
+    """
 
     passage_share: float = 0.5  # of the seeds' mass; the rest is halved between named and suggested entities
     sentences: int = 5  # most like the question, from the best `candidates` passages
@@ -65,6 +71,20 @@ class Recipe:
     postings: int = 5_000  # above: passages that the rarest words of the question may bring
     epsilon: float = 1e-5
     walked: int = 400  # above: passages that each walk may bring
+    names: bool = True  # the question's names are looked up in the graph
+    words_once: bool = True  # BM25 reads only what names nothing; False: all words of the question
+    near_likeness: bool = True  # cosines are smoothed over what was said before and after
+    near_words: bool = True  # and BM25 likewise
+
+    def __post_init__(self) -> None:
+        """Raises InvalidInputError for what cannot be computed."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not isinstance(value, int | float) or not isfinite(value) or value < 0:
+                raise InvalidInputError(f"a recipe's {field.name} must be a number of at least 0, not {value!r}")
+        for name in ("candidates", "brief", "floor", "nearest"):
+            if getattr(self, name) <= 0:
+                raise InvalidInputError(f"a recipe's {name} must be above 0")
 
 
 U = Recipe()
@@ -101,12 +121,14 @@ def rank(
     """Score passages for a question whose embedding is `vector` (d,); `eligible` (rows,) limits what may win."""
     watch = _Watch()
     graph, alive = view.graph, view.graph.alive
-    named = linked_names(question, graph.find)
-    told, untold = _asked(question, named.values())
+    named = linked_names(question, graph.find) if recipe.names else {}
+    told, untold = _asked(question, named.values() if recipe.words_once else ())
     watch.lap("link")
 
     is_local = graph.rows > recipe.everything
     near, likeness = view.nearest(vector, recipe.nearest if is_local else None)
+    if not recipe.near_likeness:
+        likeness = view.cosine_of(near, vector)
     lead = best(likeness, view.ties[near], recipe.candidates)
     watch.lap("dense")
 
@@ -132,8 +154,8 @@ def rank(
     leading = np.searchsorted(rows, near[lead])
     for name, weight, masses in zip(("walk", "named walk"), (recipe.walk, recipe.named_walk), walks, strict=False):
         terms[name] = np.float32(weight) * _log_relative(masses.at(rows), leading, reliance, recipe.floor)
-    terms["cosine"] = np.float32(recipe.cosine) * _likeness(view, vector, rows, near, likeness)
-    terms["words"] = np.float32(recipe.words) * _words(view, told, untold, rows)
+    terms["cosine"] = np.float32(recipe.cosine) * _likeness(view, vector, rows, near, likeness, recipe)
+    terms["words"] = np.float32(recipe.words) * _words(view, told, untold, rows, recipe)
     shortness = np.log((1 + view.lexical.sizes[rows].astype(np.float32)) / np.float32(recipe.brief))
     terms["brevity"] = np.float32(recipe.brevity) * np.minimum(0, shortness)
     watch.lap("terms")
@@ -230,7 +252,7 @@ def _asked(question: str, names: Iterable[str]) -> tuple[list[int], list[int]]:
     return [term for term in dict.fromkeys(terms_of(asked)) if term not in untold], untold
 
 
-def _likeness(view: View, vector: Floats, rows: Rows, near: Rows, known: Floats) -> Floats:
+def _likeness(view: View, vector: Floats, rows: Rows, near: Rows, known: Floats, recipe: Recipe) -> Floats:
     """The cosine of all `rows`, of which it is `known` for those `near`."""
     if len(rows) == len(near):
         return known
@@ -238,16 +260,19 @@ def _likeness(view: View, vector: Floats, rows: Rows, near: Rows, known: Floats)
     is_near = np.zeros(len(rows), np.bool_)
     is_near[np.searchsorted(rows, near)] = True
     likeness[is_near] = known
-    likeness[~is_near] = view.likeness_of(rows[~is_near], vector)
+    measure = view.likeness_of if recipe.near_likeness else view.cosine_of
+    likeness[~is_near] = measure(rows[~is_near], vector)
     return likeness
 
 
-def _words(view: View, told: list[int], untold: list[int], rows: Rows) -> Floats:
+def _words(view: View, told: list[int], untold: list[int], rows: Rows, recipe: Recipe) -> Floats:
     """L / max F: how well the words that name nothing match, against all words at their best."""
 
     def scores(wanted: list[int]) -> Floats:
-        alive = view.graph.alive
-        return view.chains.smooth_some(rows, lambda some: view.lexical.scores_of(some, wanted, alive))
+        def alone(some: Rows) -> Floats:
+            return view.lexical.scores_of(some, wanted, view.graph.alive)
+
+        return view.chains.smooth_some(rows, alone) if recipe.near_words else alone(rows)
 
     matching = scores(untold)
     most = float((matching + scores(told) if told else matching).max())
@@ -256,6 +281,8 @@ def _words(view: View, told: list[int], untold: list[int], rows: Rows) -> Floats
 
 def _reliance(weight: NDArray[np.float64], half: float) -> Floats:
     """How far the graph knows each passage, 0 to 1, by the weight of its edges: Hill's equation."""
+    if half <= 0:
+        return np.ones(len(weight), np.float32)
     strength = (np.maximum(weight, 0) / half) ** 4
     return (strength / (1 + strength)).astype(np.float32)
 

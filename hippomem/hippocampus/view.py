@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hippomem.hippocampus.arrays import Growing, write_array
-from hippomem.hippocampus.chains import Chains
+from hippomem.hippocampus.chains import NOWHERE, Chains, Place
 from hippomem.hippocampus.grams import grams
 from hippomem.hippocampus.graph import KnowledgeGraph
 from hippomem.hippocampus.lexical import LexicalIndex, word_count
@@ -33,7 +33,7 @@ class Indexed:
     `entities` gives each extracted entity's key the lines that name it as bits; `titles` are the keys that name the
     passage's title; `vector` is (d,) float32 and `sentence_vectors` (s, d) float16, L2-normalised: one for each line
     that is not empty. `tie` is a hash of the passage's content that orders passages of equal score, `date` when it
-    happened, in words, `place` its chain and moment (see chains.py).
+    happened, in words, `place` its place in a chain.
     """
 
     number: int
@@ -44,7 +44,7 @@ class Indexed:
     vector: NDArray[np.float32]
     sentence_vectors: NDArray[np.float16]
     date: str = ""
-    place: tuple[int, float] = (0, 0.0)
+    place: Place = NOWHERE
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +187,10 @@ class View:
     def likeness_of(self, rows: NDArray[np.int64], vector: NDArray[np.float32]) -> NDArray[np.float32]:
         """As `likeness`, of some passages (n,), ascending: (n,) float32."""
         return self.chains.smooth_likeness_of(rows, lambda some: inner_products(self._taken(some), vector))
+
+    def cosine_of(self, rows: NDArray[np.int64], vector: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The cosine of `vector` (d,) with some passages by themselves: (n,) float32."""
+        return inner_products(self._taken(rows), vector)
 
     def _taken(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         if self.vectors is None:

@@ -103,6 +103,8 @@ def view_rows(connection: Connection, namespace: int, encoder: int, numbers: Ite
                 passages.c.session,
                 passages.c.occurred_at,
                 passages.c.recorded_at,
+                passages.c.start,
+                passages.c.end,
             )
             .join(
                 analyses,

@@ -93,6 +93,8 @@ class ViewRow:
     session: str | None
     occurred_at: datetime | None
     recorded_at: datetime
+    start: int
+    end: int
 
 
 def passage_id(

@@ -88,7 +88,7 @@ def add_passages(
     known = existing(connection, namespace, [p.id for p in new])
     for passage in new:
         if passage.id in known:
-            _move(connection, known[passage.id], passage)
+            _move(connection, namespace, known[passage.id], passage, at)
     fresh = list({p.id: p for p in new if p.id not in known}.values())
     if not fresh:
         return Written({}, 0, 0)
@@ -239,9 +239,10 @@ def check_encoder(connection: Connection, encoder: int) -> None:
         raise EncoderMismatchError("the store was encoded anew with another encoder while it was open: open it again")
 
 
-def _move(connection: Connection, number: int, passage: NewPassage) -> None:
+def _move(connection: Connection, namespace: int, number: int, passage: NewPassage, at: datetime) -> None:
+    """Give a passage its place. Where that changed, it may have other neighbours, which views learn from the log."""
     place = {"position": passage.position, "start": passage.start, "end": passage.end}
-    connection.execute(
+    moved = connection.execute(
         update(passages)
         .where(
             passages.c.number == number,
@@ -251,6 +252,9 @@ def _move(connection: Connection, number: int, passage: NewPassage) -> None:
         )
         .values(place)
     )
+    if moved.rowcount:
+        logged = {"namespace": namespace, "action": "link", "passage": number, "passage_id": passage.id, "at": at}
+        connection.execute(insert(changes).values(logged))
 
 
 def _add_analyses(connection: Connection, namespace: int, encoder: int, new: Sequence[NewPassage]) -> None:

@@ -1,4 +1,4 @@
-"""What was said before and after: order, time, removal, exact smoothing of vectors."""
+"""What comes before and after: order, time, removal, exact smoothing of vectors."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ import random
 import numpy as np
 from numpy.typing import NDArray
 
-from hippomem.hippocampus.chains import NEAR_SECONDS, NONE, VECTOR_SMOOTHING, Chains
+from hippomem.hippocampus.chains import (
+    NEAR_CHARACTERS,
+    NEAR_SECONDS,
+    NONE,
+    VECTOR_SMOOTHING,
+    Chains,
+    Place,
+)
 
 VECTORS = np.random.default_rng(3).normal(size=(40, 8)).astype(np.float32)
 VECTORS /= np.linalg.norm(VECTORS, axis=1, keepdims=True)
@@ -17,9 +24,10 @@ def taken(rows: NDArray[np.int64]) -> NDArray[np.float32]:
     return VECTORS[rows]
 
 
-def chained(places: list[tuple[int, float]], numbers: list[int] | None = None) -> Chains:
+def chained(places: list[tuple[int, float]] | list[Place], numbers: list[int] | None = None) -> Chains:
     chains = Chains(taken)
-    chains.append(places, np.array(numbers or range(len(places)), np.int64))
+    own = [p if isinstance(p, Place) else Place(p[0], p[1], p[1]) for p in places]
+    chains.append(own, np.array(numbers or range(len(places)), np.int64))
     return chains
 
 
@@ -44,6 +52,16 @@ def test_notes_far_apart_in_time_are_no_neighbours() -> None:
     assert neighbours(chains, 2) == [(NONE, 1), (0, 3)]
 
 
+def test_parts_of_a_document_follow_each_other_by_where_they_begin() -> None:
+    parts = [Place(7, 0, 90), Place(7, 200, 300), Place(7, 92, 198), Place(7, 301 + NEAR_CHARACTERS, 900)]
+    assert neighbours(chained(parts), 4) == [(NONE, 2), (2, NONE), (0, 1), (NONE, NONE)]
+
+
+def test_documents_of_one_title_are_no_neighbours() -> None:
+    records = [Place(7, 0, 90), Place(7, 0, 50), Place(7, 0, 70)]
+    assert neighbours(chained(records), 3) == [(NONE, NONE)] * 3
+
+
 def test_likeness_is_that_of_the_smoothed_vectors() -> None:
     chains = chained([(7, 0.0), (7, 0.0), (0, 0.0), (7, 0.0)])
     smoothed = VECTORS[:4].copy()
@@ -53,11 +71,16 @@ def test_likeness_is_that_of_the_smoothed_vectors() -> None:
     np.testing.assert_allclose(chains.smooth_likeness(VECTORS[:4] @ VECTORS[9]), smoothed @ VECTORS[9], atol=1e-6)
 
 
+def place(draw: random.Random) -> Place:
+    chain, at = draw.choice([0, 1, 2]), draw.randrange(20)
+    return Place(chain, at * 600.0, at * 600.0) if chain < 2 else Place(chain, at * 10.0, at * 10.0 + 10)
+
+
 def test_any_order_of_growing_and_removing_gives_the_same() -> None:
     draw = random.Random(5)  # noqa: S311
     for _ in range(30):
         numbers = draw.sample(range(1000), 12)
-        places = [(draw.choice([0, 1, 2]), float(draw.randrange(20) * 600)) for _ in numbers]
+        places = [place(draw) for _ in numbers]
         chains = chained(places, numbers)
         gone = draw.sample(range(12), 4)
         chains.remove(gone[:2])

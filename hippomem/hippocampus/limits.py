@@ -1,0 +1,23 @@
+"""What may come back: of one session, of what had happened by then."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection
+
+from hippomem.hippocampus.view import View
+from hippomem.storage import reads
+
+
+def eligible(
+    view: View, connection: Connection, namespace: int, session: str | None, as_of: datetime | None
+) -> NDArray[np.bool_] | None:
+    """Which rows may come back: (rows,), None for all."""
+    if session is None and as_of is None:
+        return None
+    rows = np.zeros(view.graph.rows, np.bool_)
+    rows[view.rows_of(reads.numbers_where(connection, namespace, session, as_of))] = True
+    return rows
