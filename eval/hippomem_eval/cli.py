@@ -63,12 +63,13 @@ def multihop(
     as_json: Json = False,
 ) -> None:
     """Recall of gold passages on multi-hop questions, and what a recall costs."""
+    from hippomem_eval.ablation import expanded
     from hippomem_eval.html_report import write_html_report
     from hippomem_eval.report import as_markdown, contract, summarise, write_report
     from hippomem_eval.runner import Options, run_multihop
     from hippomem_eval.systems import SYSTEMS
 
-    systems = list(dict.fromkeys(name.strip() for name in system.split(",")))
+    systems = expanded(map(str.strip, system.split(",")))
     unknown = [name for name in systems if name not in SYSTEMS]
     if unknown:
         raise typer.BadParameter(f"{unknown[0]!r} is none of {', '.join(SYSTEMS)}", param_hint="--system")
@@ -106,12 +107,13 @@ def conversation(
     as_json: Json = False,
 ) -> None:
     """Recall of the turns that answer questions on long conversations; no model judges anything."""
+    from hippomem_eval.ablation import expanded
     from hippomem_eval.conversation_report import as_markdown, contract, summarise, write_report
     from hippomem_eval.conversation_runner import ConversationOptions, run_conversation
     from hippomem_eval.conversation_systems import CONVERSATION_SYSTEMS
     from hippomem_eval.html_report import write_html_report
 
-    systems = list(dict.fromkeys(name.strip() for name in system.split(",")))
+    systems = expanded(map(str.strip, system.split(",")))
     unknown = [name for name in systems if name not in CONVERSATION_SYSTEMS]
     if unknown:
         raise typer.BadParameter(f"{unknown[0]!r} is none of {', '.join(CONVERSATION_SYSTEMS)}", param_hint="--system")
@@ -131,6 +133,21 @@ def conversation(
     write_report(summary, out)
     write_html_report(out, summary, as_markdown(summary), _tell, title=data.name)
     _print(contract(summary)) if as_json else typer.echo(as_markdown(summary), nl=False)
+
+
+@app.command()
+def mixed(
+    runs: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders of multihop and conversation runs.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the common index and figures go.")],
+    k: K = 20,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="For the bootstrap intervals.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Put what earlier runs indexed into one index, ask their questions there, and see what that costs them."""
+    from hippomem_eval.mixed import as_markdown, measure_mixed
+
+    measured = measure_mixed(runs, out, k=k, seed=seed, tell=_tell)
+    _print(measured) if as_json else typer.echo(as_markdown(measured), nl=False)
 
 
 @app.command()

@@ -24,7 +24,7 @@ def summarise(measured: MeasuredConversations, options: ConversationOptions) -> 
     """
     rows, index = measured.rows, measured.index
     first = next(iter(rows))
-    names = [name for name in rows[first][0] if name.startswith(("recall@", "all_gold@")) or name == "mrr"]
+    names = [name for name in rows[first][0] if name.startswith(("recall@", "all_gold@", "window")) or name == "mrr"]
     tokens = [name for name in rows[first][0] if name.startswith(_TOKENS)]
     questions = [q for c in measured.conversations for q in c.questions]
     return {

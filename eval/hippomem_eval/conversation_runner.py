@@ -12,12 +12,13 @@ from hippomem import Encoder, Settings
 from hippomem.neocortex.encoder_choice import resolve_encoder
 from hippomem_eval.conversation_formats import Conversation, ConversationQuestion
 from hippomem_eval.conversation_index import ensure_memories
-from hippomem_eval.conversation_systems import BASELINES, FULL_CONTEXT, HIPPOMEM, Transcript, TurnMemory
+from hippomem_eval.conversation_systems import BASELINES, FULL_CONTEXT, HIPPOMEM, RECIPES, Transcript, TurnMemory
 from hippomem_eval.conversations import Haystack, haystacks_of, load_conversations, select
 from hippomem_eval.environment import describe
 from hippomem_eval.files import sha256
 from hippomem_eval.index import Index, Origin
 from hippomem_eval.metrics import all_gold_at, recall_at, reciprocal_rank
+from hippomem_eval.neighbourhood import WINDOWS, neighbourhoods, widened
 from hippomem_eval.progress import progress_bar
 from hippomem_eval.results import Results, Row, RunFile, make_folder, open_results
 from hippomem_eval.runner import ALL_GOLD_CUTOFF, CUTOFFS
@@ -80,7 +81,7 @@ def run_conversation(options: ConversationOptions, tell: Callable[[str], None]) 
     origin = Origin(options.data.resolve(), " ".join([data, *layout]), environment["code"] + environment["settings"])
     run.update(data={"path": str(options.data), "sha256": data}, limit=options.limit, seed=options.seed, **environment)
     index = None
-    if HIPPOMEM in options.systems:
+    if RECIPES.keys() & set(options.systems):
         show = sys.stderr.isatty()
         index = ensure_memories(options.out / "index.db", origin, haystacks, run, encoder, progress=show, tell=tell)
     same = {"data": origin.corpus_hash, "code": origin.code, "encoder": encoder.identity, "k": options.k}
@@ -108,21 +109,24 @@ def _ask_all(
     # By haystack and not by system: the vectors of its turns serve several systems, and can be let go.
     transcript = Transcript(haystack.turns, encoder)
     lines = {turn.id: turn.dated_line for turn in haystack.turns}
+    around = {size: neighbourhoods(haystack.turns, size) for size in WINDOWS}
     for name, kept in results.items():
         todo = [question for question in haystack.questions if question.id not in kept.rows]
         if not todo:
             continue
         with ExitStack() as stack:
             system: System
-            if name == HIPPOMEM and index is not None:
-                system = TurnMemory(stack.enter_context(index.open(haystack.name, encoder=encoder)))
+            if name in RECIPES and index is not None:
+                memory = stack.enter_context(index.open(haystack.name, encoder=encoder))
+                system = TurnMemory(memory, RECIPES[name])
             else:
                 system = BASELINES[name](transcript)
             warm_up(system, k)
             for question in todo:
                 ranking, costs = timed_recall(system, question.text, k)
                 is_whole = name == FULL_CONTEXT
-                kept.append(row_of(question, haystack.evidence[question.id], ranking, costs, lines, k, is_whole))
+                evidence = haystack.evidence[question.id]
+                kept.append(row_of(question, evidence, ranking, costs, lines, k, is_whole, around))
                 advance()
 
 
@@ -134,16 +138,22 @@ def row_of(
     lines: Mapping[str, str],
     k: int,
     is_whole: bool = False,
+    around: Mapping[int, Mapping[str, Sequence[str]]] = {},
 ) -> Row:
     """One question's line: what was wanted, what came, the measures. Cutoffs beyond `k` say nothing: left out.
 
-    `lines` are the turns as a reader would get them. `is_whole` says that the reader gets all of them: ranks mean
+    `lines` are the turns as a reader would get them; `around` gives by the size of a window what a reader gets that
+    asks for it with each of the first five. `is_whole` says that the reader gets all of them: ranks mean
     nothing then, and each evidence turn counts as found first.
     """
     found = [passage.id for passage in ranking.passages]
     ranks = [1 if is_whole else found.index(turn) + 1 if turn in found else None for turn in evidence]
     read = found if is_whole else found[:CONTEXT_CUTOFF]
-    tokens = sum(len(lines[turn]) for turn in read) / CHARACTERS_PER_TOKEN
+    windows: dict[str, float] = {}
+    for size, neighbours in around.items() if k >= CONTEXT_CUTOFF else ():
+        seen = widened(read, neighbours)
+        windows[f"window{size}@{CONTEXT_CUTOFF}"] = sum(turn in seen for turn in evidence) / len(evidence)
+        windows[f"context_tokens@{CONTEXT_CUTOFF}_window{size}"] = _tokens(seen, lines)
     return {
         "id": question.id,
         "conversation": question.conversation,
@@ -155,6 +165,11 @@ def row_of(
         **{f"recall@{cutoff}": recall_at(ranks, cutoff) for cutoff in CUTOFFS if cutoff <= k},
         **({f"all_gold@{ALL_GOLD_CUTOFF}": all_gold_at(ranks, ALL_GOLD_CUTOFF)} if k >= ALL_GOLD_CUTOFF else {}),
         "mrr": reciprocal_rank(ranks),
-        **({f"context_tokens@{CONTEXT_CUTOFF}": tokens} if k >= CONTEXT_CUTOFF else {}),
+        **({f"context_tokens@{CONTEXT_CUTOFF}": _tokens(read, lines)} if k >= CONTEXT_CUTOFF else {}),
+        **windows,
         **costs,
     }
+
+
+def _tokens(turns: Sequence[str], lines: Mapping[str, str]) -> float:
+    return sum(len(lines[turn]) for turn in turns) / CHARACTERS_PER_TOKEN

@@ -16,14 +16,15 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from hippomem import Encoder, Memory
+from hippomem import Encoder, Memory, Recipe
+from hippomem_eval.ablation import HIPPOMEM, WITHOUT
 from hippomem_eval.conversation_formats import Turn
 from hippomem_eval.lexical import BM25
 from hippomem_eval.progress import progress_bar
 from hippomem_eval.systems import Found, Ranking, System
 
 Floats = NDArray[np.float32]
-HIPPOMEM, FULL_CONTEXT = "hippomem", "full-context"
+FULL_CONTEXT = "full-context"
 STRONG_LEXICAL, STRONG_LENGTH = 0.5, 0.1
 RRF_CONSTANT = 60  # Cormack, Clarke and Büttcher (2009)
 _AT_ONCE = 512  # turns between two steps of the progress bar
@@ -187,14 +188,17 @@ class FullContext:
 
 @dataclass(frozen=True, slots=True)
 class TurnMemory:
-    """hippomem itself. A turn that was too long for one passage is known by each of its passages."""
+    """hippomem itself, with its recipe or another. A turn that was too long for one passage is known by each of its
+    passages; what is no turn, by its own id.
+    """
 
     memory: Memory
+    recipe: Recipe | None = None
 
     def recall(self, question: str, k: int) -> Ranking:
         """Memory.recall."""
-        recall = self.memory.recall(question, k=k)
-        found = tuple(Found(str(p.metadata["turn"]), p.title, p.text, p.score) for p in recall.passages)
+        recall = self.memory.recall(question, k=k, recipe=self.recipe)
+        found = tuple(Found(str(p.metadata.get("turn", p.id)), p.title, p.text, p.score) for p in recall.passages)
         return Ranking(found, recall.timings)
 
 
@@ -206,7 +210,8 @@ BASELINES: Mapping[str, Callable[[Transcript], System]] = {
     "grep": Grep,
     FULL_CONTEXT: FullContext,
 }
-CONVERSATION_SYSTEMS = (HIPPOMEM, *BASELINES)
+RECIPES: Mapping[str, Recipe | None] = {HIPPOMEM: None, **WITHOUT}
+CONVERSATION_SYSTEMS = (HIPPOMEM, *BASELINES, *WITHOUT)
 
 
 def _reciprocal_ranks(scores: Floats) -> Floats:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from hippomem import Memory
+from hippomem import Memory, Recipe
+from hippomem_eval.ablation import WITHOUT
 from hippomem_eval.corpus import Corpus
 from hippomem_eval.index import Index
 from hippomem_eval.material import Material
@@ -19,16 +20,19 @@ __all__ = ["ASKING", "SYSTEMS", "WITH_OPENIE", "Bench", "Found", "MemorySystem",
 
 @dataclass(frozen=True, slots=True)
 class MemorySystem:
-    """hippomem itself, with one of its methods of recall, by way of sub-questions or not."""
+    """hippomem itself, with one of its methods of recall, by way of sub-questions or not, with a recipe of its own."""
 
     memory: Memory
     method: Literal["graph", "dense"]
     decompose: bool = False
     iterative: bool = False
+    recipe: Recipe | None = None
 
     def recall(self, question: str, k: int) -> Ranking:
         """Memory.recall."""
-        recall = self.memory.recall(question, k, method=self.method, decompose=self.decompose, iterative=self.iterative)
+        recall = self.memory.recall(
+            question, k, method=self.method, decompose=self.decompose, iterative=self.iterative, recipe=self.recipe
+        )
         passages = tuple(Found(p.id, p.title, p.text, p.score) for p in recall.passages)
         return Ranking(passages, recall.timings, recall.usage, recall.warnings)
 
@@ -53,6 +57,10 @@ class Bench:
             return [[(f.subject, f.relation, f.object) for f in source.facts] for source in self.material.sources]
         places = [sorted(self.corpus.places_of(source.title, source.text)) for source in self.material.sources]
         return [[fact for place in own for fact in self.openie.facts[place]] for own in places]
+
+
+def _without(recipe: Recipe) -> Callable[[Memory, Bench], System]:
+    return lambda memory, _: MemorySystem(memory, "graph", recipe=recipe)
 
 
 def _bm25(_: Memory, bench: Bench) -> System:
@@ -90,7 +98,8 @@ SYSTEMS: Mapping[str, Callable[[Memory, Bench], System]] = {
     "rrf": _rrf,
     "hipporag2": _hipporag2,
     "linearrag": _linearrag,
+    **{name: _without(recipe) for name, recipe in WITHOUT.items()},
 }
 # What an LLM's triples change: hippomem searches an index that holds them too, hipporag2 has no others.
-WITH_OPENIE = frozenset({"hippomem", "hippomem+decompose", "hippomem+iterative", "hipporag2"})
+WITH_OPENIE = frozenset({"hippomem", "hippomem+decompose", "hippomem+iterative", "hipporag2", *WITHOUT})
 ASKING = frozenset({"hippomem+decompose", "hippomem+iterative"})  # these ask a chat model

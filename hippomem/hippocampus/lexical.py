@@ -125,6 +125,10 @@ class LexicalIndex:
         there = alive[rows_]
         return rows_[there], counts_[there]
 
+    def count(self, word: str, alive: NDArray[np.bool_]) -> int:
+        """In how many passages a word stands, whatever its ending; it is plain and lower case."""
+        return len(self.postings(key_hash(_stemmer().stemWord(word)), alive)[0])  # not `_term`: most are asked once
+
     def weights(self, rows: NDArray[np.int32], counts: NDArray[np.uint16], frequency: int) -> Floats:
         """The BM25 weight of one term in rows that hold it, of `frequency` in all: (n,) float32."""
         if not len(rows):

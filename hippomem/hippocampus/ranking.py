@@ -33,6 +33,7 @@ from hippomem.errors import InvalidInputError
 from hippomem.hippocampus.keys import plain
 from hippomem.hippocampus.lexical import terms as terms_of
 from hippomem.hippocampus.names import linked_names
+from hippomem.hippocampus.spelling import corrected
 from hippomem.hippocampus.vectors import inner_products
 from hippomem.hippocampus.view import View
 from hippomem.hippocampus.walks import walk
@@ -71,6 +72,7 @@ class Recipe:
     postings: int = 5_000  # above: passages that the rarest words of the question may bring
     epsilon: float = 1e-5
     walked: int = 400  # above: passages that each walk may bring
+    spelling: bool = True  # words that stand nowhere are read as such that do, a slip away
     names: bool = True  # the question's names are looked up in the graph
     words_once: bool = True  # BM25 reads only what names nothing; False: all words of the question
     near_likeness: bool = True  # cosines are smoothed over what was said before and after
@@ -121,6 +123,12 @@ def rank(
     """Score passages for a question whose embedding is `vector` (d,); `eligible` (rows,) limits what may win."""
     watch = _Watch()
     graph, alive = view.graph, view.graph.alive
+    if recipe.spelling:
+        question = corrected(
+            question,
+            lambda word: view.lexical.count(word, alive),
+            lambda text: list(linked_names(text, graph.find).values()),
+        )
     named = linked_names(question, graph.find) if recipe.names else {}
     told, untold = _asked(question, named.values() if recipe.words_once else ())
     watch.lap("link")

@@ -18,10 +18,11 @@ from hippomem_eval import conversation_runner
 from hippomem_eval.cli import app
 from hippomem_eval.conversation_formats import ConversationQuestion
 from hippomem_eval.conversation_runner import row_of
-from hippomem_eval.conversation_systems import BASELINES, CONVERSATION_SYSTEMS
+from hippomem_eval.conversation_systems import BASELINES, HIPPOMEM
 from hippomem_eval.systems import Found, Ranking, System
 
-ALL = ",".join(CONVERSATION_SYSTEMS)
+SYSTEMS = (HIPPOMEM, *BASELINES)
+ALL = ",".join(SYSTEMS)
 IDS = ["conv-1/q1", "conv-1/q2", "conv-1/q5", "conv-2/q1", "conv-2/q2", "conv-2/q3"]
 
 
@@ -85,7 +86,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_what_is_printed(first: tuple[Path, Any]) -> None:
     folder, measured = first
     assert set(measured) == {"n_questions", "systems", "index", "differences", "categories"}
-    assert (measured["n_questions"], list(measured["systems"])) == (6, list(CONVERSATION_SYSTEMS))
+    assert (measured["n_questions"], list(measured["systems"])) == (6, list(SYSTEMS))
     for values in measured["systems"].values():
         recalls = [values[f"recall@{k}"] for k in (1, 2, 5, 10, 20)]
         assert recalls == sorted(recalls)
@@ -129,7 +130,7 @@ def test_categories_add_up(first: tuple[Path, Any]) -> None:
 
 def test_the_lines_tell_what_came_for_each_question(first: tuple[Path, Any]) -> None:
     folder, _ = first
-    for name in CONVERSATION_SYSTEMS:
+    for name in SYSTEMS:
         rows = rows_in(folder / "out" / f"{name}.jsonl")
         assert [row["id"] for row in rows] == IDS
         for row in rows:
@@ -273,6 +274,9 @@ def test_a_row_by_hand() -> None:
         0.5,
     )
     assert (row["context_tokens@5"], row["ms"]) == (60 / 4, 1.0)
+    around = {1: {"b": ("z", "b"), "a": ("a",)}}
+    wide = row_of(question, ("a", "z"), ranking, {}, lines, 20, around=around)
+    assert (wide["window1@5"], wide["context_tokens@5_window1"]) == (1.0, 160 / 4)
     whole = row_of(question, ("a", "z"), ranking, {}, lines, 20, is_whole=True)
     assert (whole["ranks"], whole["recall@1"], whole["ranked"]) == ([1, 1], 1.0, [])
 
