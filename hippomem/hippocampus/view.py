@@ -240,7 +240,8 @@ class View:
         return np.concatenate(found)
 
     def _sentence_parts(self) -> list[Sentences]:
-        parts = [] if self._base_sentences is None else [self._base_sentences]
+        base = self._base_sentences
+        parts = [] if base is None or not len(base.first) else [base]  # an empty snapshot's vectors have no dimension
         if self._sentences is not None:
             parts.append(Sentences(self._starts.array, self._first.array, self._sentences.array))
         return parts
