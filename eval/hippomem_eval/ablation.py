@@ -1,13 +1,15 @@
 """hippomem with one term or mechanism of its recipe left out, to see what each is worth.
 
-`--system ablation` stands for `hippomem` and all of these; the differences are then `hippomem` minus each.
+`--system ablation` stands for `hippomem` and all of these; the differences are then `hippomem` minus each. A question
+is encoded once for all of these, and each recalls it once: their costs are no measurement.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
-from hippomem import Recipe
+from hippomem import Encoder, Recipe
+from hippomem.neocortex.encoder import Encoded, Span, Vectors
 
 HIPPOMEM = "hippomem"
 ALL = "ablation"
@@ -41,3 +43,26 @@ def expanded(names: Iterable[str]) -> list[str]:
     for name in names:
         found += [HIPPOMEM, *WITHOUT] if name == ALL else [name]
     return list(dict.fromkeys(found))
+
+
+class Remembering:
+    """An encoder that encodes a question once."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder = encoder
+        self._known: dict[str, Vectors] = {}
+
+    @property
+    def identity(self) -> str:
+        """That of the encoder."""
+        return self._encoder.identity
+
+    def encode_passages(self, texts: Sequence[str], spans: Sequence[Sequence[Span]]) -> list[Encoded]:
+        """As the encoder does."""
+        return self._encoder.encode_passages(texts, spans)
+
+    def encode_query(self, text: str) -> Vectors:
+        """As the encoder does, or did."""
+        if text not in self._known:
+            self._known[text] = self._encoder.encode_query(text)
+        return self._known[text]

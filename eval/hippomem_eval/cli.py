@@ -151,6 +151,22 @@ def mixed(
 
 
 @app.command()
+def documents(
+    data: Annotated[Path, typer.Option("--data", metavar="FILE", help="LoCoMo or LongMemEval, as published.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Index and figures.")],
+    passage_chars: Annotated[int, typer.Option("--passage-chars", min=100, help="Longest passage.")] = 500,
+    k: K = 10,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="For the bootstrap intervals.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Recall of places in long documents, with and without what stands before and after them: transcripts."""
+    from hippomem_eval.documents import as_markdown, measure_documents
+
+    measured = measure_documents(data, out, passage_chars=passage_chars, k=k, seed=seed, tell=_tell)
+    _print(measured) if as_json else typer.echo(as_markdown(measured), nl=False)
+
+
+@app.command()
 def latency(
     questions: Questions,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where latency.json goes.")],

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from hippomem import Encoder, Settings
 from hippomem.neocortex.encoder_choice import resolve_encoder
+from hippomem_eval.ablation import WITHOUT, Remembering
 from hippomem_eval.conversation_formats import Conversation, ConversationQuestion
 from hippomem_eval.conversation_index import ensure_memories
 from hippomem_eval.conversation_systems import BASELINES, FULL_CONTEXT, HIPPOMEM, RECIPES, Transcript, TurnMemory
@@ -108,6 +109,7 @@ def _ask_all(
 ) -> None:
     # By haystack and not by system: the vectors of its turns serve several systems, and can be let go.
     transcript = Transcript(haystack.turns, encoder)
+    remembering = Remembering(encoder)
     lines = {turn.id: turn.dated_line for turn in haystack.turns}
     around = {size: neighbourhoods(haystack.turns, size) for size in WINDOWS}
     for name, kept in results.items():
@@ -117,13 +119,14 @@ def _ask_all(
         with ExitStack() as stack:
             system: System
             if name in RECIPES and index is not None:
-                memory = stack.enter_context(index.open(haystack.name, encoder=encoder))
+                own = remembering if name in WITHOUT else encoder
+                memory = stack.enter_context(index.open(haystack.name, encoder=own))
                 system = TurnMemory(memory, RECIPES[name])
             else:
                 system = BASELINES[name](transcript)
             warm_up(system, k)
             for question in todo:
-                ranking, costs = timed_recall(system, question.text, k)
+                ranking, costs = timed_recall(system, question.text, k, twice=name not in WITHOUT)
                 is_whole = name == FULL_CONTEXT
                 evidence = haystack.evidence[question.id]
                 kept.append(row_of(question, evidence, ranking, costs, lines, k, is_whole, around))

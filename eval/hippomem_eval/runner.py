@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hippomem import InvalidInputError, Settings
+from hippomem_eval.ablation import WITHOUT
 from hippomem_eval.corpus import Corpus
 from hippomem_eval.datasets import Dataset, load_dataset, write_corpus
 from hippomem_eval.environment import describe
@@ -145,14 +146,17 @@ def _ask_all(
             tell(f"{done} of {len(dataset.questions)} questions are in {name}.jsonl already")
         if todo:
             # Each system opens its own: in a memory that another one has asked, the questions' vectors are cached.
-            with bench.index.open(llm=model) as memory:
+            encoder = bench.remembering if name in WITHOUT else None
+            with bench.index.open(llm=model, encoder=encoder) as memory:
                 system = SYSTEMS[name](memory, bench)
                 is_free = model is not None or name not in ASKING
                 if is_free:
                     warm_up(system, options.k)
                 with progress_bar(name, len(dataset.questions), done) as advance:
                     for question in todo:
-                        ranking, costs = timed_recall(system, question.text, options.k, twice=is_free)
+                        ranking, costs = timed_recall(
+                            system, question.text, options.k, twice=is_free and name not in WITHOUT
+                        )
                         results.append(row_of(question, ranking, costs, dataset.corpus, options.k))
                         advance()
         return [results.rows[question.id] for question in dataset.questions]

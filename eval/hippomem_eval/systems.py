@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from hippomem import Memory, Recipe
-from hippomem_eval.ablation import WITHOUT
+from hippomem import Memory, Recipe, Settings
+from hippomem.neocortex.encoder_choice import resolve_encoder
+from hippomem_eval.ablation import WITHOUT, Remembering
 from hippomem_eval.corpus import Corpus
 from hippomem_eval.index import Index
 from hippomem_eval.material import Material
@@ -44,6 +45,11 @@ class Bench:
     corpus: Corpus
     index: Index
     openie: OpenIE | None = None
+
+    @cached_property
+    def remembering(self) -> Remembering:
+        """The configured encoder, for systems that are all asked the same."""
+        return Remembering(resolve_encoder(Settings().encoder))
 
     @cached_property
     def material(self) -> Material:
