@@ -27,7 +27,7 @@ def corrected(question: str, count: Callable[[str], int], named: Callable[[str],
     strange = [word for word in found if _can_be_misspelt(text, word) and not count(_low(text, word))]
     if not strange:
         return question
-    known_names = named(text)
+    known_names, before = named(text), text
     for word in reversed(strange):  # so that the places of those before stay right
         written = text[word.start : word.end]
         if any(written in name.split() for name in known_names):
@@ -43,7 +43,7 @@ def corrected(question: str, count: Callable[[str], int], named: Callable[[str],
             longest = max((len(name.split()) for name in named(changed) if spelt in name.split()), default=0)
             options.append((-longest, -n, near, changed))
         text = min(options)[-1]
-    return text
+    return question if text == before else text
 
 
 def _low(text: str, word: Word) -> str:
