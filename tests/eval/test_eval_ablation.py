@@ -40,7 +40,7 @@ def test_a_question_is_encoded_once() -> None:
 
 
 def test_windows_end_with_the_session() -> None:
-    turns = [Turn(f"c/{s}{n}", "text", "c", s) for s in ("a", "b") for n in range(3)]
+    turns = [Turn(f"c/{s}{n}", "text", "c", session=s) for s in ("a", "b") for n in range(3)]
     around = neighbourhoods(turns, 1)
     assert around["c/a0"] == ("c/a0", "c/a1")
     assert around["c/a2"] == ("c/a1", "c/a2")
