@@ -110,7 +110,8 @@ def _ask(
 ) -> None:
     from hippomem.neocortex.encoder_choice import resolve_encoder
 
-    encoder = Remembering(resolve_encoder(settings.encoder))
+    own = resolve_encoder(settings.encoder, settings.encoder_backend, settings.encoder_precision)
+    encoder = Remembering(own)
     with Memory.open(namespace=haystack.name or NAMESPACE, settings=settings, encoder=encoder) as memory:
         for question in haystack.questions:
             for name, recipe in SYSTEMS.items():

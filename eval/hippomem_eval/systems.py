@@ -49,7 +49,8 @@ class Bench:
     @cached_property
     def remembering(self) -> Remembering:
         """The configured encoder, for systems that are all asked the same."""
-        return Remembering(resolve_encoder(Settings().encoder))
+        our = Settings()
+        return Remembering(resolve_encoder(our.encoder, our.encoder_backend, our.encoder_precision))
 
     @cached_property
     def material(self) -> Material:
