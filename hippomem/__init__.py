@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hippomem.aio import AsyncMemory
+    from hippomem.answering import AnswerStream
     from hippomem.clock import Clock, SimulatedClock, SystemClock
     from hippomem.errors import (
         ClosedError,
@@ -41,21 +42,28 @@ if TYPE_CHECKING:
     from hippomem.neocortex.encoder import Encoder
     from hippomem.settings import Settings
     from hippomem.types import (
+        Answer,
+        Budget,
         Change,
         Check,
+        Citation,
         Diagnosis,
         Document,
         Entity,
+        Estimate,
         Event,
         Explanation,
         Failure,
         Forgotten,
         IngestReport,
+        Job,
         Passage,
         Path,
         Recall,
         RecalledPassage,
+        Report,
         Step,
+        StepReport,
         SubQuestion,
         Triple,
         Usage,
@@ -65,6 +73,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "hippomem.aio": ("AsyncMemory",),
+    "hippomem.answering": ("AnswerStream",),
     "hippomem.clock": ("Clock", "SimulatedClock", "SystemClock"),
     "hippomem.errors": (
         "ClosedError", "EncoderMismatchError", "ForeignStoreError", "HippomemError", "InputTooLargeError",
@@ -77,16 +86,21 @@ _HOME = {
     "hippomem.neocortex.encoder": ("Encoder",),
     "hippomem.settings": ("Settings",),
     "hippomem.types": (
-        "Change", "Check", "Diagnosis", "Document", "Entity", "Event", "Explanation", "Failure", "Forgotten",
-        "IngestReport", "Passage", "Path", "Recall", "RecalledPassage", "Step", "SubQuestion", "Triple", "Usage",
+        "Answer", "Budget", "Change", "Check", "Citation", "Diagnosis", "Document", "Entity", "Estimate", "Event",
+        "Explanation", "Failure", "Forgotten", "IngestReport", "Job", "Passage", "Path", "Recall", "RecalledPassage",
+        "Report", "Step", "StepReport", "SubQuestion", "Triple", "Usage",
     ),
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
+    "Answer",
+    "AnswerStream",
     "AsyncMemory",
+    "Budget",
     "Change",
     "Check",
+    "Citation",
     "Clock",
     "ClosedError",
     "Diagnosis",
@@ -94,6 +108,7 @@ __all__ = [
     "Encoder",
     "EncoderMismatchError",
     "Entity",
+    "Estimate",
     "Event",
     "Explanation",
     "Failure",
@@ -104,6 +119,7 @@ __all__ = [
     "InputTooLargeError",
     "InvalidInputError",
     "InvalidTextError",
+    "Job",
     "MalformedAnswerError",
     "Memory",
     "MissingDependencyError",
@@ -115,10 +131,12 @@ __all__ = [
     "Recall",
     "RecalledPassage",
     "Recipe",
+    "Report",
     "Settings",
     "SimulatedClock",
     "SourceError",
     "Step",
+    "StepReport",
     "StoreAccessError",
     "StoreBusyError",
     "StoreError",

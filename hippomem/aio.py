@@ -11,13 +11,28 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar
 
+from hippomem.answering import AnswerStream
 from hippomem.clock import Clock
 from hippomem.errors import ClosedError
 from hippomem.hippocampus.ranking import Recipe
 from hippomem.ingest.pipeline import Input
 from hippomem.memory import Memory
 from hippomem.settings import Settings
-from hippomem.types import Change, Diagnosis, Event, Forgotten, IngestReport, Passage, Recall, Triple
+from hippomem.types import (
+    Answer,
+    Budget,
+    Change,
+    Diagnosis,
+    Estimate,
+    Event,
+    Forgotten,
+    IngestReport,
+    Job,
+    Passage,
+    Recall,
+    Report,
+    Triple,
+)
 
 if TYPE_CHECKING:
     import networkx
@@ -53,9 +68,10 @@ class AsyncMemory:
         pipeline: Any = None,
         llm: Any = None,
         clock: Clock | None = None,
+        background: bool = False,
     ) -> Self:
         """Memory.open on a thread. What is opened after a cancellation is closed again."""
-        options = {"encoder": encoder, "pipeline": pipeline, "llm": llm, "clock": clock}
+        options = {"encoder": encoder, "pipeline": pipeline, "llm": llm, "clock": clock, "background": background}
         return await cls._made(Memory.open, db, namespace=namespace, settings=settings, **options)
 
     @classmethod
@@ -140,6 +156,76 @@ class AsyncMemory:
             recipe=recipe,
         )
         return await (self._run_beside(recall) if decompose or iterative else self._run(recall))
+
+    async def ask(
+        self,
+        question: str,
+        k: int = 5,
+        *,
+        as_of: datetime | None = None,
+        session: str | None = None,
+        decompose: bool = False,
+        iterative: bool = False,
+        max_steps: int = 4,
+        style: Literal["sentence", "phrase"] = "sentence",
+    ) -> Answer:
+        """Memory.ask on a thread of its own, after all earlier calls."""
+        call = partial(
+            self._memory.ask,
+            question,
+            k,
+            as_of=as_of,
+            session=session,
+            decompose=decompose,
+            iterative=iterative,
+            max_steps=max_steps,
+            style=style,
+        )
+        return await self._run_beside(call)
+
+    async def ask_stream(
+        self,
+        question: str,
+        k: int = 5,
+        *,
+        as_of: datetime | None = None,
+        session: str | None = None,
+        decompose: bool = False,
+        iterative: bool = False,
+        max_steps: int = 4,
+        style: Literal["sentence", "phrase"] = "sentence",
+    ) -> AnswerStream:
+        """Memory.ask_stream on a thread of its own: `async for piece in await memory.ask_stream(…)`."""
+        call = partial(
+            self._memory.ask_stream,
+            question,
+            k,
+            as_of=as_of,
+            session=session,
+            decompose=decompose,
+            iterative=iterative,
+            max_steps=max_steps,
+            style=style,
+        )
+        return await self._run_beside(call)
+
+    async def estimate(self, sources: Input | Iterable[Input], *, progress: bool = False) -> Estimate:
+        """Memory.estimate on the memory's thread; it also consumes `sources` there."""
+        return await self._run(self._memory.estimate, sources, progress=progress)
+
+    async def jobs(
+        self, state: Literal["waiting", "running", "done", "dead"] | None = None, limit: int = 100
+    ) -> tuple[Job, ...]:
+        """Memory.jobs on the memory's thread."""
+        return await self._run(self._memory.jobs, state, limit)
+
+    async def retry_jobs(self, passage_ids: Iterable[str] = (), *, renew: bool = False) -> int:
+        """Memory.retry_jobs on the memory's thread."""
+        return await self._run(self._memory.retry_jobs, passage_ids, renew=renew)
+
+    async def consolidate(self, now: datetime | None = None, budget: Budget | int | None = None) -> Report:
+        """Memory.consolidate on a thread of its own, after all earlier calls."""
+        return await self._run_beside(partial(self._memory.consolidate, now, budget))
 
     async def get(self, id: str) -> Passage:
         """Memory.get on the memory's thread."""

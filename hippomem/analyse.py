@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -16,7 +16,15 @@ from hippomem.hippocampus.keys import entity_key, title_names
 from hippomem.neocortex.encoder import Encoder
 from hippomem.neocortex.extraction import Extraction, LocalExtractor
 from hippomem.storage.rows import LAST_BIT, Analysis, FactRow, Links, MentionRow, NewPassage
-from hippomem.types import Triple
+from hippomem.types import Passage, Triple
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What a chat model found in a passage: triples, which take the place of the rules', and names."""
+
+    triples: tuple[Triple, ...] = ()
+    names: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -34,10 +42,11 @@ class Analyser:
         passages: Sequence[NewPassage],
         encoded: Iterable[str] = (),
         triples: Sequence[Sequence[Triple]] | None = None,
+        learned: Mapping[str, Learned] | None = None,
     ) -> list[NewPassage]:
         """The passages with mentions, facts and vectors; contents in `encoded` have theirs in the store already.
 
-        `triples` are the user's own, for each passage.
+        `triples` are the user's own, for each passage; `learned` what a chat model found in it, by id.
         """
         different = list({p.content: p for p in passages}.values())  # the same content is read once
         with self._timed("extract"):
@@ -47,13 +56,32 @@ class Analyser:
         with self._timed("encode"):
             analyses = self._encode([p for p in different if p.content not in known], extractions)
         own = triples or [()] * len(passages)
+        read_by_model = learned or {}
         return [
             replace(
                 p,
-                links=links_of(p.title, p.text, extractions[p.content], t, setting_names(p.session, p.occurred_at)),
+                links=links_of(
+                    p.title,
+                    p.text,
+                    extractions[p.content],
+                    t,
+                    setting_names(p.session, p.occurred_at),
+                    read_by_model.get(p.id),
+                ),
                 analysis=analyses.get(p.content),
             )
             for p, t in zip(passages, own, strict=True)
+        ]
+
+    def links(
+        self, passages: Sequence[Passage], own: Sequence[Sequence[Triple]], learned: Sequence[Learned]
+    ) -> list[Links]:
+        """What ties stored passages into the graph, with the user's own triples and what a chat model found."""
+        with self._timed("extract"):
+            read = list(self.extractor.extract([p.text for p in passages], [p.title for p in passages]))
+        return [
+            links_of(p.title, p.text, found, triples, setting_names(p.session, p.occurred_at), new)
+            for p, found, triples, new in zip(passages, read, own, learned, strict=True)
         ]
 
     @contextmanager
@@ -91,11 +119,18 @@ def setting_names(session: str | None, occurred_at: datetime | None) -> list[str
 
 
 def links_of(
-    title: str, text: str, extraction: Extraction, triples: Sequence[Triple] = (), setting: Sequence[str] = ()
+    title: str,
+    text: str,
+    extraction: Extraction,
+    triples: Sequence[Triple] = (),
+    setting: Sequence[str] = (),
+    learned: Learned | None = None,
 ) -> Links:
-    """What ties a passage into the graph: its title's names, the names found in it, those of the user's triples, and
-    those of its `setting`, which count as said once, in the title line.
+    """What ties a passage into the graph: its title's names, the names found in it, those of the user's triples and of
+    what a chat model `learned`, and those of its `setting`, which count as said once, in the title line.
     """
+    stated = list(triples)
+    stated += [t for t in (learned.triples if learned else extraction.triples) if not _is_among(t, triples)]
     found: dict[str, MentionRow] = {}
 
     def add(name: str, lines: int, titled: bool = False) -> None:
@@ -114,15 +149,22 @@ def links_of(
         add(name, 1)
     for mention in extraction.mentions:
         add(mention.name, 1 << min(mention.line, LAST_BIT))
-    if triples:
+    if triples or learned:
         written = grams(["", *(text[start:end] for start, end in extraction.sentences)])
-        for triple in triples:
+        for triple in (*triples, *(learned.triples if learned else ())):
             for name in (triple.subject, triple.object):
                 # Where the text writes the name otherwise, it counts as said once, in the first sentence.
                 add(name, written.get(entity_key(name), 1 << 1))
+        for name in learned.names if learned else ():
+            if lines := written.get(entity_key(name)):
+                add(name, lines)
     facts = []
-    for triple in dict.fromkeys([*triples, *extraction.triples]):
+    for triple in dict.fromkeys(stated):
         subject, object_ = entity_key(triple.subject), entity_key(triple.object)
         if subject in found and object_ in found and subject != object_:
             facts.append(FactRow(subject, object_, triple))
     return Links(tuple(found[key] for key in sorted(found)), tuple(facts))
+
+
+def _is_among(triple: Triple, others: Sequence[Triple]) -> bool:
+    return any((t.subject, t.relation, t.object) == (triple.subject, triple.relation, triple.object) for t in others)

@@ -11,7 +11,7 @@ from hippomem.clock import as_utc
 from hippomem.errors import InputTooLargeError, InvalidInputError, InvalidTextError
 from hippomem.ingest.decode import is_storable, is_storable_json
 from hippomem.ingest.triples import read_triples
-from hippomem.types import Triple
+from hippomem.types import Budget, Triple
 
 METADATA_DEPTH = 32
 
@@ -53,6 +53,12 @@ def check_recall(k: int, method: str, max_steps: int, context: int) -> None:
         raise InvalidInputError(f"method must be 'graph' or 'dense', not {method!r}")
 
 
+def check_style(style: str) -> None:
+    """Raises InvalidInputError where there is no such form of an answer."""
+    if style not in ("sentence", "phrase"):
+        raise InvalidInputError(f"style must be 'sentence' or 'phrase', not {style!r}")
+
+
 def checked_triples(triples: Iterable[Triple | tuple[str, str, str]] | None) -> list[Triple]:
     """The user's triples. Raises InvalidInputError naming the one that is not (subject, relation, object)."""
     return [] if triples is None else list(read_triples(triples))
@@ -77,6 +83,17 @@ def checked_count(value: int, name: str, least: int = 1) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise InvalidInputError(f"{name} must be a whole number of at least {least}, not {value!r}")
     return value
+
+
+def checked_budget(value: Budget | int | None) -> Budget:
+    """A budget; a bare number counts units. Raises InvalidInputError where it is none, or a part of it is negative."""
+    budget = value if isinstance(value, Budget) else Budget(units=value)
+    for name in ("units", "seconds", "tokens"):
+        part = getattr(budget, name)
+        allowed = int | float if name == "seconds" else int
+        if part is not None and (isinstance(part, bool) or not isinstance(part, allowed) or not part >= 0):
+            raise InvalidInputError(f"budget: {name} must be a number of at least 0, not {part!r}")
+    return budget
 
 
 def checked_moment(value: datetime | None, name: str) -> datetime | None:

@@ -12,21 +12,20 @@ import importlib.metadata
 import io
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from hippomem import cli_chat as chat
+from hippomem import cli_consolidate as consolidation
 from hippomem import cli_output as out
 from hippomem.cli_input import database, existing_database, moment_of, object_of, text_of, triple_of
+from hippomem.cli_options import Db, Json, Llm, Namespace, opened
 from hippomem.errors import HippomemError, NotFoundError
-
-if TYPE_CHECKING:
-    from hippomem.memory import Memory
 
 
 class _Group(TyperGroup):
@@ -60,15 +59,6 @@ app = typer.Typer(
 graph_app = typer.Typer(no_args_is_help=True, help="The knowledge graph, for other programs.")
 app.add_typer(graph_app, name="graph")
 
-Db = Annotated[
-    str | None,
-    typer.Option("--db", metavar="FILE", help="The database. Otherwise HIPPOMEM_DB, hippomem.toml, hippomem.db."),
-]
-Namespace = Annotated[
-    str | None,
-    typer.Option("--namespace", metavar="NAME", help="Whose memory. Otherwise HIPPOMEM_NAMESPACE, …, default."),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Id = Annotated[str, typer.Argument(help="The passage's id: add and recall --json print it.")]
 
 
@@ -117,7 +107,7 @@ def add(
     facts = [triple_of(item) for item in triple or ()]
     about = object_of(metadata)
     text = text_of(text)
-    with _opened(db, namespace, new=True) as memory:
+    with opened(db, namespace, new=True) as memory:
         event = memory.add(
             text,
             title=title,
@@ -133,6 +123,10 @@ def add(
 @app.command()
 def ingest(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files and folders.", show_default=False)],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Store nothing; tell what it would bring and cost.")
+    ] = False,
+    llm: Llm = None,
     db: Db = None,
     namespace: Namespace = None,
     as_json: Json = False,
@@ -146,7 +140,10 @@ def ingest(
         # The library says so too, but by then there would be a new database.
         if not os.path.lexists(path):
             raise NotFoundError(f"there is no file or folder {str(path)!r}")
-    with _opened(db, namespace, new=True) as memory:
+    if dry_run:
+        chat.print_estimate(paths, db, namespace, llm, as_json)
+        return
+    with opened(db, namespace, new=True, llm=llm) as memory:
         report = memory.ingest(paths, progress=sys.stderr.isatty())
     out.print_json(report) if as_json else out.print_report(report)
     if not report.documents and not report.skipped and (report.failed or not report.removed):
@@ -166,7 +163,7 @@ def recall(
     ] = False,
     iterative: Annotated[bool, typer.Option("--iterative", help="Split, look up, read, look up again.")] = False,
     max_steps: Annotated[int, typer.Option(min=1, help="Retrievals of --iterative.")] = 4,
-    llm: Annotated[str | None, typer.Option(metavar="PROVIDER:MODEL", help="Otherwise HIPPOMEM_LLM.")] = None,
+    llm: Llm = None,
     context: Annotated[int, typer.Option(min=0, help="Neighbours of each passage, on either side.")] = 0,
     explain: Annotated[bool, typer.Option("--explain", help="Also ids, scores by cause, steps, times.")] = False,
     db: Db = None,
@@ -175,7 +172,7 @@ def recall(
 ) -> None:
     """Find what answers a question, with the path that leads there."""
     moment = moment_of(as_of, "--as-of")
-    with _opened(db, namespace, llm=llm) as memory:
+    with opened(db, namespace, llm=llm) as memory:
         found = memory.recall(
             query,
             k,
@@ -195,7 +192,7 @@ def recall(
 @app.command()
 def get(id: Id, db: Db = None, namespace: Namespace = None, as_json: Json = False) -> None:
     """Show a passage."""
-    with _opened(db, namespace) as memory:
+    with opened(db, namespace) as memory:
         passage = memory.get(id)
     out.print_json(passage) if as_json else out.print_passage(passage)
 
@@ -210,7 +207,7 @@ def update(
 ) -> None:
     """Replace a passage's text; the earlier one stays in its history. Prints the new id."""
     text = text_of(text)
-    with _opened(db, namespace) as memory:
+    with opened(db, namespace) as memory:
         event = memory.update(id, text)
     out.print_json(event) if as_json else out.print_event(event)
 
@@ -218,7 +215,7 @@ def update(
 @app.command()
 def history(id: Id, db: Db = None, namespace: Namespace = None, as_json: Json = False) -> None:
     """Show what happened to a passage."""
-    with _opened(db, namespace) as memory:
+    with opened(db, namespace) as memory:
         changes = memory.history(id)
     out.print_json(changes) if as_json else out.print_history(changes)
 
@@ -231,7 +228,7 @@ def forget(
     as_json: Json = False,
 ) -> None:
     """Remove a passage or a source for good, from the database and from all that was derived of it."""
-    with _opened(db, namespace) as memory:
+    with opened(db, namespace) as memory:
         forgotten = memory.forget(target)
     out.print_json(forgotten) if as_json else out.print_forgotten(forgotten)
 
@@ -239,7 +236,7 @@ def forget(
 @app.command()
 def stats(db: Db = None, namespace: Namespace = None, as_json: Json = False) -> None:
     """Count what is remembered."""
-    with _opened(db, namespace) as memory:
+    with opened(db, namespace) as memory:
         counts = memory.stats()
     out.print_json(counts) if as_json else out.print_pairs(counts)
 
@@ -247,7 +244,7 @@ def stats(db: Db = None, namespace: Namespace = None, as_json: Json = False) -> 
 @app.command()
 def doctor(db: Db = None, namespace: Namespace = None, as_json: Json = False) -> None:
     """Check that the database is sound and that every index equals its rebuild; exit code 1 where not."""
-    with _opened(db, namespace) as memory:
+    with opened(db, namespace) as memory:
         found = memory.doctor()
     out.print_json({"ok": found.ok, "checks": found.checks}) if as_json else out.print_diagnosis(found)
     if not found.ok:
@@ -265,7 +262,7 @@ def graph_export(
     from hippomem.cli_graph import check_ending, write_graph
 
     check_ending(file)
-    with _opened(db, namespace) as memory:
+    with opened(db, namespace) as memory:
         graph = memory.graph()
     write_graph(graph, file)
     counts = {"file": str(file), "nodes": graph.number_of_nodes(), "edges": graph.number_of_edges()}
@@ -280,7 +277,7 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write all passages with their facts to a file that import reads."""
-    with _opened(db, namespace) as memory:
+    with opened(db, namespace) as memory:
         passages = memory.export(file)
     counts = {"file": str(file), "passages": passages}
     out.print_json(counts) if as_json else out.print_pairs(counts)
@@ -320,17 +317,8 @@ def main() -> None:
     app(prog_name="hippomem")
 
 
-@contextmanager
-def _opened(db: str | None, namespace: str | None, *, new: bool = False, llm: str | None = None) -> Iterator[Memory]:
-    """The memory, closed at the end. Only what puts something in may make a `new` database: names get mistyped."""
-    from hippomem.memory import Memory
-
-    if not new:
-        existing_database(db)
-    with Memory.open(db, namespace=namespace, llm=llm) as memory:
-        yield memory
-
-
+consolidation.register(app)
+chat.register(app)
 with suppress(ImportError):  # only where the evaluation is installed
     app.add_typer(importlib.import_module("hippomem_eval.cli").app, name="eval")
 

@@ -39,6 +39,11 @@ def visible(text: str) -> str:
     return _UNSAFE.sub("\ufffd", " ".join(_ESCAPES.sub("", text).split()))
 
 
+def visible_piece(text: str) -> str:
+    """The same for a part of a text, whose spaces at both ends stay."""
+    return _UNSAFE.sub("\ufffd", _ESCAPES.sub("", text))
+
+
 def snippet(text: str, limit: int = SNIPPET_CHARS) -> str:
     """The beginning of a text, visible, cut at a word where there is one."""
     start = visible(text[: limit * 4])
@@ -134,16 +139,16 @@ def print_recall(recall: Recall, *, explain: bool) -> None:
         console.print(styled("Nothing is remembered that could answer this."))
     for place, explanation in enumerate(recall.explain(), 1):
         passage = explanation.passage
-        console.print(styled((f"{place}. {_name(passage)}", "bold"), (f"  {passage.score:.2f}", "cyan")))
+        console.print(styled((f"{place}. {name_of(passage)}", "bold"), (f"  {passage.score:.2f}", "cyan")))
         for neighbour in passage.before:
-            _print_indented(console, f"before: {beginning(neighbour)}", "dim")
-        _print_indented(console, beginning(passage))
+            print_indented(console, f"before: {beginning(neighbour)}", "dim")
+        print_indented(console, beginning(passage))
         for neighbour in passage.after:
-            _print_indented(console, f"after: {beginning(neighbour)}", "dim")
+            print_indented(console, f"after: {beginning(neighbour)}", "dim")
         if passage.why:
-            _print_indented(console, "why: " + "; ".join(map(visible, passage.why)), "dim")
+            print_indented(console, "why: " + "; ".join(map(visible, passage.why)), "dim")
         if explanation.path and explanation.path.text not in passage.why:
-            _print_indented(console, f"path: {visible(explanation.path.text)}", "dim")
+            print_indented(console, f"path: {visible(explanation.path.text)}", "dim")
         if explain:
             _print_explanation(console, explanation)
     for number, step in enumerate(recall.steps, 1):
@@ -161,7 +166,7 @@ def print_recall(recall: Recall, *, explain: bool) -> None:
 def print_passage(passage: Passage) -> None:
     """A passage whole. Its lines are kept."""
     console = screen()
-    console.print(styled((_name(passage), "bold")))
+    console.print(styled((name_of(passage), "bold")))
     for line in passage.text.splitlines():
         console.print(styled(visible(line)))
     facts = {
@@ -184,7 +189,9 @@ def print_history(changes: Iterable[Change]) -> None:
             styled((f"{change.sequence}  {change.action}", "bold"), f"  {change.at:%Y-%m-%d %H:%M:%S %Z}{by}")
         )
         if change.text is not None:
-            _print_indented(console, f"was: {snippet(change.text)}", "dim")
+            print_indented(console, f"was: {snippet(change.text)}", "dim")
+        for triple in change.triples:
+            print_indented(console, f"{visible(str(triple))}  ({visible(triple.extractor)})", "dim")
 
 
 def print_forgotten(forgotten: Forgotten) -> None:
@@ -206,8 +213,14 @@ def print_pairs(values: Mapping[str, Any], prefix: str = "") -> None:
     for name, value in values.items():
         if isinstance(value, Mapping):
             print_pairs(value, f"{prefix}{name}.")
+        elif isinstance(value, list):  # of entries, each named by what it is about
+            for entry in value:
+                about = [str(part) for part in entry.values() if part is None or isinstance(part, str)]
+                rest = {key: part for key, part in entry.items() if isinstance(part, int | float) and part}
+                print_pairs(rest, f"{prefix}{name}.{' '.join(about)}.")
         else:
-            shown = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else visible(str(value))
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            shown = f"{value:,}" if number else visible(str(value))
             screen().print(styled((f"{visible(prefix + str(name))}: ", "dim"), shown))
 
 
@@ -219,7 +232,7 @@ def _print_explanation(console: Console, explanation: Explanation) -> None:
         lines.append("entities: " + ", ".join(map(visible, explanation.entities)))
     lines += _steps(explanation.path)
     for line in lines:
-        _print_indented(console, line, "dim")
+        print_indented(console, line, "dim")
 
 
 def _steps(path: Path | None) -> list[str]:
@@ -230,7 +243,7 @@ def _steps(path: Path | None) -> list[str]:
     ]
 
 
-def _name(passage: Passage) -> str:
+def name_of(passage: Passage) -> str:
     return visible(passage.title) or visible(passage.source) or "(untitled)"
 
 
@@ -254,7 +267,7 @@ def styled(*parts: str | tuple[str, str]) -> Any:
     return Text.assemble(*parts)
 
 
-def _print_indented(console: Console, line: str, style: str = "") -> None:
+def print_indented(console: Console, line: str, style: str = "") -> None:
     from rich.padding import Padding
 
     # Padding cuts what it does not wrap.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from itertools import islice
 from typing import Any
@@ -12,10 +13,12 @@ from sqlalchemy import Connection, func, select
 from hippomem.errors import HippomemError, StoreError
 from hippomem.hippocampus.catchup import differences, rebuilt
 from hippomem.hippocampus.view import View
+from hippomem.neocortex.chat import Chat
 from hippomem.neocortex.encoder import Encoder
 from hippomem.neocortex.extraction import LocalExtractor
+from hippomem.neocortex.prompts import HELLO
 from hippomem.storage import writes
-from hippomem.storage.schema import analyses, changes, entities, mentions, passages
+from hippomem.storage.schema import analyses, answers, changes, entities, mentions, passages
 from hippomem.storage.store import Store
 from hippomem.types import Check, Diagnosis
 
@@ -38,6 +41,11 @@ def examine(
     checks.append(_encoder(encoder, view))
     checks.append(_pipeline(pipeline))
     return Diagnosis(tuple(checks))
+
+
+def with_chat(found: Diagnosis, chat: Chat | None) -> Diagnosis:
+    """The same, and whether the chat model answers: it is asked one small thing."""
+    return found if chat is None else Diagnosis((*found.checks, _chat(chat)))
 
 
 def prove_gone(connection: Connection, namespace: int, view: View, ids: Iterable[str]) -> None:
@@ -94,7 +102,22 @@ def _leftovers(connection: Connection, namespace: int, encoder: int) -> Check:
             .exists(),
         )
     ).scalar_one()
-    wrong = {"unused vectors": unused, "entities without a passage": orphans, "passages without vectors": bare}
+    left = connection.execute(
+        select(func.count())
+        .select_from(answers)
+        .where(
+            answers.c.namespace == namespace,
+            ~select(passages.c.number)
+            .where(passages.c.namespace == namespace, passages.c.content == answers.c.content)
+            .exists(),
+        )
+    ).scalar_one()
+    wrong = {
+        "unused vectors": unused,
+        "unused answers": left,
+        "entities without a passage": orphans,
+        "passages without vectors": bare,
+    }
     told = ", ".join(f"{count} {what}" for what, count in wrong.items() if count)
     return Check("rows", not told, told or "no leftovers")
 
@@ -118,3 +141,15 @@ def _pipeline(pipeline: Any) -> Check:
     except HippomemError as error:
         return Check("pipeline", False, str(error))
     return Check("pipeline", bool(read.sentences), f"{extractor.identity}, {len(read.mentions)} names in a test text")
+
+
+def _chat(chat: Chat) -> Check:
+    began = time.monotonic()
+    try:
+        reply = chat.ask(HELLO, {})
+    except HippomemError as error:
+        return Check("chat model", False, str(error))
+    said = " ".join(reply.text.split())[:80]
+    model = f" as {reply.model!r}" if reply.model else ""
+    told = f"{chat.identity} answered{model} in {time.monotonic() - began:.1f} s: {said!r}; {reply.usage}"
+    return Check("chat model", bool(said), told if said else f"{told}: nothing, which is no answer")

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from hippomem.errors import ModelError, NotFoundError
 from hippomem.hippocampus.fusion import Fused, reciprocal_rank_fusion
-from hippomem.neocortex.chat import Chat
+from hippomem.neocortex.chat import Chat, none_set
 from hippomem.neocortex.questions import READ_PASSAGES, Reading, decompose, filled, read
 from hippomem.types import Passage, Path, Recall, RecalledPassage, SubQuestion, Usage
 
@@ -53,10 +53,7 @@ def recall_by_parts(guide: Guide, query: str, k: int, max_steps: int | None) -> 
     Raises ModelError and MissingDependencyError where the model cannot be set up, and what `guide.recall` raises.
     """
     if guide.chat is None:
-        raise ModelError(
-            "decompose and iterative ask a chat model, and none is set: give Memory.open(llm='openai:gpt-4o-mini') or "
-            "set HIPPOMEM_LLM (its key as HIPPOMEM_LLM_API_KEY, another server as HIPPOMEM_LLM_BASE_URL)"
-        )
+        raise none_set("decompose and iterative ask")
     guide.chat.load()
     run = _Run(guide, guide.chat, query, max(k, DEPTH))
     own = run.retrieve(query)

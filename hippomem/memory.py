@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
@@ -21,7 +22,9 @@ from sqlalchemy import Connection
 from hippomem.analyse import Analyser
 from hippomem.checks import check_recall, checked_label, checked_moment, checked_text, checked_triples
 from hippomem.clock import Clock, SystemClock
-from hippomem.doctor import examine, prove_gone
+from hippomem.consolidation.round import Step
+from hippomem.consolidation.worker import Worker
+from hippomem.doctor import examine, prove_gone, with_chat
 from hippomem.errors import ClosedError, NotFoundError
 from hippomem.hippocampus.catchup import catch_up
 from hippomem.hippocampus.explain import explain
@@ -34,7 +37,6 @@ from hippomem.hippocampus.windows import in_context
 from hippomem.ingest.pipeline import Ingest, Input
 from hippomem.ingest.progress import ProgressBar
 from hippomem.iterate import Guide, recall_by_parts
-from hippomem.neocortex.chat import resolve_chat
 from hippomem.neocortex.encoder_choice import resolve_encoder
 from hippomem.neocortex.extraction import LocalExtractor
 from hippomem.question_vectors import QuestionVectors
@@ -43,14 +45,15 @@ from hippomem.stats import stats
 from hippomem.storage import reads
 from hippomem.storage.store import Store, check_namespace
 from hippomem.storage.writes import check_encoder
+from hippomem.thinking import Thinking, chat_of, extraction_kind, steps_with_chat
 from hippomem.types import Change, Diagnosis, Event, Forgotten, IngestReport, Passage, Recall, Triple
-from hippomem.writing import Writer, new_passage
+from hippomem.writing import Labelled, Writer, new_passage
 
 if TYPE_CHECKING:
     import networkx
 
 
-class Memory:
+class Memory(Thinking):
     """A long-term memory in one database and one namespace. Open it with `Memory.open`; use it from any thread.
 
     All methods raise the StoreError family where the database fails, and ClosedError after `close()`.
@@ -62,17 +65,19 @@ class Memory:
         self._clock = clock
         check_namespace(settings.namespace)
         self._encoder = resolve_encoder(settings.encoder, settings.encoder_backend, settings.encoder_precision)
-        server = (settings.llm_base_url, settings.llm_api_key)
-        self._chat = resolve_chat(settings.llm, *server, settings.llm_timeout, settings.llm_retries)
+        self._chat = chat_of(settings)
         self._encoder_number = store.claim_encoder(self._encoder.identity)
         analyser = Analyser(self._encoder, LocalExtractor(settings.pipeline))
-        self._writer = Writer(store, analyser, settings.namespace, self._encoder_number, clock)
+        kind = extraction_kind(self._chat) if self._chat else None
+        self._writer = Writer(store, analyser, settings.namespace, self._encoder_number, clock, kind)
         self._snapshots = (
             Snapshots(store.path, settings.namespace, store.id, self._encoder_number) if store.path else None
         )
         self._view: View | None = None
         self._questions = QuestionVectors(self._encoder)
         self._lock = threading.RLock()
+        self._steps: list[Step] = steps_with_chat(self._chat, self._writer, settings) if self._chat else []
+        self._worker: Worker | None = None
 
     @classmethod
     def open(
@@ -85,23 +90,28 @@ class Memory:
         pipeline: Any = None,
         llm: Any = None,
         clock: Clock | None = None,
+        background: bool = False,
     ) -> Memory:
         """Open a memory, created when new. What is not given comes from `settings`, else from the environment.
 
         `db` is a path or ":memory:"; `encoder` the name or folder of a sentence-transformers model, a LangChain
         `Embeddings`, or an `Encoder`; `pipeline` the name of a spaCy pipeline; `llm` a LangChain chat model or
-        "provider:model", asked only by what says so. Models are loaded when first needed. Raises EncoderMismatchError
-        where the store's vectors were made by another encoder, InvalidInputError for a setting that cannot be, and the
-        StoreError family.
+        "provider:model", asked only by what says so. Models are loaded when first needed. `background` consolidates on
+        a thread, until the memory is closed. Raises EncoderMismatchError where the store's vectors were made by another
+        encoder, InvalidInputError for a setting that cannot be, and the StoreError family.
         """
         path = db and os.fspath(db)
         ready = load_settings(settings, db=path, namespace=namespace, encoder=encoder, pipeline=pipeline, llm=llm)
         store = Store(ready.db)
         try:
-            return cls(store, ready, clock or SystemClock())
+            memory = cls(store, ready, clock or SystemClock())
         except BaseException:
             store.close()
             raise
+        if background:
+            memory._worker = memory._new_worker()
+            memory._worker.start()
+        return memory
 
     # -- writing ------------------------------------------------------------------------------------------------
 
@@ -147,12 +157,14 @@ class Memory:
         with ProgressBar(progress) as bar:
             our = self.settings
             limits = our.batch, our.passage_chars, our.max_document_bytes
-            report = Ingest(self._writer, our.namespace, *limits, progress=bar).run(sources)
+            id_ = uuid.uuid4().hex[:12]
+            sink = Labelled(self._writer, id_)
+            report = Ingest(sink, our.namespace, *limits, progress=bar).run(sources)
         with self._lock, self._synced():
             self._save(closing=False)
         taken = {name: seconds[name] - before[name] for name in seconds}
         taken |= {"total": time.perf_counter() - began, "cpu_total": time.process_time() - cpu}
-        return replace(report, seconds=taken)
+        return replace(report, seconds=taken, id=id_)
 
     def update(self, id: str, text: str) -> Event:
         """Replace the text of a memory; the earlier one stays in its history. The event has a new id, and the old id
@@ -323,14 +335,17 @@ class Memory:
             return reencode(store, new, progress)
 
     def doctor(self) -> Diagnosis:
-        """Check everything: the database, the models, and that each view equals its rebuild."""
+        """Check everything: the database, the models (of the chat model, whether it answers at all), and that each view
+        equals its rebuild.
+        """
         with self._lock, self._synced() as (view, connection):
-            return examine(
-                self._store, connection, self._number, view, self._encoder, self._encoder_number, self.settings.pipeline
-            )
+            parts = (view, self._encoder, self._encoder_number, self.settings.pipeline)
+            found = examine(self._store, connection, self._number, *parts)
+        return with_chat(found, self._chat)  # without the lock: others need not wait for it
 
     def close(self) -> None:
         """Save the views where that is due, and close the database; a second time does nothing."""
+        self._stop_working()
         with self._lock:
             if self._view is not None and not self._store.closed:
                 with suppress(Exception):  # a view is disposable: no failure to save one may keep a store open

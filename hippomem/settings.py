@@ -57,6 +57,27 @@ class Settings(BaseSettings):
         default=60.0, gt=0, le=3600, description="seconds that one call of the chat model may take"
     )
     llm_retries: int = Field(default=2, ge=0, le=10, description="further tries after a call that failed in passing")
+    llm_structured: bool | None = Field(
+        default=None, description="hold the chat model to a JSON schema; otherwise where it says that it can be"
+    )
+    llm_options: dict[str, Any] = Field(
+        default_factory=dict, description="further options of the chat model, for init_chat_model: {'temperature': 0}"
+    )
+    llm_concurrency: int = Field(default=8, ge=1, le=256, description="calls of extraction at the same time")
+    llm_requests_per_minute: int | None = Field(
+        default=None, ge=1, description="calls of extraction a minute, over all processes of a database"
+    )
+    llm_tokens_per_minute: int | None = Field(default=None, ge=1, description="tokens a minute, in the same way")
+    llm_group_chars: int = Field(
+        default=1600, ge=0, description="characters of short passages that share a call of extraction; 0: none do"
+    )
+    llm_prices: dict[str, tuple[float, float]] = Field(
+        default_factory=dict,
+        description="dollars for a million tokens in and out, by model: {'openai:gpt-4o-mini': [0.15, 0.6]}",
+    )
+    llm_share_answers: bool = Field(
+        default=False, description="use what was answered about the same text in another namespace"
+    )
     passage_chars: int = Field(default=1000, ge=100, le=20_000, description="longest passage a document is split into")
     max_text_chars: int = Field(default=20_000, ge=1, description="longest text of one add()")
     max_query_chars: int = Field(default=10_000, ge=1, description="longest question")

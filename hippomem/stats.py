@@ -7,12 +7,19 @@ from typing import Any
 from sqlalchemy import Connection
 
 from hippomem.hippocampus.view import View
-from hippomem.storage import reads
+from hippomem.storage import jobs, ledger, reads
 from hippomem.storage.store import Store
+
+LAST_INGESTS = 10
 
 
 def stats(store: Store, connection: Connection, namespace: int, view: View, views_bytes: int) -> dict[str, Any]:
-    """The figures of one namespace; bytes are of the whole store, `views_bytes` those of its snapshots."""
+    """The figures of one namespace; bytes are of the whole store, `views_bytes` those of its snapshots.
+
+    `chat_models` is the ledger: calls by outcome, tokens, seconds and dollars of each model and purpose; `ingests` the
+    same for the last ingests by the id of their report, and for what came by none. `cost` is None where no call had a
+    price; a lost call is one whose process died before it heard of it.
+    """
     log = reads.last_sequence(connection, namespace)
     return {
         **reads.counts(connection, namespace),
@@ -20,4 +27,7 @@ def stats(store: Store, connection: Connection, namespace: int, view: View, view
         "bytes": {"database": store.bytes_on_disk(), "views": views_bytes},
         "views": {name: {"applied": view.applied, "log": log} for name in ("graph", "vectors")},
         "encoder": store.info(connection, "encoder"),
+        "jobs": jobs.counts(connection, namespace),
+        "chat_models": ledger.totals(connection, namespace, "model", "purpose"),
+        "ingests": ledger.totals(connection, namespace, "ingest")[-LAST_INGESTS:],
     }

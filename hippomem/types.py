@@ -199,7 +199,9 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class IngestReport:
-    """What an ingest did. Counts are of what this run added; `skipped` counts unchanged documents."""
+    """What an ingest did. Counts are of what this run added; `skipped` counts unchanged documents. By its `id` the
+    ledger of the chat model tells what its passages cost (`Memory.stats`).
+    """
 
     documents: int = 0
     passages: int = 0
@@ -209,6 +211,27 @@ class IngestReport:
     removed: int = 0
     failed: tuple[Failure, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What an ingest would bring, and what a chat model would be asked about it; nothing was changed or asked.
+
+    `passages` are those that are new, `skipped` counts unchanged documents. Tokens are estimated by length. `cost` is
+    in dollars, None where no model is set or its price is not known (`llm_prices`).
+    """
+
+    documents: int = 0
+    passages: int = 0
+    characters: int = 0
+    skipped: int = 0
+    failed: tuple[Failure, ...] = ()
+    calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    model: str | None = None
+    cost: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +246,10 @@ class Forgotten:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One entry of a memory's history. `text` is the earlier text where an update replaced it."""
+    """One entry of a memory's history. `text` is the earlier text where an update replaced it. `extractor` names all
+    that the facts came from; the facts themselves, each with its extractor, are in `triples` of the entry that left
+    them as they are now.
+    """
 
     sequence: int
     action: str
@@ -232,6 +258,104 @@ class Change:
     previous_id: str | None = None
     text: str | None = None
     extractor: str | None = None
+    triples: tuple[Triple, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What a round of consolidation may spend at most, None where it does not matter: `units` (passages to extract
+    from, replays), `seconds`, `tokens` of the chat model. Nothing is begun once one of them is used up.
+    """
+
+    units: int | None = None
+    seconds: float | None = None
+    tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """What one step of a round did: `counts` by name, what it asked of a chat model, `notes` on single things, and
+    `error` where it could not go on. `is_done` is False where something that is due was left for a later round.
+    """
+
+    name: str
+    counts: Mapping[str, int] = field(default_factory=dict)
+    usage: Usage = Usage()
+    notes: tuple[str, ...] = ()
+    error: str | None = None
+    is_done: bool = True
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a round of consolidation did, step by step."""
+
+    steps: tuple[StepReport, ...] = ()
+    seconds: float = 0.0
+
+    def __getitem__(self, name: str) -> StepReport:
+        """The part of the step with this name. Raises KeyError."""
+        for part in self.steps:
+            if part.name == name:
+                return part
+        raise KeyError(name)
+
+    @property
+    def usage(self) -> Usage:
+        """What was asked of a chat model in all."""
+        return sum((part.usage for part in self.steps), Usage())
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing that is due was left."""
+        return all(part.is_done for part in self.steps)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a chat model is to do with one passage. `state` is waiting, running, done or dead; `prompt` is its name with
+    its version; `reason` why the last attempt failed; a job that waits or runs is claimed from `due_at` on at the
+    earliest; `ingest` the id of the `IngestReport` that the passage came with.
+    """
+
+    passage_id: str
+    title: str
+    kind: str
+    prompt: str
+    model: str
+    state: str
+    attempts: int
+    due_at: datetime
+    reason: str | None = None
+    ingest: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """A number in an answer's text ("[1]"), and the passage that it stands for."""
+
+    number: int
+    passage_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What `Memory.ask` read in the passages of `recall`.
+
+    `citations` are the passages that the text cites, each once. `is_in_memory` is False where the passages do not tell,
+    as the text then says. `flags` say what makes it doubtful: that it cites nothing, or what was not shown.
+    """
+
+    text: str
+    citations: tuple[Citation, ...]
+    recall: Recall
+    is_in_memory: bool = True
+    flags: tuple[str, ...] = ()
+    usage: Usage = Usage()
+
+    def __str__(self) -> str:
+        return self.text
 
 
 @dataclass(frozen=True, slots=True)

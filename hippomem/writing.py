@@ -16,7 +16,8 @@ from hippomem.clock import Clock
 from hippomem.errors import InvalidInputError, NotFoundError, StoreBusyError, StoreError
 from hippomem.hippocampus.keys import entity_key
 from hippomem.ingest.pipeline import Finished, Stored
-from hippomem.storage import reads, writes
+from hippomem.learning import learned_of
+from hippomem.storage import jobs, reads, writes
 from hippomem.storage.rows import NewPassage, content_id, passage_id
 from hippomem.storage.store import DUE, SCRUB, Store
 from hippomem.types import Event, Forgotten, Passage, Triple
@@ -33,6 +34,7 @@ class Writer:
     namespace: str
     encoder: int
     clock: Clock
+    kind: jobs.Kind | None = None  # the job that each new passage is for
 
     @property
     def number(self) -> int:
@@ -57,7 +59,7 @@ class Writer:
         with self.store_.read() as connection:
             return reads.fingerprints(connection, self.number, sources)
 
-    def store(self, passages: list[NewPassage], finished: list[Finished]) -> Stored:
+    def store(self, passages: list[NewPassage], finished: list[Finished], ingest: str | None = None) -> Stored:
         """Analyse and write a batch; sources that are finished lose what they no longer hold."""
         bringing = {p.id for p in passages if p.triples is not None}
         for _ in range(ATTEMPTS):
@@ -68,20 +70,36 @@ class Writer:
                 changed = {id_ for id_ in before if _facts_among(own[id_]) != before[id_][1]}
                 todo = [p for p in passages if p.id not in there or p.id in changed]
                 encoded = writes.analysed(connection, self.number, self.encoder, {p.content for p in todo})
-            done = self.analyser.complete(todo, encoded, [own.get(p.id, []) for p in todo])
+                learned = learned_of(connection, self.number, {id_: before[id_][0] for id_ in changed})
+            done = self.analyser.complete(todo, encoded, [own.get(p.id, []) for p in todo], learned)
             complete = {p.id: p for p in done}
             batch = [complete.get(p.id, p) for p in passages]
             with self.writing() as connection:
                 if self._lacks(connection, batch, complete) or self._brought(connection, bringing) != before:
                     continue
+                if learned_of(connection, self.number, {id_: before[id_][0] for id_ in changed}) != learned:
+                    continue
                 now = self.clock.now()
                 written = writes.add_passages(connection, self.number, self.encoder, batch, now)
+                self._enqueue(connection, written, batch, ingest, now)
                 facts = written.facts
                 for id_ in sorted(changed):
                     facts += writes.relink(connection, self.number, before[id_][0], id_, complete[id_].links, now)
                 removed = sum(self._finish(connection, whole, now) for whole in finished)
                 return Stored(len(written.numbers), written.entities, facts, removed)
         raise StoreBusyError("others keep forgetting what is being added here: try again later")
+
+    def _enqueue(
+        self,
+        connection: Connection,
+        written: writes.Written,
+        batch: Iterable[NewPassage],
+        ingest: str | None,
+        now: datetime,
+    ) -> None:
+        if self.kind is not None:
+            contents = {written.numbers[p.id]: p.content for p in batch if p.id in written.numbers}
+            jobs.enqueue(connection, self.number, self.kind, contents, ingest, now)
 
     def _lacks(self, connection: Connection, batch: Sequence[NewPassage], complete: Container[str]) -> bool:
         """Whether another process took away what the analysis counted on: a passage, or vectors to share."""
@@ -112,15 +130,19 @@ class Writer:
                 if before and _facts_among(own) == before[passage.id][1]:
                     return self._event(connection, passage.id, created=False)
                 encoded = writes.analysed(connection, self.number, self.encoder, [passage.content])
-            (complete,) = self.analyser.complete([passage], encoded, [own])
+                learned = learned_of(connection, self.number, {id_: number for id_, (number, _) in before.items()})
+            (complete,) = self.analyser.complete([passage], encoded, [own], learned)
             with self.writing() as connection:
                 if self._brought(connection, [passage.id]) != before:
+                    continue
+                if learned_of(connection, self.number, {id_: number for id_, (number, _) in before.items()}) != learned:
                     continue
                 if self._lacks(connection, [complete], {complete.id}):
                     continue
                 now = self.clock.now()
                 if not before:
-                    writes.add_passages(connection, self.number, self.encoder, [complete], now)
+                    written = writes.add_passages(connection, self.number, self.encoder, [complete], now)
+                    self._enqueue(connection, written, [complete], None, now)
                 else:
                     number = before[passage.id][0]
                     writes.relink(connection, self.number, number, complete.id, complete.links, now)
@@ -170,9 +192,10 @@ class Writer:
             if reads.by_id(connection, self.number, new.id) is not None:
                 raise InvalidInputError(f"there is a memory with this text already ({new.id}): forget one of the two")
             number = still[0]
-            writes.add_passages(
+            written = writes.add_passages(
                 connection, self.number, self.encoder, [complete], now, replacing=(number, old.id, old.text)
             )
+            self._enqueue(connection, written, [complete], None, now)
             writes.remove_passages(connection, self.number, [number], now, None)
             return self._event(connection, new.id, created=True)
 
@@ -213,6 +236,22 @@ class Writer:
             seen.add(id_)
             id_ = reads.successor(connection, self.number, id_) or id_
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """The writer as the sink of one ingest, by whose id the jobs of its passages are known."""
+
+    writer: Writer
+    ingest: str
+
+    def known(self, sources: list[str]) -> dict[str, tuple[str, int]]:
+        """As the writer's."""
+        return self.writer.known(sources)
+
+    def store(self, passages: list[NewPassage], finished: list[Finished]) -> Stored:
+        """As the writer's."""
+        return self.writer.store(passages, finished, self.ingest)
 
 
 def _bring(passages: Iterable[NewPassage], before: Mapping[str, tuple[int, list[Triple]]]) -> dict[str, list[Triple]]:

@@ -20,15 +20,21 @@ from typing import Any
 
 import alembic.command  # noqa: F401 - with what follows loaded before the fork
 import faiss  # noqa: F401
+import langchain.chat_models  # noqa: F401
+import langchain_openai  # noqa: F401
 import langchain_text_splitters  # noqa: F401
 import networkx  # noqa: F401
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import event
 from sqlalchemy.pool import Pool
 from traces import traces
 from unchanged import state
 
+import hippomem.consolidation.worker
 import hippomem.doctor
+import hippomem.extracting
+import hippomem.extraction_calls
 import hippomem.reencode
 import hippomem.transfer
 from hippomem import HippomemError, Memory, Settings, SimulatedClock, StoreAccessError, StoreFullError
@@ -341,3 +347,23 @@ def fill_views(folder: Path, log: Path) -> None:
         assert memory._view.saved_rows == 100
         assert memory.doctor().ok
     say(log, "went on")
+
+
+def extract(db: Path, url: str, concurrency: int) -> None:
+    """Work on what a chat model is to do until nothing is left, with short pauses and leases."""
+    settings = Settings(
+        db=str(db),
+        encoder=HashEncoder(64),
+        pipeline=PIPELINE,
+        llm="openai:test-model",
+        llm_base_url=url,
+        llm_api_key=SecretStr("none"),
+        llm_timeout=1.0,
+        llm_concurrency=concurrency,
+        llm_group_chars=0,
+    )
+    hippomem.extraction_calls.LEASE_MARGIN = 1.0
+    hippomem.extracting.FIRST_PAUSE = 0.05
+    hippomem.consolidation.worker.POLL_SECONDS = 0.2
+    with Memory.open(settings=settings) as memory:
+        memory._new_worker().run(until_idle=True)

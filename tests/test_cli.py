@@ -83,6 +83,7 @@ def commands() -> Iterator[tuple[str, Any]]:
 
 def test_the_commands_are_those_of_the_design() -> None:
     expected = "demo add ingest recall get update history forget stats doctor export import reencode".split()
+    expected += "consolidate worker".split()
     assert {name for name, _ in commands()} == {*expected, "graph export"}
 
 

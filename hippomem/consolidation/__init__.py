@@ -1,1 +1,1 @@
-"""Consolidation: spaced replay of what was remembered."""
+"""Consolidation: what a memory does with what it holds after it was added, in rounds of steps."""

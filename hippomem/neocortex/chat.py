@@ -5,16 +5,20 @@ logged, and no key is ever a part of a message, an error or a repr.
 from __future__ import annotations
 
 import contextvars
+import json
 import threading
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future
-from dataclasses import dataclass
-from functools import cached_property
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import SecretStr
 
 from hippomem.errors import InvalidInputError, MissingDependencyError, ModelError
+from hippomem.neocortex.faults import Kind, fault_of, is_late, status_of
 from hippomem.neocortex.prompts import Prompt
 from hippomem.types import Usage
 
@@ -23,17 +27,24 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 SHOWN_CHARS = 300  # of what a server said
-TRANSIENT = frozenset({408, 409, 425, 429})  # and everything from 500 on: the same call may succeed later
 EXTRA_PACKAGES = frozenset({"langchain", "langchain_openai"})
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 8.0  # seconds before another try at most, doubled each time; a random part of it
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What the model wrote, and what it cost."""
+    """What the model wrote, and what it cost. `model` is what answered, as it calls itself; `is_cut` where it stopped
+    at its limit.
+    """
 
     text: str
     usage: Usage
+    model: str = ""
+    is_cut: bool = False
+
+
+Ledger = Callable[[str, Usage, float, bool], None]
+"""Hears of every call: the prompt's name, what was used, seconds, whether it was answered."""
 
 
 def resolve_chat(
@@ -42,6 +53,8 @@ def resolve_chat(
     api_key: SecretStr | None = None,
     timeout: float = 60.0,
     retries: int = 2,
+    structured: bool | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> Chat | None:
     """A chat model from the settings; None where none is set. Nothing is loaded here.
 
@@ -55,7 +68,15 @@ def resolve_chat(
             f"llm must be 'provider:model' or a LangChain chat model, not {type(llm).__name__}: "
             "for example llm='openai:gpt-4o-mini'"
         )
-    return Chat(llm, base_url or None, api_key, timeout, retries)
+    return Chat(llm, base_url or None, api_key, timeout, retries, structured, options)
+
+
+def none_set(what: str) -> ModelError:
+    """That `what` needs a chat model, and where to name one."""
+    return ModelError(
+        f"{what} a chat model, and none is set: give Memory.open(llm='openai:gpt-4o-mini') or "
+        "set HIPPOMEM_LLM (its key as HIPPOMEM_LLM_API_KEY, another server as HIPPOMEM_LLM_BASE_URL)"
+    )
 
 
 class Chat:
@@ -68,11 +89,16 @@ class Chat:
         api_key: SecretStr | None = None,
         timeout: float = 60.0,
         retries: int = 2,
+        structured: bool | None = None,
+        options: Mapping[str, Any] | None = None,
     ) -> None:
+        self._structured = structured
+        self._options = dict(options or {})
+        self.ledger: Ledger | None = None
         self._llm = llm
         self._base_url = base_url
         self._api_key = api_key if api_key and api_key.get_secret_value() else None
-        self._timeout = timeout
+        self.timeout = timeout
         self._retries = retries
 
     @property
@@ -92,6 +118,11 @@ class Chat:
         """
         _ = self._model
 
+    @property
+    def is_own_server(self) -> bool:
+        """Whether it is asked at another place than its provider's."""
+        return self._base_url is not None
+
     def ask(self, prompt: Prompt, data: Mapping[str, Any]) -> Reply:
         """The answer to a prompt with its data.
 
@@ -99,35 +130,97 @@ class Chat:
         a fault of the server) is repeated `retries` times, after a pause; one that took too long is not. Raises
         ModelError where there is no answer, and what `load` does.
         """
+        self.load()
+        return self.tried(lambda: self.begin(prompt, data).result(self.timeout), prompt, lambda reply: reply.usage)
+
+    def enter(self, prompt: Prompt, usage: Usage, seconds: float, is_answered: bool) -> None:
+        """Enter a call in the ledger."""
+        if self.ledger is not None:
+            self.ledger(prompt.name, usage, seconds, is_answered)
+
+    def tried(self, call: Callable[[], T], prompt: Prompt, usage: Callable[[T], Usage] | None = None) -> T:
+        """What `call` gives, repeated as `ask` says. Each try is entered in the ledger; one that succeeds only where
+        its `usage` can be told already.
+        """
         from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-        model = self._model
-        messages = prompt.messages(data)
+        def once() -> T:
+            began = time.monotonic()
+            try:
+                found = call()
+            except BaseException:
+                self.enter(prompt, Usage(), time.monotonic() - began, is_answered=False)
+                raise
+            if usage is not None:
+                self.enter(prompt, usage(found), time.monotonic() - began, is_answered=True)
+            return found
+
         tries = Retrying(
             stop=stop_after_attempt(self._retries + 1),
             wait=wait_random_exponential(multiplier=FIRST_PAUSE, max=LONGEST_PAUSE),
-            retry=retry_if_exception(_is_transient),
+            retry=retry_if_exception(lambda error: fault_of(error).kind in (Kind.passing, Kind.unreachable)),
             reraise=True,
         )
         try:
-            return _reply(tries(_within, self._timeout, lambda: model.invoke(messages)))
+            return tries(once)
         except Exception as error:  # whatever a provider's package can raise
-            if _is_late(error):
-                raise ModelError(
-                    f"the chat model {self.identity!r} did not answer within {self._timeout:g} s: raise llm_timeout "
-                    "(HIPPOMEM_LLM_TIMEOUT), or ask a faster model"
-                ) from None
-            raise self._failure(error, "did not answer", _advice(error)) from self._cause(error)
+            failure = self.failure(error)
+            cause = None if is_late(error) or not self._is_safe(error) else error
+        raise failure from cause
+
+    def begin(self, prompt: Prompt, data: Mapping[str, Any]) -> Future[Reply]:
+        """One try, begun on a thread of its own, which nobody has to wait for."""
+        messages = prompt.messages(data)
+        return _on_thread(lambda: self._answered(prompt, messages))
+
+    def stream(self, prompt: Prompt, data: Mapping[str, Any]) -> Iterator[Any]:
+        """The message in pieces, as LangChain's `stream` gives them. Raises whatever the provider's package does."""
+        yield from self._model.stream(prompt.messages(data))
+
+    def failure(self, error: BaseException) -> ModelError:
+        """What a call raised, as the error that users see."""
+        if isinstance(error, ModelError):
+            return error
+        if is_late(error):
+            return ModelError(
+                f"the chat model {self.identity!r} did not answer within {self.timeout:g} s: raise llm_timeout "
+                "(HIPPOMEM_LLM_TIMEOUT), or ask a faster model"
+            )
+        return self._failure(error, "did not answer", _advice(error))
+
+    def _answered(self, prompt: Prompt, messages: Sequence[tuple[str, str]]) -> Reply:
+        if prompt.schema is None or not self._holds_to_schemas():
+            return reply_of(self._model.invoke(messages))
+        model = self._model.with_structured_output(dict(prompt.schema), include_raw=True)
+        try:
+            found = model.invoke(messages)
+        except Exception as error:
+            if self._structured is None and status_of(error) in (400, 422):
+                self._structured = False  # it says that it can, and its server cannot
+                return reply_of(self._model.invoke(messages))
+            raise
+        reply = reply_of(found["raw"])
+        # A model that answers by calling a tool writes no text.
+        return reply if reply.text.strip() else replace(reply, text=json.dumps(found["parsed"]))
+
+    def _holds_to_schemas(self) -> bool:
+        if self._structured is not None:
+            return self._structured
+        profile = getattr(self._model, "profile", None) or {}
+        return not self.is_own_server and isinstance(profile, Mapping) and bool(profile.get("structured_output"))
 
     @cached_property
     def _model(self) -> Any:
         if not isinstance(self._llm, str):
             return self._llm
-        options: dict[str, Any] = {"timeout": self._timeout, "max_retries": 0}  # tries are counted here
+        options: dict[str, Any] = {"timeout": self.timeout, "max_retries": 0}  # tries are counted here
+        if self.identity.startswith("openai:"):
+            options["stream_usage"] = True
         if self._base_url:
             options["base_url"] = self._base_url
         if self._api_key:
             options["api_key"] = self._api_key
+        options |= self._options
         advice = "llm is 'provider:model' (HIPPOMEM_LLM), its key llm_api_key (HIPPOMEM_LLM_API_KEY)"
         try:
             from langchain.chat_models import init_chat_model
@@ -139,18 +232,18 @@ class Chat:
                 raise MissingDependencyError(package or "langchain-openai", "llm") from error
             raise self._failure(error, "cannot be set up", "install the package of its provider") from error
         except Exception as error:  # a missing key, an unknown provider, an option that it does not take
-            raise self._failure(error, "cannot be set up", advice) from self._cause(error)
+            raise self._failure(error, "cannot be set up", advice) from (error if self._is_safe(error) else None)
 
-    def _failure(self, error: Exception, what: str, advice: str) -> ModelError:
+    def _failure(self, error: BaseException, what: str, advice: str) -> ModelError:
         said = " ".join(str(error).split())
         for secret in self._secrets():
             said = said.replace(secret, "***")
         said = said if len(said) <= SHOWN_CHARS else said[:SHOWN_CHARS] + " …"
         return ModelError(f"the chat model {self.identity!r} {what}: {type(error).__name__}: {said} ({advice})")
 
-    def _cause(self, error: Exception) -> Exception | None:
-        """The error, to be chained; not where it would show a key in a traceback."""
-        return None if any(secret in f"{error}{error!r}" for secret in self._secrets()) else error
+    def _is_safe(self, error: BaseException) -> bool:
+        """Whether an error may be chained: not where it would show a key in a traceback."""
+        return not any(secret in f"{error}{error!r}" for secret in self._secrets())
 
     def _secrets(self) -> list[str]:
         held = [self._api_key]
@@ -159,51 +252,45 @@ class Chat:
         return [secret for key in held if key and (secret := key.get_secret_value())]
 
 
-def _within(seconds: float, call: Callable[[], T]) -> T:
-    """The call's result. LangChain has no common time-out, so it runs on a thread, which is left behind when late."""
+def _on_thread(call: Callable[[], T]) -> Future[T]:
+    """The call on a thread, left behind where it is late.
+
+    LangChain has no common time-out. Its asynchronous clients belong to the event loop in which they were first used,
+    and a model that the user shares with us is used in theirs: threads belong to nobody.
+    """
     result: Future[T] = Future()
 
     def run() -> None:
         try:
-            result.set_result(call())
+            found = call()
         except BaseException as error:
-            result.set_exception(error)
+            outcome = partial(result.set_exception, error)
+        else:
+            outcome = partial(result.set_result, found)
+        with suppress(InvalidStateError):  # who waited for it has gone
+            outcome()
 
     context = contextvars.copy_context()  # the caller's callbacks and tracing go along
     threading.Thread(target=context.run, args=(run,), name="hippomem-chat", daemon=True).start()
-    return result.result(seconds)
+    return result
 
 
-def _reply(message: Any) -> Reply:
+def reply_of(message: Any) -> Reply:
     """Text and token counts of LangChain's message, or of a str where a parser follows the model."""
     text = message if isinstance(message, str) else getattr(message, "text", None)
     if not isinstance(text, str):
         text = str(getattr(message, "content", ""))
     counted = getattr(message, "usage_metadata", None) or {}
     tokens = (counted.get(name) for name in ("input_tokens", "output_tokens"))
-    return Reply(str(text), Usage(1, *(count if isinstance(count, int) else 0 for count in tokens)))
-
-
-def _status(error: BaseException) -> int | None:
-    code = getattr(error, "status_code", None) or getattr(getattr(error, "response", None), "status_code", None)
-    return code if isinstance(code, int) else None
-
-
-def _is_transient(error: BaseException) -> bool:
-    if _is_late(error):
-        return False
-    status = _status(error)
-    if status is not None:
-        return status in TRANSIENT or status >= 500
-    return isinstance(error, OSError) or "Connect" in type(error).__name__
-
-
-def _is_late(error: BaseException) -> bool:
-    return isinstance(error, TimeoutError) or "Timeout" in type(error).__name__
+    told = getattr(message, "response_metadata", None) or {}
+    stopped = told.get("finish_reason") or told.get("stop_reason") or told.get("done_reason")
+    model = told.get("model_name") or told.get("model") or ""
+    usage = Usage(1, *(count if isinstance(count, int) else 0 for count in tokens))
+    return Reply(str(text), usage, str(model), str(stopped).lower() in ("length", "max_tokens"))
 
 
 def _advice(error: BaseException) -> str:
-    status = _status(error)
+    status = status_of(error)
     if status in (401, 403):
         return "check llm_api_key (HIPPOMEM_LLM_API_KEY)"
     if status == 404:

@@ -36,11 +36,20 @@ def read_json(text: str) -> Any:
     value. A repeated key keeps its last value; half of a surrogate pair becomes U+FFFD. Drafts in <think>…</think> do
     not count where an answer follows. Raises MalformedAnswerError where nothing can be read.
     """
-    best = _longest(text, text.rfind(_THOUGHT_ENDS) + 1) or _longest(text, 0)
+    # Where all of it is JSON, what looks like a draft stands inside a string.
+    begin = 0 if _is_json(text) else text.rfind(_THOUGHT_ENDS) + 1
+    best = _longest(text, begin) or _longest(text, 0)
     if best is None:
         shown = " ".join(text[:400].split())[:80]
         raise MalformedAnswerError(f"the chat model's answer holds no JSON object or list: {shown!r}")
     return best.value
+
+
+def _is_json(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict | list)
+    except (ValueError, RecursionError):
+        return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -211,7 +211,21 @@ def history(connection: Connection, namespace: int, passage_id: str) -> list[Cha
         names = {c.id for c in found.values()} | {c.previous_id for c in found.values() if c.previous_id}
         grew = not names <= ids
         ids |= names
-    return [found[sequence] for sequence in sorted(found)]
+    changes_ = [found[sequence] for sequence in sorted(found)]
+    if changes_ and (now := by_id(connection, namespace, changes_[-1].id)) is not None:
+        changes_[-1] = replace(changes_[-1], triples=tuple(facts_of(connection, namespace, [now[0]]).get(now[0], ())))
+    return changes_
+
+
+def contents_of(connection: Connection, namespace: int, numbers: Iterable[int]) -> dict[int, str]:
+    """The content hashes of passages."""
+    found: dict[int, str] = {}
+    for some in chunks(numbers):
+        query = select(passages.c.number, passages.c.content).where(
+            passages.c.namespace == namespace, passages.c.number.in_(some)
+        )
+        found.update({row.number: row.content for row in connection.execute(query)})
+    return found
 
 
 _FACTS_OF = (

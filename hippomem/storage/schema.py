@@ -6,6 +6,9 @@ analyses    vectors by content and encoder: the same content is encoded once, wh
 entities    the names of the graph by key;  mentions: which lines of a passage name them
 facts       triples of a passage, by extractor
 changes     the log: one row a change to a passage, in the order of commits; views catch up along it
+jobs        what a chat model is to do with a passage, and how far that is: claimed with a lease and a fencing token
+calls       the ledger: one row a call of a chat model, written when it begins; its number is the fencing token
+answers     what it answered about a content, so that nothing is paid for twice
 store_info  which encoder and pipeline made the store
 """
 
@@ -20,6 +23,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     DateTime,
+    Float,
     ForeignKey,
     ForeignKeyConstraint,
     Index,
@@ -197,4 +201,59 @@ changes = Table(
     sqlite_autoincrement=True,
 )
 
-HEAD = "0001"  # the newest migration; a test holds it to the migration scripts
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("number", Number, primary_key=True, autoincrement=True),
+    _namespace(),
+    Column("passage", Number, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("prompt", String(32), nullable=False),  # its name with its version: extract/1
+    Column("model", String(255), nullable=False),
+    Column("content", String(32), nullable=False),
+    Column("ingest", String(32)),  # which ingest brought the passage
+    Column("state", String(8), nullable=False),  # waiting, running, done, dead
+    Column("attempts", Integer, nullable=False),
+    Column("due_at", UTCDateTime, nullable=False),  # may be claimed from then on; of a running one: its lease ends
+    Column("token", Number, nullable=False),  # the call that holds it; who has another one lost it
+    Column("reason", Text),  # why the last attempt failed
+    ForeignKeyConstraint(["namespace", "passage"], ["passages.namespace", "passages.number"]),
+    UniqueConstraint("namespace", "passage", "kind", "prompt", "model"),
+    Index(None, "namespace", "state", "due_at"),
+    Index(None, "token"),
+    sqlite_autoincrement=True,
+)
+
+calls = Table(
+    "calls",
+    metadata,
+    Column("number", Number, primary_key=True, autoincrement=True),
+    _namespace(),
+    Column("purpose", String(32), nullable=False),  # the prompt's name
+    Column("model", String(255), nullable=False),
+    Column("ingest", String(32)),
+    Column("outcome", String(8), nullable=False),  # open, answered, failed, cached, lost
+    Column("began_at", UTCDateTime, nullable=False),
+    Column("expected_tokens", Integer, nullable=False),
+    Column("input_tokens", Integer, nullable=False),
+    Column("output_tokens", Integer, nullable=False),
+    Column("seconds", Float, nullable=False),
+    Column("cost", Float),  # dollars; unknown where the model has no price
+    Index(None, "namespace", "model"),
+    Index(None, "began_at"),
+    sqlite_autoincrement=True,
+)
+
+answers = Table(
+    "answers",
+    metadata,
+    Column("namespace", Integer, ForeignKey("namespaces.number"), primary_key=True),
+    Column("content", String(32), primary_key=True),
+    Column("prompt", String(32), primary_key=True),
+    Column("model", String(255), primary_key=True),
+    Column("text", Text, nullable=False),  # what was usable of it, as JSON
+    Index(None, "content"),
+    sqlite_with_rowid=False,
+)
+
+HEAD = "0003"  # the newest migration; a test holds it to the migration scripts

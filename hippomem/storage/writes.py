@@ -11,7 +11,18 @@ from sqlalchemy import Connection, delete, exists, insert, select, update
 
 from hippomem.errors import EncoderMismatchError
 from hippomem.storage.rows import FactRow, Links, MentionRow, NewPassage
-from hippomem.storage.schema import analyses, changes, documents, entities, facts, mentions, passages, store_info
+from hippomem.storage.schema import (
+    analyses,
+    answers,
+    changes,
+    documents,
+    entities,
+    facts,
+    jobs,
+    mentions,
+    passages,
+    store_info,
+)
 
 T = TypeVar("T")
 CHUNK = 500  # values in one IN (...)
@@ -176,17 +187,23 @@ def remove_passages(
     touched = _entities_of(connection, namespace, ids)
     fact_count = 0
     for some in chunks(ids):
-        for table, column in ((facts, facts.c.passage), (mentions, mentions.c.passage), (passages, passages.c.number)):
+        for table, column in (
+            (facts, facts.c.passage),
+            (mentions, mentions.c.passage),
+            (jobs, jobs.c.passage),
+            (passages, passages.c.number),
+        ):
             done = connection.execute(delete(table).where(table.c.namespace == namespace, column.in_(some)))
             fact_count += done.rowcount if table is facts else 0
     for contents in chunks({content for _, content in ids.values()}):
-        connection.execute(
-            delete(analyses).where(
-                analyses.c.namespace == namespace,
-                analyses.c.content.in_(contents),
-                ~exists().where(passages.c.namespace == namespace, passages.c.content == analyses.c.content),
+        for table in (analyses, answers):
+            connection.execute(
+                delete(table).where(
+                    table.c.namespace == namespace,
+                    table.c.content.in_(contents),
+                    ~exists().where(passages.c.namespace == namespace, passages.c.content == table.c.content),
+                )
             )
-        )
     gone = _remove_orphans(connection, namespace, touched)
     if action is not None and ids:
         connection.execute(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hippomem import MalformedAnswerError
@@ -41,6 +41,7 @@ def is_part(part: Any, whole: Any) -> bool:
 
 
 @given(ANSWERS, st.booleans(), st.sampled_from([None, 2]))
+@example([{"</think>": None}, []], True, None)
 def test_json_is_read_as_json(value: Any, ascii_only: bool, indent: int | None) -> None:
     assert read_json(json.dumps(value, ensure_ascii=ascii_only, indent=indent)) == value
 
@@ -82,6 +83,8 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         (r'["\d+", "\u00e9", "\ud83d\ude00", "\ud83d", "\/"]', ["d+", "é", "😀", "\ufffd", "/"]),
         ('As [the notes] say [1]: {"a": 1} Bye.', {"a": 1}),
         ('<think>maybe {"a": "a much longer draft"}?</think>\n{"a": 2}', {"a": 2}),
+        ('[{"</think>": null}, []]', [{"</think>": None}, []]),
+        ('["```json", "</think>[1]"]', ["```json", "</think>[1]"]),
         ('["whole", "cut of', ["whole"]),
         ('["whole", "also whole"', ["whole", "also whole"]),
         ('{"n": 12', MalformedAnswerError),

@@ -1,0 +1,211 @@
+"""Answers from recalled passages, with citations; at once or in pieces, from one recall or step by step.
+
+Step by step is IRCoT (Trivedi et al., arXiv 2212.10509): a sentence of reasoning, a retrieval with what it leaves open,
+the next sentence, until the answer is told or the steps are used up; then the passages of all steps are read together.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from hippomem.errors import ModelError
+from hippomem.neocortex.chat import Chat, Reply, reply_of
+from hippomem.neocortex.prompts import ANSWER, ANSWER_PHRASE, REASON, Prompt
+from hippomem.neocortex.reader import NOT_IN_MEMORY, ThoughtFilter, passages_as_data, read_answer, read_thought
+from hippomem.types import Answer, Path, Recall, RecalledPassage, SubQuestion, Usage
+
+MOST_SHOWN = 20  # passages that are read together
+_END = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is read, and how: passages of one recall, with the thoughts that led to them."""
+
+    text: str
+    recall: Recall
+    prompt: Prompt
+    thoughts: tuple[str, ...] = ()
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """As the prompt takes it."""
+        return passages_as_data(self.text, self.recall.passages, self.thoughts)
+
+    def answer(self, reply: Reply | None) -> Answer:
+        """What was replied; None where nobody was asked, because nothing was recalled."""
+        if reply is None:
+            return Answer(NOT_IN_MEMORY, (), self.recall, is_in_memory=False, usage=self.recall.usage)
+        read = read_answer(reply.text, self.recall.passages)
+        flags = (*read.flags, "it is cut off at the model's limit") if reply.is_cut else read.flags
+        usage = self.recall.usage + reply.usage
+        return Answer(read.text, read.citations, self.recall, read.is_in_memory, flags, usage)
+
+
+def prompt_for(style: str) -> Prompt:
+    """The prompt for "sentence" or "phrase"."""
+    return ANSWER_PHRASE if style == "phrase" else ANSWER
+
+
+def ask(chat: Chat, question: Question) -> Answer:
+    """One call; none where nothing was recalled. Raises ModelError where the model does not answer."""
+    if not question.recall.passages:
+        return question.answer(None)
+    return question.answer(chat.ask(question.prompt, question.data))
+
+
+def reasoned(chat: Chat, recall: Callable[[str], Recall], query: str, max_steps: int) -> tuple[Recall, tuple[str, ...]]:
+    """The passages that `max_steps` of reasoning and retrieval lead to at most, and the thoughts.
+
+    Where the model fails, it goes on with what there is, and `warnings` say so.
+    """
+    began = time.perf_counter()
+    first = recall(query)
+    run = _Reasoning(chat, recall, query, first.usage, list(first.warnings))
+    run.take(first)
+    for _ in range(max_steps):
+        if not run.passages or not run.step():
+            break
+    timings = {**run.timings, "total": 1e3 * (time.perf_counter() - began)}
+    passages, paths = tuple(run.passages.values()), tuple(run.paths)
+    found = Recall(query, passages, paths, timings, tuple(run.steps), run.usage, tuple(run.warnings))
+    return found, tuple(step.planned for step in run.steps)
+
+
+@dataclass
+class _Reasoning:
+    chat: Chat
+    recall: Callable[[str], Recall]
+    query: str
+    usage: Usage
+    warnings: list[str]
+    passages: dict[str, RecalledPassage] = field(default_factory=dict)
+    paths: list[Path] = field(default_factory=list)
+    steps: list[SubQuestion] = field(default_factory=list)
+    timings: dict[str, float] = field(default_factory=dict)
+
+    def take(self, found: Recall) -> None:
+        """Show what was recalled, as far as there is room."""
+        for passage in found.passages:
+            if passage.id not in self.passages and len(self.passages) < MOST_SHOWN:
+                self.passages[passage.id] = passage
+                self.paths += [path for path in found.paths if path.passage_id == passage.id]
+        for stage, taken in found.timings.items():
+            if stage != "total":
+                self.timings[stage] = self.timings.get(stage, 0.0) + taken
+
+    def step(self) -> bool:
+        """One sentence and one retrieval; False where it was the last."""
+        thoughts = [step.planned for step in self.steps]
+        data = passages_as_data(self.query, tuple(self.passages.values()), thoughts) | {"thoughts": thoughts}
+        began = time.perf_counter()
+        try:
+            reply = self.chat.ask(REASON, data)
+        except ModelError as error:
+            self.warnings.append(f"went on without reasoning: {error}")
+            return False
+        finally:
+            self.timings["reason"] = self.timings.get("reason", 0.0) + 1e3 * (time.perf_counter() - began)
+        self.usage += reply.usage
+        thought = read_thought(reply.text)
+        if thought.problem:
+            self.warnings.append(f"went on without reasoning: {thought.problem}")
+            return False
+        step = SubQuestion(thought.text, thought.look_up, usage=reply.usage)
+        is_new = all(thought.look_up.casefold() != earlier.query.casefold() for earlier in self.steps)
+        if not thought.look_up or not is_new:
+            self.steps.append(step)
+            return False
+        found = self.recall(thought.look_up)
+        self.usage += found.usage
+        self.steps.append(replace(step, passages=tuple(passage.id for passage in found.passages)))
+        self.take(found)
+        return len(self.passages) < MOST_SHOWN
+
+
+class AnswerStream:
+    """An answer as it is written: iterate over its pieces, with `for` or `async for`; `answer` is the whole of it.
+
+    `recall` is there from the beginning. `answer` waits for what is still to come. Raises ModelError where the model
+    fails on the way.
+    """
+
+    def __init__(self, chat: Chat, question: Question) -> None:
+        """Not for users: see `Memory.ask_stream`."""
+        self.recall = question.recall
+        self._question = question
+        self._chat = chat
+        self._answer: Answer | None = None if question.recall.passages else question.answer(None)
+        self._pieces = self._read() if question.recall.passages else iter((NOT_IN_MEMORY,))
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        return next(self._pieces)
+
+    async def __aiter__(self) -> AsyncIterator[str]:
+        """The same in an event loop, which goes on meanwhile."""
+        import asyncio
+
+        while (piece := await asyncio.to_thread(next, self._pieces, None)) is not None:
+            yield piece
+
+    @property
+    def answer(self) -> Answer:
+        """The whole answer."""
+        for _ in self._pieces:
+            pass
+        if self._answer is None:
+            raise ModelError("the answer broke off: ask again")
+        return self._answer
+
+    def _read(self) -> Iterator[str]:
+        """The pieces. What fails is asked again only before the first piece has come."""
+        began = time.monotonic()
+        parts, piece = self._chat.tried(self._begin, self._question.prompt)
+        shown_from = ThoughtFilter()
+        text, message = "", None
+        try:
+            while piece is not _END:
+                message = piece if message is None else message + piece
+                written = reply_of(piece).text
+                text += written
+                if shown := shown_from.feed(written):
+                    yield shown
+                piece = self._next(parts)
+            self._answer = self._question.answer(replace(reply_of(message or ""), text=text))
+        except Exception as error:  # whatever a provider's package can raise
+            raise self._chat.failure(error) from None
+        finally:  # also where nobody wants the rest: it was asked for, and is paid for
+            usage = reply_of(message).usage if message is not None else Usage()
+            self._chat.enter(self._question.prompt, usage, time.monotonic() - began, message is not None)
+
+    def _begin(self) -> tuple[queue.Queue[Any], Any]:
+        """The pieces to come, and the first of them."""
+        parts: queue.Queue[Any] = queue.Queue()
+        threading.Thread(target=self._pump, args=(parts,), name="hippomem-chat", daemon=True).start()
+        return parts, self._next(parts)
+
+    def _pump(self, parts: queue.Queue[Any]) -> None:
+        try:
+            for piece in self._chat.stream(self._question.prompt, self._question.data):
+                parts.put(piece)
+        except BaseException as error:
+            parts.put(error)
+        else:
+            parts.put(_END)
+
+    def _next(self, parts: queue.Queue[Any]) -> Any:
+        try:
+            piece = parts.get(timeout=self._chat.timeout)
+        except queue.Empty:
+            raise TimeoutError from None
+        if isinstance(piece, BaseException):
+            raise piece
+        return piece

@@ -1,0 +1,263 @@
+"""Extraction by a chat model, as a step of consolidation: jobs are claimed, asked about, and their answers applied.
+
+For each call there are three transactions. One claims its jobs and enters the call in the ledger; one keeps the answer
+and what it cost, as soon as it is there; one puts the triples into the graph and ends the jobs. Killed between any two,
+the next worker goes on from there: an answer that is kept is not asked for again. Calls that are in flight when a
+process is killed are all that can be paid for twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+from typing import TypeVar
+
+from hippomem.consolidation.round import Round
+from hippomem.errors import HippomemError
+from hippomem.extraction_calls import Claim, Claims, Found
+from hippomem.learning import EXTRACT, as_learned, learn
+from hippomem.neocortex.chat import Chat, Reply
+from hippomem.neocortex.faults import Fault, Kind, fault_of
+from hippomem.neocortex.openie import Extracted, grounded, read_extraction, read_extractions
+from hippomem.neocortex.prices import Price, cost_of
+from hippomem.storage import ledger
+from hippomem.storage.jobs import Work
+from hippomem.types import StepReport, Usage
+
+T = TypeVar("T")
+log = logging.getLogger("hippomem")
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds before another attempt, doubled each time; a random half of it less
+PATIENCE = 60.0  # a round waits so long for an attempt that is due later, and leaves it to the next one otherwise
+NOBODY_THERE = 3  # calls that reached no server, one after the other, end a round
+GRACE = 5.0  # for calls in flight when a round is stopped
+MAX_NOTES = 20
+
+
+@dataclass
+class _Tally:
+    """What one round did so far. It is written to by the thread for the store alone."""
+
+    counts: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys(
+            ("passages", "triples", "dropped", "repeated", "cached", "retried", "dead"), 0
+        )
+    )
+    usage: Usage = field(default_factory=Usage)
+    notes: list[str] = field(default_factory=list)
+    error: str | None = None
+    unreached: int = 0
+    retries: list[datetime] = field(default_factory=list)  # when what failed is due again
+    # One at a time: the store takes one writer, and a language pipeline is not made for several threads.
+    hands: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "hippomem-extract-store"))
+
+    def note(self, text: str) -> None:
+        if len(self.notes) < MAX_NOTES:
+            self.notes.append(text)
+
+
+class ExtractionStep:
+    """Reads with a chat model what it has not read yet. Any number may run, in any processes."""
+
+    name = EXTRACT
+
+    def __init__(self, claims: Claims, chat: Chat, price: Price | None, concurrency: int) -> None:
+        self._claims = claims
+        self._chat = chat
+        self._price = price
+        self._concurrency = concurrency
+
+    def next_due(self) -> datetime | None:
+        """When there is something to read; None where there is nothing."""
+        return self._claims.next_due()
+
+    def run(self, round: Round) -> StepReport:
+        """Read what is due, several calls at a time. Raises ModelError where the model cannot be set up."""
+        self._chat.load()
+        tally = _Tally()
+        failed: list[BaseException] = []
+
+        def work() -> None:
+            try:
+                asyncio.run(self._run(round, tally))
+            except BaseException as error:
+                failed.append(error)
+
+        # On a thread of its own: the caller may have an event loop, and one cannot run inside another.
+        thread = threading.Thread(target=work, name="hippomem-extract", daemon=True)
+        thread.start()
+        try:
+            thread.join()
+        except BaseException:  # Ctrl-C: what is in flight is given back before we go
+            round.stopping.set()
+            thread.join(2 * GRACE)
+            raise
+        if failed:
+            if not isinstance(failed[0], HippomemError):
+                raise failed[0]
+            tally.error = tally.error or str(failed[0])
+        is_done = tally.error is None and not self._claims.is_due()
+        return StepReport(self.name, dict(tally.counts), tally.usage, tuple(tally.notes), tally.error, is_done)
+
+    async def _run(self, round: Round, tally: _Tally) -> None:
+        running: set[asyncio.Task[None]] = set()
+        try:
+            while True:
+                pause: float | None = None
+                if not self._is_over(round, tally) and len(running) < self._concurrency:
+                    asked_at = self._claims.now()
+                    free, units, tokens = self._concurrency - len(running), round.units_left(), round.tokens_left()
+                    found = await self._by_hand(tally, partial(self._claim, free, units, tokens, tally))
+                    for claim in found.claims:
+                        round.spend(units=len(claim.works), tokens=claim.expected_tokens)
+                        running.add(asyncio.create_task(self._one(claim, round, tally)))
+                    if not found.claims:
+                        pause = self._pause(asked_at, found.again_at, tally)
+                if not running and (pause is None or self._is_over(round, tally)):
+                    return
+                await self._wait(running, pause, round)
+        finally:
+            await self._give_up(running)
+            tally.hands.shutdown()
+
+    async def _by_hand(self, tally: _Tally, call: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(tally.hands, call)
+
+    def _claim(self, calls: int, units: int | None, tokens: int | None, tally: _Tally) -> Found:
+        found = self._claims.claim(calls, units, tokens)
+        tally.counts["dead"] += found.buried
+        return found
+
+    def _is_over(self, round: Round, tally: _Tally) -> bool:
+        return round.is_over or tally.error is not None
+
+    def _pause(self, asked_at: datetime, again_at: datetime | None, tally: _Tally) -> float | None:
+        """Seconds until there may be more to claim than at `asked_at`; None where this round does not wait for it."""
+        tally.retries = [moment for moment in tally.retries if moment > asked_at]
+        moments = [*tally.retries, *([again_at] if again_at else [])]
+        pause = max(0.01, (min(moments) - self._claims.now()).total_seconds()) if moments else None
+        return pause if pause is not None and pause <= PATIENCE else None
+
+    async def _wait(self, running: set[asyncio.Task[None]], pause: float | None, round: Round) -> None:
+        """Until a call has ended, a pause is over, or the round is stopped."""
+        began = time.monotonic()
+        while not round.stopping.is_set():
+            rest = 0.2 if pause is None else min(0.2, pause - (time.monotonic() - began))
+            if rest <= 0:
+                return
+            if not running:
+                await asyncio.sleep(rest)
+                continue
+            done, _ = await asyncio.wait(running, timeout=rest, return_when=asyncio.FIRST_COMPLETED)
+            running -= done
+            for task in done:
+                task.result()  # what the store raised ends the round
+            if done:
+                return
+        done, _ = await asyncio.wait(running, timeout=GRACE) if running else (set(), None)
+        running -= done
+        for task in running:
+            task.cancel()
+
+    async def _give_up(self, running: set[asyncio.Task[None]]) -> None:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    async def _one(self, claim: Claim, round: Round, tally: _Tally) -> None:
+        """One claim, from the call to the graph."""
+        if claim.kept is not None:
+            read = [read_extraction(claim.kept[work.content]) for work in claim.works]
+            found = [(work, grounded(one, work.title, work.text)) for work, one in zip(claim.works, read, strict=True)]
+            await self._by_hand(tally, partial(self._apply, claim, found, tally))
+            return
+        began = time.monotonic()
+        future = self._chat.begin(claim.prompt, claim.data)
+        try:
+            reply = await asyncio.wait_for(asyncio.wrap_future(future), self._chat.timeout)
+        except asyncio.CancelledError:
+            back = partial(self._claims.give_back, claim, 0.0, "its worker was stopped", is_counted=False)
+            await self._by_hand(tally, back)
+            raise
+        except Exception as error:  # whatever a provider's package can raise
+            round.spend(tokens=-claim.expected_tokens)
+            await self._by_hand(tally, partial(self._failed, claim, error, time.monotonic() - began, tally))
+            return
+        used = reply.usage.input_tokens + reply.usage.output_tokens
+        round.spend(tokens=used - claim.expected_tokens)
+        await self._by_hand(tally, partial(self._answered, claim, reply, time.monotonic() - began, tally))
+
+    def _answered(self, claim: Claim, reply: Reply, seconds: float, tally: _Tally) -> None:
+        tally.unreached = 0
+        tally.usage += reply.usage
+        several = read_extractions(reply.text, len(claim.works)) if len(claim.works) > 1 else None
+        read = several or [read_extraction(reply.text)]
+        # What an answer says about another passage than its own is not even kept.
+        read = [grounded(one, work.title, work.text) for work, one in zip(claim.works, read, strict=True)]
+        found = list(zip(claim.works, read, strict=True))
+        usable = [(work, extracted) for work, extracted in found if not extracted.problem]
+        spent = ledger.Spent(
+            "answered",
+            reply.usage.input_tokens,
+            reply.usage.output_tokens,
+            seconds,
+            cost_of(reply.usage, self._price),
+        )
+        self._claims.record(claim, spent, {work.content: extracted.as_json() for work, extracted in usable})
+        if usable:
+            self._apply(claim, usable, tally)
+        if len(usable) < len(found):
+            problem = next(extracted.problem for _, extracted in found if extracted.problem)
+            cut = " (it was cut off at the model's limit)" if reply.is_cut else ""
+            self._put_off(claim, Fault(Kind.odd), problem + cut, tally)
+
+    def _failed(self, claim: Claim, error: BaseException, seconds: float, tally: _Tally) -> None:
+        fault = fault_of(error)
+        self._claims.record(claim, ledger.Spent("failed", seconds=seconds), {})
+        tally.unreached = tally.unreached + 1 if fault.kind == Kind.unreachable else 0
+        reason = str(self._chat.failure(error))
+        if fault.kind == Kind.setup or tally.unreached >= NOBODY_THERE:
+            tally.error = tally.error or reason
+        self._put_off(claim, fault, reason, tally)
+
+    def _put_off(self, claim: Claim, fault: Fault, reason: str, tally: _Tally) -> None:
+        is_counted = fault.kind not in (Kind.setup, Kind.unreachable)
+        attempts = max(work.attempts for work in claim.works) + 1
+        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (attempts - 1)) * random.uniform(0.5, 1.0)  # noqa: S311
+        pause = max(pause, fault.wait or 0.0)
+        back, dead = self._claims.give_back(
+            claim, pause, reason, is_counted=is_counted, is_final=fault.kind == Kind.refused
+        )
+        tally.counts["retried"] += back
+        tally.counts["dead"] += dead
+        if back:
+            tally.retries.append(self._claims.now() + timedelta(seconds=pause))
+        if dead:
+            tally.note(f"{', '.join(work.passage_id for work in claim.works)}: dead: {reason}")
+        log.info("extract: call %d: %s", claim.token, reason)
+
+    def _apply(self, claim: Claim, found: list[tuple[Work, Extracted]], tally: _Tally) -> None:
+        model = self._claims.kind.model
+        learned = [(work, as_learned(extracted, model)) for work, extracted in found]
+        done = learn(self._claims.writer, claim.token, learned)
+        tally.counts["passages"] += done
+        tally.counts["cached"] += done if claim.kept is not None else 0
+        for work, extracted in found:
+            tally.counts["triples"] += len(extracted.triples)
+            tally.counts["dropped"] += extracted.dropped
+            tally.counts["repeated"] += extracted.repeated
+            if extracted.dropped:
+                log.info(
+                    "extract: %s: %d triples kept; dropped: %d malformed, %d on what is not in the text",
+                    work.passage_id,
+                    len(extracted.triples),
+                    extracted.malformed,
+                    extracted.elsewhere,
+                )

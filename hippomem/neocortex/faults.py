@@ -1,0 +1,78 @@
+"""What a failed call of a chat model means: whether the same call may succeed later, and when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+TRANSIENT = frozenset({408, 409, 425, 429})  # and everything from 500 on
+SETUP = frozenset({401, 402, 403, 404, 405})
+LONGEST_WISH = 600.0  # seconds that a server may ask us to wait
+
+
+class Kind(StrEnum):
+    """Why a call failed."""
+
+    passing = "passing"  # too many requests, a fault of the server
+    late = "late"  # no answer within the time-out
+    unreachable = "unreachable"  # nobody there: no call was made
+    refused = "refused"  # this very call, and it will be again
+    setup = "setup"  # every call: the key, the name of the model, the account
+    odd = "odd"  # anything else: an answer that the client could not read
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A kind, and the seconds after which the server wants to be asked again, where it says so."""
+
+    kind: Kind
+    wait: float | None = None
+
+
+def fault_of(error: BaseException) -> Fault:
+    """What an exception of any provider's package means."""
+    status = status_of(error)
+    if status is not None:
+        if status in SETUP or "insufficient_quota" in (getattr(error, "code", None), getattr(error, "type", None)):
+            return Fault(Kind.setup)
+        if status in TRANSIENT or status >= 500:
+            return Fault(Kind.passing, _wish(error))
+        return Fault(Kind.refused) if status >= 400 else Fault(Kind.odd)
+    if is_late(error):
+        return Fault(Kind.late)
+    if any(_says(cause, "ConnectError", "gaierror", "ConnectionRefused") for cause in _causes(error)):
+        return Fault(Kind.unreachable)
+    return Fault(Kind.passing if isinstance(error, OSError) or _says(error, "Connect") else Kind.odd)
+
+
+def status_of(error: BaseException) -> int | None:
+    """The HTTP status that an error is about."""
+    code = getattr(error, "status_code", None) or getattr(getattr(error, "response", None), "status_code", None)
+    return code if isinstance(code, int) else None
+
+
+def is_late(error: BaseException) -> bool:
+    """Whether there was no answer in time."""
+    return isinstance(error, TimeoutError) or _says(error, "Timeout")
+
+
+def _says(error: BaseException, *names: str) -> bool:
+    return any(name in type(error).__name__ for name in names)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    for _ in range(10):
+        if error is None:
+            return
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _wish(error: BaseException) -> float | None:
+    headers = getattr(getattr(error, "response", None), "headers", None)
+    try:
+        seconds = float(headers.get("retry-after")) if headers else None
+    except (TypeError, ValueError, AttributeError):  # a date, or nothing
+        return None
+    return min(max(0.0, seconds), LONGEST_WISH) if seconds is not None and seconds == seconds else None

@@ -1,0 +1,174 @@
+"""The ledger of chat models: a row for each call, written when it begins, and what they answered, to be used again.
+
+A call's number is also the fencing token of the jobs that it is for. A call whose process died stays open until its
+jobs are claimed again, and is lost from then on: whether the provider counted it, nobody knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, case, func, insert, select, update
+
+from hippomem.storage.schema import answers, calls
+from hippomem.storage.writes import chunks
+
+MINUTE = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What is known of a call before it is made; `expected_tokens` is an estimate of both directions."""
+
+    purpose: str
+    model: str
+    ingest: str | None = None
+    expected_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """How a call ended; `outcome` is answered, failed or cached; `cost` in dollars, None where it is not known."""
+
+    outcome: str
+    input_tokens: int = 0
+    output_tokens: int = 0
+    seconds: float = 0.0
+    cost: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How much of the limits a minute is left; None without one. `again_at`: when there will be more."""
+
+    requests: int | None
+    tokens: int | None
+    again_at: datetime | None
+
+
+def begin(connection: Connection, namespace: int, call: Call, now: datetime) -> int:
+    """Enter a call that is about to be made. Returns its number."""
+    return _insert(connection, namespace, call, now, Spent("open"))
+
+
+def enter(connection: Connection, namespace: int, call: Call, now: datetime, spent: Spent) -> int:
+    """Enter a call that has ended already. Returns its number."""
+    return _insert(connection, namespace, call, now, spent)
+
+
+def end(connection: Connection, number: int, spent: Spent) -> None:
+    """Enter how a call ended, also of one that was given up as lost."""
+    connection.execute(
+        update(calls)
+        .where(calls.c.number == number, calls.c.outcome.in_(("open", "lost")))
+        .values(
+            outcome=spent.outcome,
+            input_tokens=spent.input_tokens,
+            output_tokens=spent.output_tokens,
+            seconds=spent.seconds,
+            cost=spent.cost,
+        )
+    )
+
+
+def lose(connection: Connection, numbers: Iterable[int]) -> None:
+    """Give up calls of which nothing was heard."""
+    for some in chunks(numbers):
+        connection.execute(
+            update(calls).where(calls.c.number.in_(some), calls.c.outcome == "open").values(outcome="lost")
+        )
+
+
+def room(connection: Connection, model: str, requests: int | None, tokens: int | None, now: datetime) -> Room:
+    """What is left for the next call, over all namespaces and processes of this database."""
+    if requests is None and tokens is None:
+        return Room(None, None, None)
+    used = case((calls.c.outcome == "answered", calls.c.input_tokens + calls.c.output_tokens), else_=0)
+    open_ = case((calls.c.outcome == "open", calls.c.expected_tokens), else_=0)
+    # A call that began in the future is one from before the clock went back: it cannot be told when it leaves.
+    recent = (calls.c.model == model, calls.c.began_at > now - MINUTE, calls.c.began_at <= now + MINUTE)
+    query = select(func.count(), func.sum(used + open_), func.min(calls.c.began_at))
+    made, spent, first = connection.execute(query.where(*recent, calls.c.outcome != "cached")).one()
+    return Room(
+        None if requests is None else max(0, requests - made),
+        None if tokens is None else max(0, tokens - int(spent or 0)),
+        None if first is None else first + MINUTE,
+    )
+
+
+def answered(
+    connection: Connection, namespace: int, prompt: str, model: str, contents: Iterable[str], everywhere: bool
+) -> dict[str, str]:
+    """For contents that were asked about already, what was answered; `everywhere`: in other namespaces, too."""
+    found: dict[str, str] = {}
+    for some in chunks(contents):
+        query = select(answers.c.content, answers.c.text).where(
+            answers.c.content.in_(some), answers.c.prompt == prompt, answers.c.model == model
+        )
+        if not everywhere:
+            query = query.where(answers.c.namespace == namespace)
+        found.update({row.content: row.text for row in connection.execute(query)})
+    return found
+
+
+def keep_answers(connection: Connection, namespace: int, prompt: str, model: str, texts: Mapping[str, str]) -> None:
+    """Keep what was answered about contents; what is known already stays."""
+    known = answered(connection, namespace, prompt, model, texts, everywhere=False)
+    rows = [
+        {"namespace": namespace, "content": content, "prompt": prompt, "model": model, "text": text}
+        for content, text in texts.items()
+        if content not in known
+    ]
+    if rows:
+        connection.execute(insert(answers), rows)
+
+
+def totals(connection: Connection, namespace: int, *by: str) -> list[dict[str, Any]]:
+    """Sums over the calls of a namespace, one for each value of the columns `by`, the first seen first."""
+    columns = [calls.c[name] for name in by]
+    outcomes = {
+        f"{name}_calls": func.sum(case((calls.c.outcome == outcome, 1), else_=0))
+        for name, outcome in (
+            ("answered", "answered"), ("failed", "failed"), ("cached", "cached"), ("lost", "lost"), ("open", "open"),
+        )
+    }  # fmt: skip
+    silent = (calls.c.outcome == "answered") & (calls.c.input_tokens + calls.c.output_tokens == 0)
+    query = (
+        select(
+            *columns,
+            *(value.label(name) for name, value in outcomes.items()),
+            func.sum(case((silent, 1), else_=0)).label("calls_without_token_counts"),
+            func.sum(calls.c.input_tokens).label("input_tokens"),
+            func.sum(calls.c.output_tokens).label("output_tokens"),
+            func.sum(calls.c.seconds).label("seconds"),
+            func.sum(calls.c.cost).label("cost"),
+        )
+        .where(calls.c.namespace == namespace)
+        .group_by(*columns)
+        .order_by(func.min(calls.c.number))
+    )
+    return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def _insert(connection: Connection, namespace: int, call: Call, now: datetime, spent: Spent) -> int:
+    row = connection.execute(
+        insert(calls)
+        .values(
+            namespace=namespace,
+            purpose=call.purpose,
+            model=call.model,
+            ingest=call.ingest,
+            outcome=spent.outcome,
+            began_at=now,
+            expected_tokens=call.expected_tokens,
+            input_tokens=spent.input_tokens,
+            output_tokens=spent.output_tokens,
+            seconds=spent.seconds,
+            cost=spent.cost,
+        )
+        .returning(calls.c.number)
+    )
+    return int(row.scalar_one())

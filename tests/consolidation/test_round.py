@@ -1,0 +1,123 @@
+"""A round of steps within a budget, and the worker that runs rounds."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from hippomem import Budget, InvalidInputError, Memory, Report, StepReport, StoreBusyError, SystemClock, Usage
+from hippomem.consolidation.round import Round, run_round
+from hippomem.consolidation.worker import Worker
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@dataclass
+class Count:
+    """A step with so many things to do; each is one unit and two tokens."""
+
+    name: str
+    left: int
+    fails: bool = False
+    done: int = 0
+    asked: list[Round] = field(default_factory=list)
+
+    def run(self, round: Round) -> StepReport:
+        self.asked.append(round)
+        if self.fails:
+            raise StoreBusyError("busy: try again")
+        before = self.done
+        while self.left and not round.is_over:
+            self.left -= 1
+            self.done += 1
+            round.spend(units=1, tokens=2)
+        counts = {"done": self.done - before}
+        return StepReport(self.name, counts, Usage(1, 2, 3), is_done=not self.left)
+
+    def next_due(self) -> datetime | None:
+        return NOW if self.left else None
+
+
+def test_steps_share_one_budget() -> None:
+    first, second = Count("first", 3), Count("second", 3)
+    report = run_round([first, second], Round(NOW, Budget(units=5)))
+    assert [(part.name, part.counts["done"], part.is_done) for part in report.steps] == [
+        ("first", 3, True),
+        ("second", 2, False),
+    ]
+    assert not report.is_done
+    assert report.usage == Usage(2, 4, 6)
+    report = run_round([second, first], Round(NOW))
+    assert report.is_done
+    assert report["second"].counts["done"] == 1
+
+
+@pytest.mark.parametrize(("budget", "done"), [(Budget(tokens=3), 2), (Budget(seconds=0), 0), (Budget(units=0), 0)])
+def test_nothing_is_begun_past_the_budget(budget: Budget, done: int) -> None:
+    step = Count("step", 5)
+    report = run_round([step], Round(NOW, budget))
+    assert (step.done, report.is_done) == (done, False)
+
+
+def test_a_step_that_fails_does_not_keep_others_from_running() -> None:
+    broken, sound = Count("broken", 1, fails=True), Count("sound", 1)
+    report = run_round([broken, sound], Round(NOW))
+    assert report["broken"].error == "busy: try again"
+    assert sound.done == 1
+    assert not report.is_done
+    with pytest.raises(KeyError):
+        _ = report["nothing"]
+
+
+def working(step: Count, told: Callable[[Report], None] | None = None) -> Worker:
+    return Worker(lambda stopping: run_round([step], Round(NOW, stopping=stopping)), step.next_due, SystemClock(), told)
+
+
+def test_a_worker_works_until_nothing_is_left() -> None:
+    step, reports = Count("step", 4), []
+    working(step, reports.append).run(until_idle=True)
+    assert (step.done, len(reports)) == (4, 1)
+
+
+def test_a_worker_on_a_thread_is_woken_and_stopped() -> None:
+    step, done = Count("step", 1), threading.Event()
+    worker = working(step, lambda _: done.set())
+    worker.start()
+    assert done.wait(20)
+    done.clear()
+    step.left = 2
+    worker.wake()
+    assert done.wait(4)  # it would look by itself after five seconds
+    assert worker.is_running
+    worker.stop(20)
+    assert not worker.is_running
+    assert step.done == 3
+
+
+def test_a_worker_ends_with_what_kept_failing() -> None:
+    step = Count("step", 1, fails=True)
+    worker = working(step)
+    worker.run(until_idle=True)
+    assert worker.error == "busy: try again"
+    assert len(step.asked) == 1
+
+
+def test_without_a_chat_model_there_is_nothing_to_do(fast: Callable[..., Memory]) -> None:
+    memory = fast(background=True)
+    memory.add("Ada met Bea in Oslo.")
+    report = memory.consolidate(NOW + timedelta(days=400))
+    assert (report.steps, report.is_done) == ((), True)
+    memory.close()
+
+
+@pytest.mark.parametrize("budget", [-1, 1.5, True, "many", Budget(seconds=float("nan")), Budget(tokens=-5)])
+def test_what_is_no_budget(fast: Callable[..., Memory], budget: Any) -> None:
+    with pytest.raises(InvalidInputError, match="budget"):
+        fast().consolidate(budget=budget)
+    with pytest.raises(InvalidInputError, match="now must be timezone-aware"):
+        fast().consolidate(datetime(2026, 1, 1))
