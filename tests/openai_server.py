@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -42,6 +43,9 @@ def openai_server(*script: str | tuple[int, str], seconds: float = 0.0) -> Itera
             server.asked.append({"path": self.path, "key": self.headers.get("Authorization"), "body": body})
             stop.wait(server.seconds)
             answer = server.script[min(number, len(server.script) - 1)]
+            if isinstance(answer, str) and body.get("stream"):
+                self.pieces(answer)
+                return
             status, content = (200, completion(answer)) if isinstance(answer, str) else (answer[0], failure(answer[1]))
             data = json.dumps(content).encode()
             try:
@@ -52,6 +56,16 @@ def openai_server(*script: str | tuple[int, str], seconds: float = 0.0) -> Itera
                 self.wfile.write(data)
             except OSError:  # the client waited no longer
                 pass
+
+        def pieces(self, text: str) -> None:
+            """The answer word by word, as server-sent events."""
+            self.send_response(200)
+            self.send_header("Content-Type", "text/event-stream")
+            self.end_headers()
+            for event in (*map(piece, re.findall(r"\s*\S+", text)), piece(None)):
+                self.wfile.write(b"data: " + json.dumps(event).encode() + b"\n\n")
+                self.wfile.flush()
+            self.wfile.write(b"data: [DONE]\n\n")
 
         def log_message(self, format: str, *args: object) -> None:
             pass
@@ -78,6 +92,18 @@ def completion(text: str) -> dict[str, Any]:
         "model": "test-model",
         "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
         "usage": {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18},
+    }
+
+
+def piece(text: str | None) -> dict[str, Any]:
+    """A part of a streamed answer; the last one, without text, tells the usage."""
+    whole = completion("")
+    choices = [] if text is None else [{"index": 0, "delta": {"role": "assistant", "content": text}}]
+    return {
+        **whole,
+        "object": "chat.completion.chunk",
+        "choices": choices,
+        "usage": whole["usage"] if text is None else None,
     }
 
 
