@@ -16,6 +16,7 @@ from hippomem.clock import Clock
 from hippomem.errors import ClosedError
 from hippomem.hippocampus.ranking import Recipe
 from hippomem.ingest.pipeline import Input
+from hippomem.ingest.progress import ProgressCallback
 from hippomem.memory import Memory
 from hippomem.settings import Settings
 from hippomem.types import (
@@ -121,8 +122,10 @@ class AsyncMemory:
             triples=triples,
         )
 
-    async def ingest(self, sources: Input | Iterable[Input], *, progress: bool = False) -> IngestReport:
-        """Memory.ingest on the memory's thread; it also consumes `sources` there."""
+    async def ingest(
+        self, sources: Input | Iterable[Input], *, progress: bool | ProgressCallback = False
+    ) -> IngestReport:
+        """Memory.ingest on the memory's thread; it also consumes `sources` and tells its `progress` there."""
         return await self._run(self._memory.ingest, sources, progress=progress)
 
     async def recall(
@@ -132,6 +135,7 @@ class AsyncMemory:
         *,
         as_of: datetime | None = None,
         session: str | None = None,
+        source: str | None = None,
         method: Literal["graph", "dense"] = "graph",
         decompose: bool = False,
         iterative: bool = False,
@@ -148,6 +152,7 @@ class AsyncMemory:
             k,
             as_of=as_of,
             session=session,
+            source=source,
             method=method,
             decompose=decompose,
             iterative=iterative,
@@ -231,6 +236,20 @@ class AsyncMemory:
         """Memory.get on the memory's thread."""
         return await self._run(self._memory.get, id)
 
+    async def passages(
+        self, *, source: str | None = None, session: str | None = None, limit: int | None = None, offset: int = 0
+    ) -> tuple[Passage, ...]:
+        """Memory.passages on the memory's thread."""
+        return await self._run(self._memory.passages, source=source, session=session, limit=limit, offset=offset)
+
+    async def sources(self, below: str = "") -> tuple[str, ...]:
+        """Memory.sources on the memory's thread."""
+        return await self._run(self._memory.sources, below)
+
+    async def annotate(self, target: str | Iterable[str], metadata: Mapping[str, Any]) -> tuple[Passage, ...]:
+        """Memory.annotate on the memory's thread."""
+        return await self._run(self._memory.annotate, target, metadata)
+
     async def update(self, id: str, text: str) -> Event:
         """Memory.update on the memory's thread."""
         return await self._run(self._memory.update, id, text)
@@ -239,7 +258,7 @@ class AsyncMemory:
         """Memory.history on the memory's thread."""
         return await self._run(self._memory.history, id)
 
-    async def forget(self, target: str | Passage) -> Forgotten:
+    async def forget(self, target: str | Passage | Iterable[str | Passage]) -> Forgotten:
         """Memory.forget on the memory's thread."""
         return await self._run(self._memory.forget, target)
 

@@ -96,6 +96,25 @@ def checked_budget(value: Budget | int | None) -> Budget:
     return budget
 
 
+def checked_filter(value: str | None, what: str) -> str | None:
+    """A label to look for, None where any will do. Raises InvalidTextError or InvalidInputError."""
+    return None if value is None else checked_label(value, what)
+
+
+def check_page(limit: int | None, offset: int) -> None:
+    """Raises InvalidInputError where there is no such number of rows, or of rows to pass over."""
+    for value, name in ((0 if limit is None else limit, "limit"), (offset, "offset")):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            raise InvalidInputError(f"{name} must be a whole number of at least 0, not {value!r}")
+
+
+def checked_below(name: str) -> str:
+    """The beginning that names of sources share: empty, or ending with a slash. Raises InvalidInputError."""
+    if checked_label(name, "below") and not name.endswith("/"):
+        raise InvalidInputError(f"below must end with a slash: {name + '/'!r}")
+    return name
+
+
 def checked_moment(value: datetime | None, name: str) -> datetime | None:
     """A moment in UTC. Raises InvalidInputError where it is no datetime, has no time zone or is out of range."""
     if value is None:

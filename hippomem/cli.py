@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import io
+import json
 import os
 import sys
 from contextlib import suppress
@@ -49,6 +50,13 @@ class Method(StrEnum):
 
     graph = "graph"
     dense = "dense"
+
+
+class Transport(StrEnum):
+    """How an MCP server is reached."""
+
+    stdio = "stdio"
+    http = "streamable-http"
 
 
 app = typer.Typer(
@@ -307,6 +315,72 @@ def reencode(db: Db = None, namespace: Namespace = None, as_json: Json = False) 
     settings = load_settings(db=existing_database(db), namespace=namespace)
     passages = Memory.reencode(settings.db, settings=settings, progress=sys.stderr.isatty())
     out.print_json({"passages": passages}) if as_json else out.print_pairs({"passages": passages})
+
+
+@app.command()
+def sources(
+    below: Annotated[str, typer.Argument(help="Only those below this name, which ends with a slash.")] = "",
+    db: Db = None,
+    namespace: Namespace = None,
+    as_json: Json = False,
+) -> None:
+    """List where memories came from."""
+    with opened(db, namespace) as memory:
+        names = memory.sources(below)
+    out.print_json(names) if as_json else out.print_lines(names)
+
+
+@app.command()
+def passages(
+    source: Annotated[str | None, typer.Argument(help="Only of this source; of all below it if it ends in /.")] = None,
+    session: Annotated[str | None, typer.Option(help="Only what belongs to this session.")] = None,
+    limit: Annotated[int | None, typer.Option("-n", min=0, help="So many at most.")] = None,
+    offset: Annotated[int, typer.Option(min=0, help="From this one on.")] = 0,
+    db: Db = None,
+    namespace: Namespace = None,
+    as_json: Json = False,
+) -> None:
+    """List what is remembered, oldest first."""
+    with opened(db, namespace) as memory:
+        found = memory.passages(source=source, session=session, limit=limit, offset=offset)
+    out.print_json(found) if as_json else out.print_lines(f"{p.id}  {out.beginning(p)}" for p in found)
+
+
+@app.command()
+def mcp(
+    transport: Annotated[Transport, typer.Option(help="How clients talk to it.")] = Transport.stdio,
+    host: Annotated[str, typer.Option(help="For streamable-http.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="For streamable-http.")] = 8000,
+    folder: Annotated[list[Path] | None, typer.Option(help="Where files may be ingested from; repeatable.")] = None,
+    llm: Annotated[str | None, typer.Option(metavar="PROVIDER:MODEL", help="Otherwise HIPPOMEM_LLM.")] = None,
+    print_config: Annotated[bool, typer.Option("--print-config", help="Only print what a client needs.")] = False,
+    db: Db = None,
+    namespace: Namespace = None,
+    as_json: Json = False,
+) -> None:
+    """Serve the memory to agents by the Model Context Protocol, until interrupted.
+
+    With --print-config, or --json, print the configuration for a client (Claude Desktop, an editor) and end. Over
+    HTTP, HIPPOMEM_MCP_TOKEN is the token that clients must bear; beyond this machine there must be one.
+    """
+    from hippomem.settings import load_settings
+    from hippomem_mcp import client_configuration, create_server, serve_http
+
+    for one in folder or ():
+        if not one.is_dir():
+            raise NotFoundError(f"there is no folder {str(one)!r}")
+    is_http = transport is Transport.http
+    if print_config or as_json:
+        ours = load_settings(db=db, namespace=namespace)
+        url = f"http://{host}:{port}/mcp" if is_http else None
+        typer.echo(json.dumps(client_configuration(ours.db, ours.namespace, url=url, folders=folder or ())))
+        return
+    with opened(db, namespace, new=True, llm=llm) as memory:
+        server = create_server(memory, folders=folder or ())
+        if is_http:
+            serve_http(server, host, port, os.environ.get("HIPPOMEM_MCP_TOKEN"))
+        else:
+            server.run("stdio")
 
 
 def main() -> None:

@@ -208,6 +208,12 @@ def print_diagnosis(diagnosis: Diagnosis) -> None:
         console.print(styled(mark, f"  {visible(check.name)}: {visible(check.detail)}"))
 
 
+def print_lines(lines: Iterable[str]) -> None:
+    """Lines of text, each made visible."""
+    for line in lines:
+        typer.echo(visible(line))
+
+
 def print_pairs(values: Mapping[str, Any], prefix: str = "") -> None:
     """Names and values, one pair a line; what is nested has its names joined by dots."""
     for name, value in values.items():

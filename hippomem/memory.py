@@ -20,7 +20,15 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection
 
 from hippomem.analyse import Analyser
-from hippomem.checks import check_recall, checked_label, checked_moment, checked_text, checked_triples
+from hippomem.catalogue import Catalogue
+from hippomem.checks import (
+    check_recall,
+    checked_filter,
+    checked_label,
+    checked_moment,
+    checked_text,
+    checked_triples,
+)
 from hippomem.clock import Clock, SystemClock
 from hippomem.consolidation.round import Step
 from hippomem.consolidation.worker import Worker
@@ -35,7 +43,7 @@ from hippomem.hippocampus.snapshot import Snapshots
 from hippomem.hippocampus.view import View
 from hippomem.hippocampus.windows import in_context
 from hippomem.ingest.pipeline import Ingest, Input
-from hippomem.ingest.progress import ProgressBar
+from hippomem.ingest.progress import ProgressBar, ProgressCallback
 from hippomem.iterate import Guide, recall_by_parts
 from hippomem.neocortex.encoder_choice import resolve_encoder
 from hippomem.neocortex.extraction import LocalExtractor
@@ -53,7 +61,7 @@ if TYPE_CHECKING:
     import networkx
 
 
-class Memory(Thinking):
+class Memory(Catalogue, Thinking):
     """A long-term memory in one database and one namespace. Open it with `Memory.open`; use it from any thread.
 
     All methods raise the StoreError family where the database fails, and ClosedError after `close()`.
@@ -144,12 +152,13 @@ class Memory(Thinking):
         )
         return self._writer.add(passage, checked_triples(triples))
 
-    def ingest(self, sources: Input | Iterable[Input], *, progress: bool = False) -> IngestReport:
+    def ingest(self, sources: Input | Iterable[Input], *, progress: bool | ProgressCallback = False) -> IngestReport:
         """Take in files, folders, Documents, or dicts with a text; a list may mix them.
 
         Can be interrupted at any moment and run again: what is in is not read again, what changed replaces what it
-        was, what failed is in the report and never stops the rest. `progress` shows a bar on a terminal. Raises
-        NotFoundError for a path that does not exist, before anything is read.
+        was, what failed is in the report and never stops the rest. `progress` shows a bar on a terminal, or is a
+        function that is told the bytes read, of how many (None where that is not known), and the passages stored.
+        Raises NotFoundError for a path that does not exist, before anything is read.
         """
         began, cpu = time.perf_counter(), time.process_time()
         seconds = self._writer.analyser.seconds
@@ -173,18 +182,20 @@ class Memory(Thinking):
         checked_text(text, self.settings.max_text_chars, "text", "max_text_chars (HIPPOMEM_MAX_TEXT_CHARS)")
         return self._writer.update(id, text)
 
-    def forget(self, target: str | Passage) -> Forgotten:
+    def forget(self, target: str | Passage | Iterable[str | Passage]) -> Forgotten:
         """Remove a memory by its id, or all memories of a source, from the store and every view, and prove it.
 
-        The texts, vectors, and the names and facts that only they held are overwritten on disk; an entry in the
-        history remains, without text. Raises NotFoundError where there is no such memory or source.
+        A source that ends with a slash stands for all below it ("docs/"); of several targets all are removed at once,
+        or none. The texts, vectors, and the names and facts that only they held are overwritten on disk; an entry in
+        the history remains, without text. Raises NotFoundError where there is no such memory or source.
         """
-        name = target.id if isinstance(target, Passage) else checked_label(target, "target")
+        targets = [target] if isinstance(target, str | Passage) else list(target)
+        names = [t.id if isinstance(t, Passage) else checked_label(t, "target") for t in targets]
         self._check_open()
         with self._lock:
             if self._snapshots:
                 self._snapshots.drop()  # before the deed: a crash in between costs a rebuild, not a trace left behind
-            gone = self._writer.forget(name, FilePath(os.path.realpath(name)).as_posix() if name else "")
+            gone = self._writer.forget(names)
             if self._snapshots:
                 self._snapshots.drop()
             with self._synced() as (view, connection):
@@ -201,6 +212,7 @@ class Memory(Thinking):
         *,
         as_of: datetime | None = None,
         session: str | None = None,
+        source: str | None = None,
         method: Literal["graph", "dense"] = "graph",
         decompose: bool = False,
         iterative: bool = False,
@@ -210,11 +222,12 @@ class Memory(Thinking):
     ) -> Recall:
         """The `k` passages that a question leads to, best first, with paths, reasons and milliseconds by stage.
 
-        `session` and `as_of` limit what may come back: to one session, to what had happened by then (passages
-        without a date count from when they were recorded). `context` gives each passage so many neighbours on either
-        side, in its session or document (`before`, `after`). `method="dense"` is plain similarity search, to compare;
-        `recipe` has other constants than the default ones, to experiment. An empty memory gives an empty recall.
-        Raises InvalidInputError for an empty or too long question, or a number out of range.
+        `session`, `source` and `as_of` limit what may come back: to one session, to one source or all below it where
+        it ends with a slash ("docs/"), to what had happened by then (passages without a date count from when they
+        were recorded). `context` gives each passage so many neighbours on either side, in its session or document
+        (`before`, `after`). `method="dense"` is plain similarity search, to compare; `recipe` has other constants than
+        the default ones, to experiment. An empty memory gives an empty recall. Raises InvalidInputError for an empty
+        or too long question, or a number out of range.
 
         Two ways ask the chat model (`llm`). `decompose`: one call splits the question, and its parts are recalled too.
         `iterative`: it also reads the passages, which are sent to it, so that a sub-question is asked with the answer
@@ -225,9 +238,9 @@ class Memory(Thinking):
         checked_text(query, self.settings.max_query_chars, "query", "max_query_chars (HIPPOMEM_MAX_QUERY_CHARS)")
         check_recall(k, method, max_steps, context)
         moment = checked_moment(as_of, "as_of")
-        session = session if session is None else checked_label(session, "session")
+        session, source = checked_filter(session, "session"), checked_filter(source, "source")
         if decompose or iterative:
-            part = partial(self.recall, as_of=moment, session=session, method=method, recipe=recipe)
+            part = partial(self.recall, as_of=moment, session=session, source=source, method=method, recipe=recipe)
             guide = Guide(part, self.get, self._chat, self.settings.max_query_chars)
             fused = recall_by_parts(guide, query, k, max_steps if iterative else None)
             with self._lock, self._synced() as (view, connection):
@@ -241,7 +254,7 @@ class Memory(Thinking):
             timings["catch up"] = time.perf_counter() - mark
             if vector is None or not view.size:
                 return Recall(query, (), (), _milliseconds(timings, began))
-            allowed = eligible(view, connection, self._number, session, moment)
+            allowed = eligible(view, connection, self._number, session, moment, source)
             ranked = partial(rank, recipe=recipe or U) if method == "graph" else dense
             ranking = ranked(view, query, vector, k, allowed)
             timings.update(ranking.seconds)

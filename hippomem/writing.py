@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import Path as FilePath
 from typing import Any
 
 from sqlalchemy import Connection
@@ -199,30 +201,50 @@ class Writer:
             writes.remove_passages(connection, self.number, [number], now, None)
             return self._event(connection, new.id, created=True)
 
-    def forget(self, target: str, also: str) -> Forgotten:
-        """Take out one memory, or all of a source (`also` is another name of it), with all that only they held."""
+    def annotate(self, ids: Iterable[str], metadata: Mapping[str, Any]) -> list[Passage]:
+        """Merge into the metadata of memories what is not None, and take out what is; of all of them, or of none."""
+        changed = []
+        self.look_up()
+        with self.store_.write() as connection:
+            for id_ in ids:
+                number, old = self._known(connection, id_)
+                merged = {key: value for key, value in {**old.metadata, **metadata}.items() if value is not None}
+                writes.describe(connection, number, merged)
+                changed.append(replace(old, metadata=merged))
+        return changed
+
+    def forget(self, targets: Iterable[str]) -> Forgotten:
+        """Take out memories by id, or all of a source, with all that only they held; all targets, or none."""
         self.look_up()
         with self.store_.write() as connection:
             now = self.clock.now()
-            known = self._find(connection, target)
-            numbers = [known[0]] if known else []
-            for source in () if known else dict.fromkeys((target, also)):
-                numbers = list(reads.numbers_of_source(connection, self.number, source)) if source else []
-                writes.forget_document(connection, self.number, source)
-                if numbers:
-                    break
-            if not numbers:
-                raise NotFoundError(f"no memory and no source is called {target!r} in namespace {self.namespace!r}")
-            removed = writes.remove_passages(connection, self.number, numbers, now, "forget")
+            numbers = {number: None for target in targets for number in self._meant(connection, target)}
+            removed = writes.remove_passages(connection, self.number, list(numbers), now, "forget")
             writes.forget_history(connection, self.number, removed.ids)
             self.store_.set_info(connection, SCRUB, DUE)
         self.store_.scrub()
         return Forgotten(len(removed.ids), removed.entities, removed.facts, removed.ids)
 
+    def _meant(self, connection: Connection, target: str) -> list[int]:
+        """The numbers of what goes by this id, or by this name of a source, which may be a path."""
+        known = self._find(connection, target)
+        if known:
+            return [known[0]]
+        path = FilePath(os.path.realpath(target)).as_posix() + "/" * target.endswith("/") if target else ""
+        for source in filter(None, dict.fromkeys((target, path))):
+            numbers = reads.numbers_where(connection, self.number, source=source)
+            writes.forget_documents(connection, self.number, source)
+            if numbers:
+                return numbers
+        raise NotFoundError(f"no memory and no source is called {target!r} in namespace {self.namespace!r}")
+
     def current(self, id_: str) -> tuple[int, Passage]:
         """A memory by its id, or by an id that it had before an update. Raises NotFoundError."""
         with self.store_.read() as connection:
-            found = self._find(connection, id_)
+            return self._known(connection, id_)
+
+    def _known(self, connection: Connection, id_: str) -> tuple[int, Passage]:
+        found = self._find(connection, id_)
         if found is None:
             raise NotFoundError(f"no memory has the id {id_!r} in namespace {self.namespace!r}")
         return found

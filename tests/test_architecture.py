@@ -51,7 +51,7 @@ def test_imports_run_one_way(package: str) -> None:
 
 
 def test_nothing_below_memory_imports_what_is_above_it() -> None:
-    for name in ("analyse", "writing", "transfer", "doctor", "reencode", "checks", "settings"):
+    for name in ("analyse", "writing", "transfer", "doctor", "reencode", "checks", "catalogue", "settings"):
         above = {"hippomem.memory", "hippomem.aio", "hippomem.cli", "hippomem.demo"}
         assert not _imports(PACKAGE / f"{name}.py") & above
 

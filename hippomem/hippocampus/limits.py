@@ -1,4 +1,4 @@
-"""What may come back: of one session, of what had happened by then."""
+"""What may come back: of one session, of one source, of what had happened by then."""
 
 from __future__ import annotations
 
@@ -13,11 +13,16 @@ from hippomem.storage import reads
 
 
 def eligible(
-    view: View, connection: Connection, namespace: int, session: str | None, as_of: datetime | None
+    view: View,
+    connection: Connection,
+    namespace: int,
+    session: str | None,
+    as_of: datetime | None,
+    source: str | None = None,
 ) -> NDArray[np.bool_] | None:
     """Which rows may come back: (rows,), None for all."""
-    if session is None and as_of is None:
+    if session is None and as_of is None and source is None:
         return None
     rows = np.zeros(view.graph.rows, np.bool_)
-    rows[view.rows_of(reads.numbers_where(connection, namespace, session, as_of))] = True
+    rows[view.rows_of(reads.numbers_where(connection, namespace, session, as_of, source))] = True
     return rows

@@ -1,17 +1,23 @@
-"""A progress bar on standard error, where that is a terminal; otherwise nothing."""
+"""How far an ingest has come: a bar on standard error, where that is a terminal, or told to a function."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeAlias
+
+ProgressCallback: TypeAlias = Callable[[int, int | None, int], None]
 
 
 class ProgressBar:
     """How much of the input is read, passages so far, passages a second, time left. A context manager."""
 
-    def __init__(self, shown: bool) -> None:
-        self._shown = shown and sys.stderr.isatty()
+    def __init__(self, shown: bool | ProgressCallback) -> None:
+        self._shown = shown is True and sys.stderr.isatty()
+        self._tell = shown if callable(shown) else None
+        self._read = 0
+        self._total: int | None = None
         self._bar: Any = None
         self._task: Any = None
         self._passages = 0
@@ -25,6 +31,7 @@ class ProgressBar:
 
     def start(self, total: int | None) -> None:
         """Show the bar; `total` is the input's size in bytes, None where it is not known."""
+        self._total = total
         if not self._shown:
             return
         from rich.console import Console
@@ -46,9 +53,12 @@ class ProgressBar:
 
     def advance(self, size: int, passages: int) -> None:
         """`size` more bytes are read, `passages` more are stored."""
+        self._read += size
+        self._passages += passages
+        if self._tell is not None:
+            self._tell(self._read, self._total, self._passages)
         if self._bar is None:
             return
-        self._passages += passages
         elapsed = self._bar.tasks[0].elapsed or 0.0
         rate = f"{self._passages / elapsed:.0f}" if elapsed > 1 and self._passages else "–"
         self._bar.update(self._task, advance=size, passages=self._passages, rate=rate)

@@ -22,7 +22,7 @@ from hippomem.storage.schema import (
     passages,
     store_info,
 )
-from hippomem.storage.writes import chunks
+from hippomem.storage.writes import chunks, is_source
 from hippomem.types import Change, Passage, Triple
 
 
@@ -136,15 +136,45 @@ def passage_numbers(connection: Connection, namespace: int) -> list[int]:
 
 
 def numbers_where(
-    connection: Connection, namespace: int, session: str | None = None, as_of: datetime | None = None
+    connection: Connection,
+    namespace: int,
+    session: str | None = None,
+    as_of: datetime | None = None,
+    source: str | None = None,
 ) -> list[int]:
-    """The numbers of passages of one session, or of those that had happened by `as_of`, ascending."""
-    query = select(passages.c.number).where(passages.c.namespace == namespace)
-    if session is not None:
-        query = query.where(passages.c.session == session)
+    """The numbers of passages of one session, of a source, or of those that had happened by `as_of`, ascending."""
+    query = _where(select(passages.c.number), namespace, session, source)
     if as_of is not None:
         query = query.where(func.coalesce(passages.c.occurred_at, passages.c.recorded_at) <= as_of)
     return list(connection.execute(query.order_by(passages.c.number)).scalars())
+
+
+def passages_where(
+    connection: Connection,
+    namespace: int,
+    session: str | None,
+    source: str | None,
+    limit: int | None = None,
+    offset: int = 0,
+) -> list[Passage]:
+    """Passages of a session or a source, oldest first."""
+    query = _where(_passages(), namespace, session, source).order_by(passages.c.number)
+    return [_passage(row) for row in connection.execute(query.limit(limit).offset(offset))]
+
+
+def sources(connection: Connection, namespace: int, below: str) -> list[str]:
+    """The names of all sources, in order of their code points; those `below` a name that ends with a slash."""
+    query = _where(select(passages.c.source).distinct(), namespace, None, below or None)
+    return sorted(connection.execute(query.where(passages.c.source != "")).scalars())
+
+
+def _where(query: Select[Any], namespace: int, session: str | None, source: str | None) -> Select[Any]:
+    query = query.where(passages.c.namespace == namespace)
+    if session is not None:
+        query = query.where(passages.c.session == session)
+    if source is not None:
+        query = query.where(is_source(passages.c.source, source))
+    return query
 
 
 def numbers_of_source(connection: Connection, namespace: int, source: str) -> dict[int, str]:

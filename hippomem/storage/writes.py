@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, delete, exists, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, exists, insert, select, update
 
 from hippomem.errors import EncoderMismatchError
 from hippomem.storage.rows import FactRow, Links, MentionRow, NewPassage
@@ -58,6 +58,13 @@ def chunks(values: Iterable[T], size: int = CHUNK) -> Iterator[list[T]]:
         yield held
 
 
+def is_source(column: ColumnElement[str], source: str) -> ColumnElement[bool]:
+    """Whether a column names this source, or one below it where it ends with a slash."""
+    if not source.endswith("/"):
+        return column == source
+    return (column >= source) & (column < source[:-1] + "0")  # the sign after the slash: an index serves this
+
+
 def existing(connection: Connection, namespace: int, ids: Iterable[str]) -> dict[str, int]:
     """Of these passage ids, the stored ones with their numbers."""
     found: dict[str, int] = {}
@@ -100,6 +107,7 @@ def add_passages(
     for passage in new:
         if passage.id in known:
             _move(connection, namespace, known[passage.id], passage, at)
+    _describe_anew(connection, {known[p.id]: dict(p.metadata) for p in new if p.id in known and p.source})
     fresh = list({p.id: p for p in new if p.id not in known}.values())
     if not fresh:
         return Written({}, 0, 0)
@@ -246,6 +254,13 @@ def forget_document(connection: Connection, namespace: int, source: str) -> None
     connection.execute(delete(documents).where(documents.c.namespace == namespace, documents.c.source == source))
 
 
+def forget_documents(connection: Connection, namespace: int, source: str) -> None:
+    """The same of a source, or of all below it where it ends with a slash."""
+    connection.execute(
+        delete(documents).where(documents.c.namespace == namespace, is_source(documents.c.source, source))
+    )
+
+
 _ENCODER_NUMBER = select(store_info.c.value).where(store_info.c.key == "encoder_number")
 
 
@@ -272,6 +287,19 @@ def _move(connection: Connection, namespace: int, number: int, passage: NewPassa
     if moved.rowcount:
         logged = {"namespace": namespace, "action": "link", "passage": number, "passage_id": passage.id, "at": at}
         connection.execute(insert(changes).values(logged))
+
+
+def describe(connection: Connection, number: int, metadata: dict[str, Any]) -> None:
+    """Give a passage other metadata. No view holds them, so the log does not tell."""
+    connection.execute(update(passages).where(passages.c.number == number).values(metadata=metadata))
+
+
+def _describe_anew(connection: Connection, described: dict[int, dict[str, Any]]) -> None:
+    """Give passages that are there the metadata that their source has for them now."""
+    for some in chunks(described):
+        rows = connection.execute(select(passages.c.number, passages.c.metadata).where(passages.c.number.in_(some)))
+        for number in [row.number for row in rows if row.metadata != described[row.number]]:
+            describe(connection, number, described[number])
 
 
 def _add_analyses(connection: Connection, namespace: int, encoder: int, new: Sequence[NewPassage]) -> None:
