@@ -1,0 +1,13 @@
+"""The tools that an agent gets of a memory, defined once for every framework, and as OpenAI-style function schemas.
+
+from hippomem import Memory
+from hippomem_tools import Toolbox
+
+box = Toolbox(Memory.open("agent.db"))
+schemas = box.schemas()                      # for `tools=` of a chat completion
+message = box.answer(tool_call)              # for each call: the message that goes back to the model
+"""
+
+from hippomem_tools.toolbox import Result, Toolbox, faults
+
+__all__ = ["Result", "Toolbox", "faults"]

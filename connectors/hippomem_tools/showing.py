@@ -1,0 +1,66 @@
+"""How memories are shown to a model: one paragraph each, with a handle that it can cite and give back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from hippomem import Passage, Recall
+
+HANDLE = 8  # signs of an id that name a memory: enough to tell apart millions in one conversation
+SHOWN_CHARS = 4000  # of one memory
+_CITED = re.compile(rf"\[([0-9a-f]{{{HANDLE}}})\]")
+
+
+def handle(passage: Passage) -> str:
+    """The short name of a memory."""
+    return passage.id[:HANDLE]
+
+
+def cited(text: str) -> list[str]:
+    """The handles that a text cites in brackets, each once, in order."""
+    return list(dict.fromkeys(_CITED.findall(text)))
+
+
+def show(recall: Recall) -> str:
+    """What was recalled, for a model to read."""
+    if not recall.passages:
+        return "Nothing in the memory answers this."
+    return "\n\n".join(_paragraph(passage) for passage in recall.passages)
+
+
+def as_data(recall: Recall) -> dict[str, Any]:
+    """What was recalled, for a program."""
+    return {"query": recall.query, "passages": [_fields(p) | {"score": p.score} for p in recall.passages]}
+
+
+def _paragraph(passage: Passage) -> str:
+    about = ", ".join(_circumstances(passage))
+    text = passage.text
+    if len(text) > SHOWN_CHARS:
+        text = text[:SHOWN_CHARS] + f" … ({len(passage.text) - SHOWN_CHARS:,} more characters)"
+    return f"[{handle(passage)}]" + (f" ({about})" if about else "") + f" {text}"
+
+
+def _circumstances(passage: Passage) -> Iterator[str]:
+    if passage.title:
+        yield passage.title
+    if passage.occurred_at:
+        yield passage.occurred_at.date().isoformat()
+    if passage.session:
+        yield f"session {passage.session}"
+    if passage.source:
+        yield f"from {passage.source}"
+
+
+def _fields(passage: Passage) -> dict[str, Any]:
+    return {
+        "id": passage.id,
+        "text": passage.text,
+        "title": passage.title,
+        "source": passage.source,
+        "session": passage.session,
+        "occurred_at": passage.occurred_at.isoformat() if passage.occurred_at else None,
+        "metadata": dict(passage.metadata),
+    }

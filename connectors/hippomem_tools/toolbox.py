@@ -1,0 +1,253 @@
+"""The toolbox: what an agent can do with its memory, as methods whose signatures are the tools' schemas."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from threading import Lock
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+
+from hippomem import Document, HippomemError, InvalidInputError, Memory, NotFoundError, Recall
+from hippomem_tools.showing import as_data, cited, handle, show
+
+KEPT = 4096  # memories shown last, which feedback can be about
+
+_METHOD = {"remember": "add"}
+Tool = Callable[..., "Result"]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a tool gives back: `text` for a model, `data` (JSON) for a program."""
+
+    text: str
+    data: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class Toolbox:
+    """The tools of one memory; it may be used from any thread.
+
+    `k` is how many memories `recall` brings where the model does not say; `session` and `source` go with all that is
+    remembered here; with `only_session` nothing of another session is recalled. `tools` are the methods themselves:
+    those that ask a chat model are there where the memory has one. Each raises HippomemError where it cannot be done;
+    `call` takes arguments as a model gives them, and `answer` never raises on them.
+    """
+
+    def __init__(
+        self, memory: Memory, *, k: int = 5, session: str | None = None, source: str = "", only_session: bool = False
+    ) -> None:
+        self.memory = memory
+        self._k = k
+        self._session = session
+        self._source = source
+        self._limit = session if only_session else None
+        self._shown: OrderedDict[str, tuple[Recall, str]] = OrderedDict()
+        self._lock = Lock()
+
+    # -- the tools: their docstrings are what the model reads -----------------------------------------------------
+
+    def remember(
+        self,
+        text: Annotated[str, Field(description="What to remember, in full sentences that say who and what is meant.")],
+        title: Annotated[str, Field(description="What or whom it is about: a name.")] = "",
+        occurred_at: Annotated[
+            str | None, Field(description="When it happened, ISO 8601 with time zone: 2026-05-01T12:00Z.")
+        ] = None,
+    ) -> Result:
+        """Store something worth knowing later: facts, preferences, decisions, with names rather than pronouns."""
+        moment = _moment(occurred_at)
+        if len(text) > self.memory.settings.max_text_chars:
+            document = Document(text=text, title=title, source=self._source, session=self._session, occurred_at=moment)
+            report = self.memory.ingest(document)
+            if report.failed:
+                raise InvalidInputError(report.failed[0].reason)
+            return Result(f"Remembered in {report.passages} pieces.", {"passages": report.passages})
+        event = self.memory.add(text, title=title, source=self._source, session=self._session, occurred_at=moment)
+        told = "Remembered as" if event.created else "This was remembered already, as"
+        return Result(f"{told} [{handle(event)}].", {"id": event.id, "created": event.created})
+
+    def recall(
+        self,
+        query: Annotated[str, Field(description="A question, in full, with the names that matter.")],
+        k: Annotated[int | None, Field(ge=1, le=50, description="How many memories to bring back.")] = None,
+    ) -> Result:
+        """Look up what is remembered, also over several steps. Each memory begins with a handle such as [3f2ab4c1]:
+        cite the handles of those that your answer rests on.
+        """
+        found = self.memory.recall(query, k or self._k, session=self._limit)
+        self._keep(found)
+        return Result(show(found), as_data(found))
+
+    def ask(
+        self, question: Annotated[str, Field(description="A question, in full, with the names that matter.")]
+    ) -> Result:
+        """Have a question answered from what is remembered, with the memories that the answer rests on."""
+        answer = self.memory.ask(question)
+        self._keep(answer.recall)
+        handles = {c.number: c.passage_id for c in answer.citations}
+        sources = "".join(f"\n[{number}] is memory [{id_[:8]}]" for number, id_ in handles.items())
+        data = {"answer": answer.text, "citations": list(handles.values()), "is_in_memory": answer.is_in_memory}
+        return Result(answer.text + sources, data | {"flags": list(answer.flags)})
+
+    def feedback(
+        self, useful: Annotated[list[str], Field(description="Handles of recalled memories that answered a question.")]
+    ) -> Result:
+        """Say which recalled memories were useful, so that questions like this one find them sooner."""
+        learned = self._learn(useful)
+        if unknown := [name for name in useful if name.strip("[]") not in learned]:
+            raise NotFoundError(f"{', '.join(unknown)} was not recalled here: give handles that a recall brought")
+        return Result(f"Noted: {len(learned)} useful.", {"useful": list(learned.values())})
+
+    def forget(
+        self, target: Annotated[str, Field(description="The handle or id of a memory, or the source of several.")]
+    ) -> Result:
+        """Remove something from memory for good. This cannot be undone."""
+        with self._lock:
+            known = self._shown.get(target.strip("[]"))
+        gone = self.memory.forget(known[1] if known else target)
+        return Result(f"Forgotten: {gone.passages}.", {"ids": list(gone.ids)})
+
+    def consolidate(self) -> Result:
+        """Tidy the memory up: replay, strengthen and merge what is due."""
+        report = self.memory.consolidate()
+        return Result(str(report), {"report": str(report)})
+
+    def stats(self) -> Result:
+        """How much is remembered."""
+        counts = json.loads(json.dumps(self.memory.stats(), default=str))
+        told = ", ".join(f"{counts[name]} {name}" for name in ("passages", "entities", "facts", "sources"))
+        return Result(told, counts)
+
+    # -- for frameworks --------------------------------------------------------------------------------------------
+
+    @cached_property
+    def tools(self) -> Mapping[str, Tool]:
+        """The tools by name."""
+        found: list[Tool] = [self.remember, self.recall, self.feedback, self.forget, self.consolidate, self.stats]
+        if self.memory.settings.llm is not None:
+            found.insert(2, self.ask)
+        return {tool.__name__: tool for tool in found if hasattr(Memory, _METHOD.get(tool.__name__, tool.__name__))}
+
+    @cached_property
+    def arguments(self) -> Mapping[str, type[BaseModel]]:
+        """The arguments of each tool, as a model that checks them."""
+        return {name: _arguments(name, tool) for name, tool in self.tools.items()}
+
+    def schemas(self, names: Iterable[str] | None = None) -> list[dict[str, Any]]:
+        """OpenAI-style function schemas, of all tools or of those named."""
+        return [
+            {
+                "type": "function",
+                "function": {
+                    "name": name,
+                    "description": inspect.cleandoc(self._tool(name).__doc__ or ""),
+                    "parameters": self.arguments[name].model_json_schema(),
+                },
+            }
+            for name in (self.tools if names is None else names)
+        ]
+
+    def call(self, name: str, arguments: str | Mapping[str, Any]) -> Result:
+        """Run a tool with arguments as a model writes them: a JSON object, or its text.
+
+        Raises NotFoundError for a tool that there is not, InvalidInputError for arguments that do not fit, and what
+        the tool raises.
+        """
+        tool = self._tool(name)
+        try:
+            taken = self.arguments[name].model_validate(_parsed(arguments))
+        except ValidationError as error:
+            raise InvalidInputError(f"arguments of {name}: {faults(error)}") from None
+        return tool(**{name: getattr(taken, name) for name in type(taken).model_fields})
+
+    def answer(self, tool_call: Any) -> dict[str, str]:
+        """The `tool` message that answers a tool call of a chat completion (an object of the SDK, or its dict).
+
+        What goes wrong with the memory or with the arguments is told to the model in the message.
+        """
+        known = tool_call if isinstance(tool_call, Mapping) else tool_call.model_dump()
+        try:
+            content = self.call(known["function"]["name"], known["function"]["arguments"] or "{}").text
+        except HippomemError as error:
+            content = f"Error: {error}"
+        return {"role": "tool", "tool_call_id": known["id"], "content": content}
+
+    def learn_from(self, answer: str) -> tuple[str, ...]:
+        """Take the memories that an answer cites by handle, [3f2ab4c1], as useful to it: their ids.
+
+        Call it with answers that were accepted. What was not recalled here is passed over.
+        """
+        return tuple(self._learn(cited(answer)).values())
+
+    def _learn(self, handles: Iterable[str]) -> dict[str, str]:
+        """Give feedback on those of these memories that were shown: their handles with their ids."""
+        useful: dict[int, tuple[Recall, dict[str, str]]] = {}
+        with self._lock:
+            for name in (given.strip("[]") for given in handles):
+                if name in self._shown:
+                    recall, id_ = self._shown[name]
+                    useful.setdefault(id(recall), (recall, {}))[1][name] = id_
+        for recall, ids in useful.values():
+            self.memory.feedback(recall, useful=list(ids.values()))
+        return {name: id_ for _, ids in useful.values() for name, id_ in ids.items()}
+
+    def _keep(self, recall: Recall) -> None:
+        with self._lock:
+            for passage in recall.passages:
+                for name in (handle(passage), passage.id):
+                    self._shown[name] = (recall, passage.id)
+                    self._shown.move_to_end(name)
+            while len(self._shown) > KEPT:
+                self._shown.popitem(last=False)
+
+    def _tool(self, name: str) -> Tool:
+        if name not in self.tools:
+            raise NotFoundError(f"there is no tool {name!r}: there are {', '.join(self.tools)}")
+        return self.tools[name]
+
+
+def faults(error: Any) -> str:
+    """What is wrong with a tool's arguments, for a model to correct, from pydantic's ValidationError."""
+    return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+
+
+def _parsed(arguments: str | Mapping[str, Any]) -> Any:
+    if isinstance(arguments, Mapping):
+        return dict(arguments)
+    try:
+        return json.loads(arguments)
+    except (ValueError, RecursionError) as error:
+        raise InvalidInputError(f"the arguments are not JSON: {error}") from None
+
+
+def _arguments(name: str, tool: Tool) -> type[BaseModel]:
+    fields: dict[str, Any] = {
+        parameter.name: (
+            parameter.annotation,
+            ... if parameter.default is inspect.Parameter.empty else parameter.default,
+        )
+        for parameter in inspect.signature(tool, eval_str=True).parameters.values()
+    }
+    return create_model(name, __config__=ConfigDict(extra="forbid"), **fields)
+
+
+def _moment(text: str | None) -> datetime | None:
+    if not text:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidInputError(f"occurred_at {text!r} is not ISO 8601: 2026-05-01T12:00Z") from None
+    if moment.tzinfo is None:
+        raise InvalidInputError(f"occurred_at {text!r} has no time zone: 2026-05-01T12:00Z")
+    return moment

@@ -1,0 +1,129 @@
+"""LangChain's own suites for retrievers and tools, as they are, and what they do not ask."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from langchain_core.documents import Document
+from langchain_core.utils.function_calling import convert_to_openai_tool
+from langchain_tests.integration_tests import RetrieversIntegrationTests, ToolsIntegrationTests
+from langchain_tests.unit_tests import ToolsUnitTests
+
+from hippomem import InvalidInputError, Memory, NotFoundError
+from hippomem_tools import Toolbox
+from langchain_hippomem import HippomemRetriever, memory_tools
+
+pytestmark = pytest.mark.anyio
+
+
+class TestRetriever(RetrieversIntegrationTests):
+    """As published, on a real memory."""
+
+    @pytest.fixture(autouse=True)
+    def _memory(self, memory: Memory) -> None:
+        self.memory = memory
+
+    @property
+    def retriever_constructor(self) -> type[HippomemRetriever]:
+        return HippomemRetriever
+
+    @property
+    def retriever_constructor_params(self) -> dict[str, Any]:
+        return {"memory": self.memory}
+
+    @property
+    def retriever_query_example(self) -> str:
+        return "In which town is the archive of Ada Thorne's firm?"
+
+
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "remember": {"text": "Oskar Holm pays on Fridays.", "title": "Oskar Holm"},
+    "recall": {"query": "Who keeps bees?", "k": 2},
+    "forget": {"target": "docs/bea.md"},
+}
+
+
+class OfTool:
+    """What the suites ask for. They are as published, on a real memory."""
+
+    name = ""
+
+    @pytest.fixture(autouse=True)
+    def _memory(self, memory: Memory) -> None:
+        self.memory = memory
+
+    @property
+    def tool_constructor(self) -> Any:
+        (tool,) = memory_tools(self.memory, [self.name])
+        return tool
+
+    @property
+    def tool_invoke_params_example(self) -> dict[str, Any]:
+        return EXAMPLES[self.name]
+
+
+class TestRememberUnit(OfTool, ToolsUnitTests):
+    name = "remember"
+
+
+class TestRemember(OfTool, ToolsIntegrationTests):
+    name = "remember"
+
+
+class TestRecallUnit(OfTool, ToolsUnitTests):
+    name = "recall"
+
+
+class TestRecall(OfTool, ToolsIntegrationTests):
+    name = "recall"
+
+
+class TestForgetUnit(OfTool, ToolsUnitTests):
+    name = "forget"
+
+
+class TestForget(OfTool, ToolsIntegrationTests):
+    name = "forget"
+
+
+def test_documents_tell_what_the_passages_tell(memory: Memory) -> None:
+    (document,) = HippomemRetriever(memory=memory, k=1).invoke("Who keeps bees?")
+    (passage,) = memory.recall("Who keeps bees?", 1).passages
+    assert isinstance(document, Document)
+    assert (document.id, document.page_content) == (passage.id, passage.text)
+    assert document.metadata["kind"] == "bees"
+    assert document.metadata["source"] == "docs/bea.md"
+    assert document.metadata["score"] == passage.score
+
+
+async def test_all_arguments_of_recall_pass_through(memory: Memory) -> None:
+    retriever = HippomemRetriever(memory=memory, source="docs/")
+    assert {d.metadata["source"] for d in await retriever.ainvoke("bees")} == {"docs/bea.md", "docs/bergen.md"}
+    assert [d.metadata["session"] for d in retriever.invoke("bees", source=None, session="monday")] == ["monday"]
+    assert len(HippomemRetriever(memory=memory, k=1, method="dense").invoke("bees", k=2)) == 2
+    with pytest.raises(InvalidInputError, match="query is empty"):
+        retriever.invoke(" ")
+
+
+def test_tools_give_the_schema_of_a_function(memory: Memory) -> None:
+    tools = memory_tools(memory)
+    assert [tool.name for tool in tools] == ["remember", "recall", "forget"]
+    box = Toolbox(memory)
+    for tool in tools:
+        schema = convert_to_openai_tool(tool)["function"]
+        (own,) = box.schemas([tool.name])
+        assert schema["description"] == own["function"]["description"]
+        assert schema["parameters"]["required"] == own["function"]["parameters"]["required"]
+        assert set(schema["parameters"]["properties"]) == set(own["function"]["parameters"]["properties"])
+    with pytest.raises(NotFoundError):
+        memory_tools(memory, ["dream"])
+
+
+async def test_a_tool_tells_the_model_what_went_wrong(memory: Memory) -> None:
+    remember, recall, forget = memory_tools(memory)
+    assert "no memory and no source" in forget.invoke({"target": "nothing"})
+    assert "text is empty" in await remember.ainvoke({"text": ""})
+    message = recall.invoke({"name": "recall", "args": {"k": 0}, "id": "1", "type": "tool_call"})
+    assert message.status == "error"
+    assert message.content.startswith("Error: arguments of recall: query: Field required; k: Input should be gr")

@@ -1,0 +1,116 @@
+"""The toolbox: what a model calls, and what it reads."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from hippomem import InvalidInputError, Memory, NotFoundError
+from hippomem_tools import Toolbox
+
+
+@pytest.fixture
+def box(memory: Memory) -> Toolbox:
+    return Toolbox(memory, k=2)
+
+
+def call(box: Toolbox, name: str, **arguments: Any) -> str:
+    """What a model reads when it calls a tool."""
+    function = {"name": name, "arguments": json.dumps(arguments)}
+    message = box.answer({"id": "call_1", "type": "function", "function": function})
+    assert message["role"] == "tool"
+    assert message["tool_call_id"] == "call_1"
+    return message["content"]
+
+
+def test_what_is_remembered_is_recalled_with_its_circumstances(box: Toolbox) -> None:
+    told = call(box, "remember", text="Oskar Holm pays on Fridays.", title="Oskar", occurred_at="2026-05-01T12:00Z")
+    assert told.startswith("Remembered as [")
+    name = told[-10:-2]
+    shown = call(box, "recall", query="When does Oskar Holm pay?", k=1)
+    assert shown == f"[{name}] (Oskar, 2026-05-01) Oskar Holm pays on Fridays."
+    assert call(
+        box, "remember", text="Oskar Holm pays on Fridays.", title="Oskar", occurred_at="2026-05-01T12:00Z"
+    ) == (f"This was remembered already, as [{name}].")
+    assert call(box, "forget", target=f"[{name}]") == "Forgotten: 1."
+    assert name not in call(box, "recall", query="When does Oskar Holm pay?", k=9)
+
+
+def test_a_program_gets_data(box: Toolbox, memory: Memory) -> None:
+    result = box.recall("Who keeps bees?")
+    assert len(result.data["passages"]) == 2
+    first = result.data["passages"][0]
+    assert memory.get(first["id"]).text == first["text"] == "Bea Lind keeps bees in Bergen."
+    assert first["metadata"] == {"kind": "bees"}
+    assert json.loads(json.dumps(box.stats().data))["passages"] == 4
+
+
+def test_a_long_text_is_remembered_in_pieces_and_a_long_memory_shown_in_part(box: Toolbox) -> None:
+    story = " ".join(f"In the year {year} Ada Thorne counted {year * 7} ships." for year in range(1000, 1600))
+    assert call(box, "remember", text=story).startswith("Remembered in ")
+    call(box, "remember", text="Zora Kahn: " + "word " * 3000)
+    assert "more characters)" in call(box, "recall", query="Zora Kahn: word word word", k=9)
+
+
+def test_sessions(memory: Memory) -> None:
+    box = Toolbox(memory, session="monday", source="chat", only_session=True)
+    box.remember("Oskar Holm pays on Fridays.")
+    assert {p.session for p in memory.passages(source="chat")} == {"monday"}
+    assert {p["session"] for p in box.recall("Who keeps bees?", k=9).data["passages"]} == {"monday"}
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "told"),
+    [
+        ("remember", {}, "text: Field required"),
+        ("remember", {"text": ""}, "text is empty"),
+        ("remember", {"text": "a\0b"}, "NUL"),
+        ("remember", {"text": 7}, "text: Input should be a valid string"),
+        ("remember", {"text": "Ada", "occurred_at": "yesterday"}, "ISO 8601"),
+        ("remember", {"text": "Ada", "occurred_at": "2026-05-01"}, "no time zone"),
+        ("remember", {"text": "Ada", "mood": "good"}, "mood: Extra inputs are not permitted"),
+        ("recall", {"query": " "}, "query is empty"),
+        ("recall", {"query": "Ada", "k": 0}, "k: Input should be greater than or equal to 1"),
+        ("forget", {"target": "nothing"}, "no memory and no source"),
+        ("dream", {}, "there is no tool 'dream': there are remember, recall"),
+    ],
+)
+def test_what_goes_wrong_is_told_to_the_model(
+    box: Toolbox, memory: Memory, name: str, arguments: dict[str, Any], told: str
+) -> None:
+    before = memory.stats()["passages"]
+    answer = call(box, name, **arguments)
+    assert answer.startswith("Error: ")
+    assert told in answer
+    assert memory.stats()["passages"] == before
+
+
+@pytest.mark.parametrize("arguments", ["{", "[" * 100_000, '"Ada"', "null", "7"])
+def test_malformed_arguments(box: Toolbox, arguments: str) -> None:
+    with pytest.raises(InvalidInputError):
+        box.call("recall", arguments)
+
+
+def test_no_arguments_at_all_and_objects_of_an_sdk(box: Toolbox) -> None:
+    class ToolCall(SimpleNamespace):
+        def model_dump(self) -> dict[str, Any]:
+            return {"id": "1", "function": {"name": "stats", "arguments": None}}
+
+    assert box.answer(ToolCall())["content"].startswith("4 passages")
+
+
+def test_schemas_are_of_the_form_that_openai_takes(box: Toolbox) -> None:
+    schemas = {s["function"]["name"]: s["function"] for s in box.schemas()}
+    assert {"remember", "recall", "forget", "stats"} <= set(schemas)
+    recall = schemas["recall"]["parameters"]
+    assert recall["type"] == "object"
+    assert recall["required"] == ["query"]
+    assert recall["additionalProperties"] is False
+    assert recall["properties"]["query"]["description"]
+    assert "handle" in schemas["recall"]["description"]
+    assert [s["function"]["name"] for s in box.schemas(["forget"])] == ["forget"]
+    with pytest.raises(NotFoundError, match="dream"):
+        box.schemas(["dream"])
