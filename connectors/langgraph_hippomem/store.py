@@ -1,0 +1,296 @@
+"""A memory as a LangGraph store."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from langgraph.store.base import (
+    BaseStore,
+    GetOp,
+    Item,
+    ListNamespacesOp,
+    MatchCondition,
+    Op,
+    PutOp,
+    Result,
+    SearchItem,
+    SearchOp,
+    TTLConfig,
+    validate_op_namespace,
+)
+
+from hippomem import Clock, Document, InvalidInputError, Memory, NotFoundError, Passage, SystemClock
+from langgraph_hippomem.filters import matches
+from langgraph_hippomem.items import (
+    EXPIRES,
+    ROOT,
+    Namespace,
+    Stored,
+    below,
+    documents_of,
+    is_hit,
+    is_record,
+    source_of,
+    stored_in,
+)
+
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+SPARE = 8  # further passages that a search asks for, since several may be of one item
+
+
+class HippomemStore(BaseStore):
+    """Items live in the namespace of the memory, beside whatever else it holds, as passages that recall finds too.
+
+    `fields` are the paths of a value that a search by meaning reads ("$": all of it), where `put` names none. `ttl`
+    is LangGraph's configuration of time to live. `method` is how a search ranks: as `Memory.recall` does. The memory
+    stays the caller's, who closes it. The store may be used from any thread; async calls run on one.
+
+    Where it differs from LangGraph's InMemoryStore, and why, is told in connectors/README.md.
+    """
+
+    supports_ttl = True
+
+    def __init__(
+        self,
+        memory: Memory,
+        *,
+        fields: Iterable[str] = ("$",),
+        ttl: TTLConfig | None = None,
+        method: Literal["graph", "dense"] = "graph",
+        clock: Clock | None = None,
+    ) -> None:
+        self.memory = memory
+        self.ttl_config = ttl
+        self._fields = tuple(fields)
+        self._method: Literal["graph", "dense"] = method
+        self._clock = clock or SystemClock()
+        self._sweeper: threading.Thread | None = None
+        self._stopping = threading.Event()
+
+    def batch(self, ops: Iterable[Op]) -> list[Result]:
+        """Run operations: all reads see what was there before, of several writes to one item the last one counts.
+
+        Writes of one call are one transaction, deletions another one after it. Raises InvalidNamespaceError (also for
+        what bypasses `put` and `get`), and InvalidInputError for a value that is not JSON; then nothing was written.
+        """
+        ops = list(ops)
+        for op in ops:
+            validate_op_namespace(op)
+        results: list[Result] = []
+        puts: dict[str, PutOp] = {}
+        for op in ops:
+            if isinstance(op, GetOp):
+                results.append(self._get(op))
+            elif isinstance(op, SearchOp):
+                results.append(self._search(op))
+            elif isinstance(op, ListNamespacesOp):
+                results.append(self._list(op))
+            elif isinstance(op, PutOp):
+                puts[source_of(op.namespace, op.key)] = op
+                results.append(None)
+            else:
+                raise InvalidInputError(f"{op!r} is no operation of a store")
+        self._write(puts)
+        return results
+
+    async def abatch(self, ops: Iterable[Op]) -> list[Result]:
+        """`batch` on a thread."""
+        return await asyncio.to_thread(self.batch, list(ops))
+
+    # -- time to live ------------------------------------------------------------------------------------------------
+
+    def sweep_ttl(self) -> int:
+        """Remove the items whose time is over, and say how many. Until then they are there, but nothing shows them."""
+        now = self._clock.now()
+        swept = 0
+        over = [s for s in _items(self.memory.passages(source=ROOT)) if _is_over(s, now)]
+        sources = [source_of(s.namespace, s.key) for s in over]
+        for some in (sources, *([source] for source in sources)):
+            try:
+                self.memory.forget(some) if some else None
+            except NotFoundError:  # another process sweeps too: the others one by one
+                continue
+            swept += len(some)
+            if some is sources:
+                break
+        return swept
+
+    def start_ttl_sweeper(self, sweep_interval_minutes: float | None = None) -> None:
+        """Sweep on a thread, at this interval or that of the `ttl` configuration; does nothing where there is none."""
+        minutes = sweep_interval_minutes or (self.ttl_config or {}).get("sweep_interval_minutes")
+        if minutes and self._sweeper is None:
+            self._stopping.clear()
+            self._sweeper = threading.Thread(target=self._sweep, args=(60.0 * minutes,), daemon=True)
+            self._sweeper.start()
+
+    def stop_ttl_sweeper(self, timeout: float | None = None) -> bool:
+        """Stop sweeping. Returns False where the sweeper did not end within `timeout` seconds."""
+        self._stopping.set()
+        if self._sweeper is not None:
+            self._sweeper.join(timeout)
+            if self._sweeper.is_alive():
+                return False
+            self._sweeper = None
+        return True
+
+    def _sweep(self, seconds: float) -> None:
+        while not self._stopping.wait(seconds):
+            self.sweep_ttl()
+
+    # -- the operations ----------------------------------------------------------------------------------------------
+
+    def _get(self, op: GetOp) -> Item | None:
+        if not op.namespace:
+            return None
+        stored = self._current(source_of(op.namespace, op.key))
+        if stored is None:
+            return None
+        self._refresh([stored], op.refresh_ttl)
+        return stored.as_item()
+
+    def _search(self, op: SearchOp) -> list[SearchItem]:
+        if op.limit < 0 or op.offset < 0:
+            raise InvalidInputError("limit and offset must be at least 0")
+        place = below(op.namespace_prefix)
+        wanted = op.offset + op.limit
+        query = (op.query or "").strip()
+        ranked = self._found(query, place, op.filter, wanted) if query and wanted else []
+        if len(ranked) < wanted:  # then come those that no search by meaning finds, or all: the newest first
+            left = [s for s in self._all(place, op.filter) if not (query and s.is_found)]
+            left.sort(key=lambda s: (s.namespace, s.key))
+            left.sort(key=lambda s: s.updated_at, reverse=True)
+            ranked += [(stored, None) for stored in left]
+        page = ranked[op.offset : wanted]
+        self._refresh([stored for stored, _ in page], op.refresh_ttl)
+        return [stored.as_search_item(score) for stored, score in page]
+
+    def _found(
+        self, query: str, place: str, conditions: Mapping[str, Any] | None, wanted: int
+    ) -> list[tuple[Stored, float | None]]:
+        """Items by meaning, best first, with the score of their best passage; all of them, or `wanted` or more."""
+        now = self._clock.now()
+        known: dict[str, Stored | None] = {}
+        k = wanted + SPARE
+        while True:
+            passages = self.memory.recall(query, k, source=place, method=self._method).passages
+            found: dict[str, tuple[Stored, float | None]] = {}
+            for passage in passages:
+                if not is_hit(passage):
+                    continue
+                if passage.source not in known:
+                    known[passage.source] = stored_in(passage) if is_record(passage) else self._current(passage.source)
+                stored = known[passage.source]
+                if stored and not _is_over(stored, now) and matches(stored.value, conditions):
+                    found.setdefault(stored.id, (stored, passage.score))
+            if len(found) >= wanted or len(passages) < k:
+                return list(found.values())
+            k *= 4
+
+    def _list(self, op: ListNamespacesOp) -> list[Namespace]:
+        namespaces = {stored.namespace for stored in self._all(ROOT)}
+        kept = {n[: op.max_depth] for n in namespaces if all(_fits(n, one) for one in op.match_conditions or ())}
+        return sorted(kept)[op.offset : op.offset + op.limit]
+
+    def _write(self, puts: Mapping[str, PutOp]) -> None:
+        now = self._clock.now()
+        documents = []
+        for source, op in puts.items():
+            if op.value is not None:
+                paths = () if op.index is False else self._fields if op.index is None else op.index
+                before = self._current(source)
+                record = {
+                    "created_at": (before.created_at if before else now).isoformat(),
+                    "updated_at": now.isoformat(),
+                    "ttl": op.ttl,
+                }
+                expires = _expiry(now, op.ttl)
+                documents += documents_of(op.namespace, op.key, op.value, paths, record, expires)
+        if documents:
+            _check(documents)
+            report = self.memory.ingest(documents)
+            if report.failed:
+                raise InvalidInputError(f"{report.failed[0].source}: {report.failed[0].reason}")
+        gone = [source for source, op in puts.items() if op.value is None and self.memory.passages(source=source)]
+        if gone:
+            self.memory.forget(gone)
+
+    # -- items -------------------------------------------------------------------------------------------------------
+
+    def _all(self, place: str, conditions: Mapping[str, Any] | None = None) -> Iterator[Stored]:
+        """The items of a place whose time is not over and whose values meet the conditions."""
+        now = self._clock.now()
+        for stored in _items(self.memory.passages(source=place)):
+            if not _is_over(stored, now) and matches(stored.value, conditions):
+                yield stored
+
+    def _current(self, source: str) -> Stored | None:
+        """The item that a source is, None where there is none or its time is over."""
+        return next(self._all(source), None)
+
+    def _refresh(self, items: Iterable[Stored], wanted: bool) -> None:
+        """Begin the time of items anew: they were read."""
+        now = self._clock.now()
+        by_ttl: dict[float, list[str]] = {}
+        for stored in items:
+            if wanted and stored.ttl is not None:
+                by_ttl.setdefault(stored.ttl, []).append(stored.id)
+        for ttl, ids in by_ttl.items():
+            for some in (ids, *([id_] for id_ in ids)):
+                try:
+                    self.memory.annotate(some, {EXPIRES: _expiry(now, ttl)})
+                except NotFoundError:  # one was written or removed meanwhile: the others one by one
+                    continue
+                if some is ids:
+                    break
+
+
+def _items(passages: Iterable[Passage]) -> list[Stored]:
+    """The items among passages. While a large batch is being written there may be an earlier record of one as well."""
+    newest: dict[str, Stored] = {}
+    for passage in passages:
+        if is_record(passage):
+            stored = stored_in(passage)
+            if passage.source not in newest or newest[passage.source].updated_at <= stored.updated_at:
+                newest[passage.source] = stored
+    return list(newest.values())
+
+
+def _is_over(stored: Stored, now: datetime) -> bool:
+    return stored.expires_at is not None and stored.expires_at <= now
+
+
+def _expiry(now: datetime, ttl: float | None) -> str | None:
+    """When what is read or written now will be over, as it is stored."""
+    if ttl is None:
+        return None
+    try:
+        return (now + timedelta(minutes=ttl)).isoformat()
+    except (OverflowError, TypeError, ValueError):
+        raise InvalidInputError(f"ttl must be a number of minutes, not {ttl!r}") from None
+
+
+def _fits(namespace: Namespace, condition: MatchCondition) -> bool:
+    """Whether a namespace begins or ends with a path, in which "*" is any label."""
+    path = condition.path
+    if len(namespace) < len(path):
+        return False
+    part = namespace[: len(path)] if condition.match_type == "prefix" else namespace[len(namespace) - len(path) :]
+    return all(wanted in ("*", label) for wanted, label in zip(path, part, strict=True))
+
+
+def _check(documents: Iterable[Document]) -> None:
+    """Raises InvalidInputError for what no store can hold, before anything is written."""
+    for document in documents:
+        try:
+            text = json.dumps([document.source, document.metadata], allow_nan=False, ensure_ascii=False)
+            text.encode()
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InvalidInputError(f"{document.source}: the value is not JSON that can be stored: {error}") from None
+        if _NUL.search(text):
+            raise InvalidInputError(f"{document.source}: the key or the value holds NUL characters")
