@@ -1,0 +1,54 @@
+"""The server over HTTP (streamable-http), on this machine, or with a token for others."""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import uvicorn
+from mcp.server.mcpserver import MCPServer
+
+from hippomem import InvalidInputError
+
+Message = MutableMapping[str, Any]
+App = Callable[[Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]]
+
+
+def serve_http(server: MCPServer[Any], host: str = "127.0.0.1", port: int = 8000, token: str | None = None) -> None:
+    """Serve at http://HOST:PORT/mcp until interrupted. With a `token`, requests must bear it.
+
+    Raises InvalidInputError where others than this machine could ask without one.
+    """
+    if not token and not _is_loopback(host):
+        raise InvalidInputError(
+            f"{host} can be reached by others: set HIPPOMEM_MCP_TOKEN to what clients must bear, or use 127.0.0.1"
+        )
+    app: Any = server.streamable_http_app(host=host)
+    uvicorn.run(_guarded(app, token) if token else app, host=host, port=port, log_level="warning")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _guarded(app: App, token: str) -> App:
+    """An application that answers only requests with this bearer token."""
+    expected = b"Bearer " + token.encode()
+
+    async def guarded(
+        scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
+    ) -> None:
+        given = dict(scope.get("headers") or ()).get(b"authorization", b"")
+        if scope["type"] == "http" and not hmac.compare_digest(given, expected):
+            headers = [(b"www-authenticate", b"Bearer"), (b"content-type", b"text/plain")]
+            await send({"type": "http.response.start", "status": 401, "headers": headers})
+            await send({"type": "http.response.body", "body": b"a bearer token is needed\n"})
+            return
+        await app(scope, receive, send)
+
+    return guarded

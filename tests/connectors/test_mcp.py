@@ -1,0 +1,249 @@
+"""The MCP server: in this process, over stdio and over HTTP, with clients that err."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from mcp import Client, MCPError, StdioServerParameters
+
+from hippomem import Memory
+from hippomem.errors import InvalidInputError
+from hippomem_mcp import client_configuration, create_server, serve_http
+
+pytestmark = pytest.mark.anyio
+
+SERVER = str(Path(__file__).with_name("mcp_process.py"))
+
+
+async def said(client: Client, tool: str, **arguments: Any) -> str:
+    """What the model reads; it must be no error."""
+    result = await client.call_tool(tool, arguments)
+    text = "".join(block.text for block in result.content)
+    assert not result.is_error, text
+    return text
+
+
+async def refused(client: Client, tool: str, **arguments: Any) -> str:
+    """What the model reads where it could not be done."""
+    result = await client.call_tool(tool, arguments)
+    assert result.is_error
+    return "".join(block.text for block in result.content)
+
+
+async def test_the_tools_are_there_with_schemas_and_hints(memory: Memory) -> None:
+    async with Client(create_server(memory)) as client:
+        assert "long-term memory" in (client.instructions or "")
+        tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+    assert {"remember", "recall", "forget", "stats"} <= set(tools)
+    assert "ingest" not in tools  # no folder was allowed
+    assert "ask" not in tools  # no chat model is set
+    assert tools["recall"].input_schema["required"] == ["query"]
+    assert tools["recall"].input_schema["properties"]["query"]["description"]
+    assert tools["recall"].annotations.read_only_hint
+    assert tools["forget"].annotations.destructive_hint
+    assert "handle" in tools["recall"].description
+
+
+async def test_remember_recall_forget(memory: Memory) -> None:
+    async with Client(create_server(memory)) as client:
+        told = await said(client, "remember", text="Oskar Holm pays on Fridays.", title="Oskar Holm")
+        name = told[-10:-2]
+        assert f"[{name}] (Oskar Holm) Oskar Holm pays on Fridays." in await said(client, "recall", query="Oskar Holm?")
+        result = await client.call_tool("recall", {"query": "Oskar Holm?", "k": 1})
+        assert result.structured_content["passages"][0]["text"] == "Oskar Holm pays on Fridays."
+        assert await said(client, "forget", target=name) == "Forgotten: 1."
+        assert (await said(client, "stats")).startswith("4 passages")
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "told"),
+    [
+        ("recall", {}, "query"),
+        ("recall", {"query": ""}, "query is empty"),
+        ("recall", {"query": "Ada", "k": 0}, "greater than or equal to 1"),
+        ("recall", {"query": ["Ada"]}, "valid string"),
+        ("remember", {"text": "a\0b"}, "NUL"),
+        ("remember", {"text": "Ada", "occurred_at": "yesterday"}, "ISO 8601"),
+        ("forget", {"target": "nothing"}, "no memory and no source is called 'nothing'"),
+        ("dream", {}, "dream"),
+    ],
+)
+async def test_a_malformed_call_is_an_error_that_a_model_can_act_on(
+    memory: Memory, tool: str, arguments: dict[str, Any], told: str
+) -> None:
+    async with Client(create_server(memory)) as client:
+        try:
+            assert told in await refused(client, tool, **arguments)
+        except MCPError as error:
+            assert told in str(error)  # noqa: PT017
+        assert (await said(client, "stats")).startswith("4 passages")
+
+
+async def test_resources(memory: Memory) -> None:
+    async with Client(create_server(memory)) as client:
+
+        async def read(uri: str) -> Any:
+            (content,) = (await client.read_resource(uri)).contents
+            assert content.mime_type == "application/json"
+            return json.loads(content.text)
+
+        assert {str(r.uri) for r in (await client.list_resources()).resources} == {
+            "memory://default/stats",
+            "memory://default/sources",
+        }
+        assert len((await client.list_resource_templates()).resource_templates) == 2
+        assert (await read("memory://default/stats"))["passages"] == 4
+        assert await read("memory://default/sources") == ["docs/bea.md", "docs/bergen.md"]
+        (bea,) = await read("memory://default/sources/docs/bea.md")
+        assert bea["metadata"] == {"kind": "bees"}
+        assert len(await read("memory://default/sources/docs/")) == 2
+        passage = await read(f"memory://default/passages/{bea['id']}")
+        assert passage["text"] == bea["text"]
+        assert [change["action"] for change in passage["history"]] == ["add"]
+        for uri in ("memory://other/passages/1", "memory://default/passages/1", "memory://default/sources/none"):
+            with pytest.raises(MCPError):
+                await client.read_resource(uri)
+
+
+async def test_prompts(memory: Memory) -> None:
+    async with Client(create_server(memory)) as client:
+        assert {p.name for p in (await client.list_prompts()).prompts} == {
+            "answer_from_memory",
+            "remember_conversation",
+        }
+        prompt = await client.get_prompt("answer_from_memory", {"question": "Who keeps bees?"})
+        assert prompt.messages[0].content.text.startswith("Who keeps bees?")
+        assert "remember" in (await client.get_prompt("remember_conversation", {})).messages[0].content.text
+
+
+async def test_ingest_tells_how_far_it_is_and_stays_inside_its_folders(memory: Memory, tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    for i in range(600):
+        (notes / f"{i}.txt").write_text(f"Note {i} says that Oskar counted {i * 3} ships.")
+    (tmp_path / "secret.txt").write_text("The key is under the mat.")
+    (notes / "link.txt").symlink_to(tmp_path / "secret.txt")
+    heard: list[tuple[float, float | None]] = []
+
+    async def hear(progress: float, total: float | None, message: str | None) -> None:
+        heard.append((progress, total))
+
+    async with Client(create_server(memory, folders=[notes])) as client:
+        result = await client.call_tool("ingest", {"paths": ["7.txt"]})
+        assert result.structured_content["passages"] == 1
+        result = await client.call_tool("ingest", {"paths": [str(notes)]}, progress_callback=hear)
+        assert result.structured_content["documents"] >= 599
+        assert "Note 599" in await said(client, "recall", query="What does Note 599 say?", k=3)
+        for path in ("../secret.txt", str(tmp_path / "secret.txt"), "link.txt", "/etc/passwd", "a\0b"):
+            assert "outside of" in await refused(client, "ingest", paths=[path]) or path == "a\0b"
+        assert "no file" in await refused(client, "ingest", paths=["none.txt"])
+        assert "paths" in await refused(client, "ingest", paths=[])
+    assert len(heard) >= 2
+    assert [done for done, _ in heard] == sorted(done for done, _ in heard)
+    assert all(total and done <= total for done, total in heard)
+
+
+@pytest.fixture
+def database(small: Path, tmp_path: Path) -> Path:
+    (tmp_path / "notes").mkdir()
+    return Path(shutil.copy(small, tmp_path / "shared.db"))
+
+
+async def test_a_client_in_another_process_over_stdio(database: Path) -> None:
+    parameters = StdioServerParameters(command=sys.executable, args=[SERVER, str(database), "stdio"])
+    async with Client(parameters) as client:
+        assert "Bea Lind keeps bees" in await said(client, "recall", query="Who keeps bees?", k=1)
+        assert "query is empty" in await refused(client, "recall", query="")
+
+
+@contextmanager
+def serving(database: Path, **environment: str) -> Iterator[str]:
+    """A server over HTTP in a process of its own."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, SERVER, str(database), "http", str(port)]
+    process = subprocess.Popen(command, env=os.environ | environment)
+    try:
+        yield f"http://127.0.0.1:{port}/mcp"
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@asynccontextmanager
+async def connected(url: str) -> AsyncIterator[Client]:
+    """A client, once the server is there."""
+    async with httpx.AsyncClient() as probe:
+        for _ in range(600):
+            try:
+                await probe.get(url)
+                break
+            except httpx.TransportError:
+                await asyncio.sleep(0.1)
+    async with Client(url) as client:
+        yield client
+
+
+async def test_two_clients_at_once_over_http_and_one_over_stdio_on_one_database(database: Path) -> None:
+    parameters = StdioServerParameters(command=sys.executable, args=[SERVER, str(database), "stdio"])
+    with serving(database) as url:
+        async with connected(url) as one, connected(url) as two, Client(parameters) as three:
+
+            async def use(client: Client, who: str) -> None:
+                for i in range(5):
+                    await said(client, "remember", text=f"{who} Falk saw {i} whales off Tromsø.", title=f"{who} Falk")
+                    assert f"{who} Falk saw {i} whales" in await said(client, "recall", query=f"{who} Falk?", k=9)
+
+            await asyncio.gather(use(one, "Anna"), use(two, "Bent"), use(three, "Cleo"))
+            for client in (one, two, three):
+                assert (await said(client, "stats")).startswith("19 passages")
+
+
+async def test_over_http_a_token_can_be_asked_for(database: Path) -> None:
+    with serving(database, HIPPOMEM_MCP_TOKEN="open sesame") as url:  # noqa: S106
+        async with httpx.AsyncClient() as client:
+            for _ in range(600):
+                try:
+                    answer = await client.post(url, json={}, headers={"Authorization": "Bearer guess"})
+                    break
+                except httpx.TransportError:
+                    await asyncio.sleep(0.1)
+            assert answer.status_code == 401
+            known = {"Authorization": "Bearer open sesame", "Accept": "application/json, text/event-stream"}
+            assert (await client.post(url, json={}, headers=known)).status_code != 401
+
+
+def test_nobody_else_is_served_without_a_token(memory: Memory) -> None:
+    with pytest.raises(InvalidInputError, match="HIPPOMEM_MCP_TOKEN"):
+        serve_http(create_server(memory), host="0.0.0.0")  # noqa: S104
+
+
+async def test_the_command_serves_by_the_configuration_that_it_prints(tmp_path: Path) -> None:
+    hippomem = str(Path(sys.executable).with_name("hippomem"))
+    command = [hippomem, "mcp", "--print-config", "--db", "agent.db", "--namespace", "ada"]
+    printed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert printed.count("\n") == 1
+    known = json.loads(printed)["mcpServers"]["hippomem"]
+    assert str(tmp_path / "agent.db") in known["args"]
+    assert not (tmp_path / "agent.db").exists()
+    async with Client(StdioServerParameters(command=known["command"], args=known["args"])) as client:
+        assert "Nothing in the memory" in await said(client, "recall", query="Who keeps bees?")
+    assert (tmp_path / "agent.db").exists()
+
+
+def test_the_configuration_of_a_server_that_runs() -> None:
+    url = "http://127.0.0.1:8000/mcp"
+    assert client_configuration("m.db", "a", url=url) == {"mcpServers": {"hippomem": {"type": "http", "url": url}}}
