@@ -1,0 +1,66 @@
+"""A memory as a block of LlamaIndex's `Memory`: it keeps what leaves the chat history, and recalls it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from llama_index.core.base.llms.types import ChatMessage, MessageRole
+from llama_index.core.bridge.pydantic import Field
+from llama_index.core.memory import BaseMemoryBlock
+
+from hippomem import Document, Memory
+
+CHARS_A_TOKEN = 4
+SPEAKERS = {MessageRole.USER: "User", MessageRole.ASSISTANT: "Assistant"}
+
+
+class HippomemMemoryBlock(BaseMemoryBlock[str]):
+    """Messages that are flushed from the chat history are remembered, each with who said it and its session; the last
+    messages of the chat are the question by which they come back.
+
+    Sessions are kept together, unless `only_session`. Messages without text are passed over. What is too long for the
+    model's context is cut, the least likely memory first.
+    """
+
+    memory: Memory = Field(description="The memory; it stays the caller's, who closes it.")
+    name: str = Field(default="memories", description="The name of the block.")
+    k: int = Field(default=5, ge=1, description="How many memories to bring back.")
+    messages: int = Field(default=2, ge=1, description="How many of the last messages make the question.")
+    only_session: bool = Field(default=False, description="Whether to recall only what was said in the same session.")
+
+    async def _aget(
+        self,
+        messages: list[ChatMessage] | None = None,
+        session_id: str | None = None,
+        **block_kwargs: Any,  # noqa: ARG002
+    ) -> str:
+        said = [text for message in messages or () if (text := (message.content or "").strip())]
+        query = "\n".join(said[-self.messages :])[-self.memory.settings.max_query_chars :].strip()
+        if not query:
+            return ""
+        session = session_id if self.only_session else None
+        found = await asyncio.to_thread(self.memory.recall, query, self.k, session=session)
+        return "\n".join(f"- {passage.title}: {passage.text}" for passage in found.passages)
+
+    async def _aput(self, messages: list[ChatMessage]) -> None:
+        documents = [
+            Document(
+                text=text,
+                title=SPEAKERS[message.role],
+                session=message.additional_kwargs.get("session_id"),
+                metadata={"role": message.role.value},
+            )
+            for message in messages
+            if message.role in SPEAKERS and (text := (message.content or "").strip())
+        ]
+        if documents:
+            await asyncio.to_thread(self.memory.ingest, documents)
+
+    async def atruncate(self, content: str, tokens_to_truncate: int) -> str | None:
+        """Leave out the last memories, until so many tokens (of 4 characters) are saved; None where none is left."""
+        lines = content.splitlines()
+        spare = tokens_to_truncate * CHARS_A_TOKEN
+        while lines and spare > 0:
+            spare -= len(lines.pop()) + 1
+        return "\n".join(lines) or None

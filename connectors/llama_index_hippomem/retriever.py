@@ -1,0 +1,51 @@
+"""A memory as a LlamaIndex retriever."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from llama_index.core.retrievers import BaseRetriever
+from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
+
+from hippomem import Memory, RecalledPassage
+
+
+class HippomemRetriever(BaseRetriever):
+    """`retrieve(question)` gives the passages that the question leads to, best first, as nodes with scores.
+
+    `options` are further arguments of `Memory.recall`: `session`, `source`, `as_of`, `method`, `decompose`,
+    `iterative`. A node's metadata hold the passage's own and, with it, `title`, `source`, `session`, `occurred_at` and
+    `why`. Raises what `Memory.recall` raises. Async calls run on a thread.
+    """
+
+    def __init__(self, memory: Memory, k: int = 5, **options: Any) -> None:
+        self._memory = memory
+        self._options = {"k": k, **options}
+        super().__init__()
+
+    def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        found = self._memory.recall(query_bundle.query_str, **self._options)
+        return [as_node(passage) for passage in found.passages]
+
+    async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        return await asyncio.to_thread(self._retrieve, query_bundle)
+
+
+def as_node(passage: RecalledPassage) -> NodeWithScore:
+    """A recalled passage as LlamaIndex has it. A model is shown its text, title, source and date."""
+    shown = {
+        "title": passage.title,
+        "source": passage.source,
+        "session": passage.session,
+        "occurred_at": passage.occurred_at.isoformat() if passage.occurred_at else None,
+    }
+    hidden = {**passage.metadata, "why": "; ".join(passage.why)}
+    node = TextNode(
+        id_=passage.id,
+        text=passage.text,
+        metadata=hidden | {name: value for name, value in shown.items() if value},
+        excluded_llm_metadata_keys=list(hidden),
+        excluded_embed_metadata_keys=[*hidden, *shown],
+    )
+    return NodeWithScore(node=node, score=passage.score)

@@ -1,0 +1,93 @@
+"""In a real query engine, a real chat engine and a real Memory of LlamaIndex, with its own double of a model."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from llama_index.core.base.llms.types import ChatMessage
+from llama_index.core.llms import MockLLM
+from llama_index.core.memory import Memory as ChatMemory
+from llama_index.core.query_engine import RetrieverQueryEngine
+from llama_index.core.response_synthesizers import get_response_synthesizer
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from hippomem import InvalidInputError, Memory
+from llama_index_hippomem import HippomemMemoryBlock, HippomemRetriever
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_nodes_tell_what_the_passages_tell(memory: Memory) -> None:
+    retriever = HippomemRetriever(memory, k=2)
+    nodes = retriever.retrieve("Who keeps bees?")
+    passages = memory.recall("Who keeps bees?", 2).passages
+    assert [(n.node_id, n.text, n.score) for n in nodes] == [(p.id, p.text, p.score) for p in passages]
+    assert nodes[0].metadata["kind"] == "bees"
+    assert nodes[0].metadata["source"] == "docs/bea.md"
+    assert "kind" not in nodes[0].get_content(metadata_mode="llm")  # type: ignore[arg-type]
+    assert [n.node_id for n in await retriever.aretrieve("Who keeps bees?")] == [n.node_id for n in nodes]
+    only = HippomemRetriever(memory, k=9, source="docs/bergen.md")
+    assert [n.metadata["title"] for n in only.retrieve("bees")] == ["Bergen"]
+    with pytest.raises(InvalidInputError, match="query is empty"):
+        retriever.retrieve(" ")
+
+
+async def test_in_a_query_engine(memory: Memory) -> None:
+    engine = RetrieverQueryEngine(
+        HippomemRetriever(memory, k=2),
+        get_response_synthesizer(llm=MockLLM(), response_mode="compact"),  # type: ignore[arg-type]
+    )
+    answer = engine.query("Who keeps bees?")
+    assert "Bea Lind keeps bees in Bergen." in str(answer)  # the double repeats the prompt
+    assert len(answer.source_nodes) == 2
+    assert "Bea Lind keeps bees" in str(await engine.aquery("Who keeps bees?"))
+
+
+@pytest.fixture
+async def engine(tmp_path: Path) -> AsyncIterator[AsyncEngine]:
+    """Where LlamaIndex keeps its chat histories."""
+    engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path}/chat.db")
+    yield engine
+    await engine.dispose()
+
+
+def chat_of(memory: Memory, engine: AsyncEngine, session: str, only_session: bool = False) -> ChatMemory:
+    block = HippomemMemoryBlock(memory=memory, only_session=only_session)
+    limits = {"token_limit": 120, "chat_history_token_ratio": 0.5, "token_flush_size": 20}
+    return ChatMemory.from_defaults(session_id=session, memory_blocks=[block], async_engine=engine, **limits)
+
+
+async def test_what_leaves_the_history_is_remembered_and_comes_back(memory: Memory, engine: AsyncEngine) -> None:
+    chat = chat_of(memory, engine, "one")
+    await chat.aput(ChatMessage(role="user", content="My boat is called Vesle Kari and lies in Tromsø."))
+    await chat.aput(ChatMessage(role="assistant", content="Noted: Vesle Kari lies in Tromsø."))
+    for i in range(6):
+        await chat.aput(ChatMessage(role="user", content=f"Tell me something about the number {i}, please, at length."))
+        await chat.aput(ChatMessage(role="assistant", content=f"The number {i} comes after {i - 1}, as you know well."))
+    held = memory.passages(session="one")
+    assert "My boat is called Vesle Kari and lies in Tromsø." in [p.text for p in held]
+    assert {p.metadata["role"] for p in held} == {"user", "assistant"}
+    other = chat_of(memory, engine, "two")
+    messages = await other.aget(input="What is my boat Vesle Kari called?")
+    assert "User: My boat is called Vesle Kari" in str(messages[0].content)
+    alone = chat_of(memory, engine, "three", only_session=True)
+    assert all("Vesle" not in str(m.content) for m in await alone.aget(input="What is my boat Vesle Kari called?"))
+
+
+async def test_what_cannot_be_asked_or_kept_is_passed_over(memory: Memory) -> None:
+    block = HippomemMemoryBlock(memory=memory)
+    assert await block.aget([]) == ""
+    assert await block.aget([ChatMessage(role="user", content=" ")]) == ""
+    assert "bees" in await block.aget([ChatMessage(role="user", content="Who keeps bees? " * 5000)])
+    before = memory.stats()["passages"]
+    await block.aput([ChatMessage(role="user", content=""), ChatMessage(role="system", content="Be kind.")])
+    assert memory.stats()["passages"] == before
+
+
+async def test_truncation_leaves_out_the_last_memories_first(memory: Memory) -> None:
+    block = HippomemMemoryBlock(memory=memory)
+    content = "- a: first memory\n- b: second memory"
+    assert await block.atruncate(content, 1) == "- a: first memory"
+    assert await block.atruncate(content, 100) is None

@@ -1,0 +1,172 @@
+"""mem0's programs run with one changed import."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import hippomem
+from hippomem import HippomemError, InvalidInputError, NotFoundError
+from mem0_hippomem import AsyncMemory, Memory
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def mem0(memory: hippomem.Memory) -> Memory:
+    shim = Memory(memory)
+    shim.add("I am allergic to walnuts.", user_id="oskar", metadata={"category": "food", "weight": 3})
+    shim.add(
+        [
+            {"role": "system", "content": "Be kind."},
+            {"role": "user", "content": "I moved to Bergen."},
+            {"role": "assistant", "content": "Noted that you moved to Bergen."},
+        ],
+        user_id="oskar",
+        agent_id="helper",
+        run_id="r1",
+        timestamp=1_700_000_000,
+    )
+    shim.add("I keep bees in Bergen.", user_id="bea/1", metadata={"category": "hobby"})
+    shim.add("The helper speaks Norwegian.", agent_id="helper")
+    return shim
+
+
+def texts(found: dict[str, Any]) -> set[str]:
+    return {record["memory"] for record in found["results"]}
+
+
+def test_memories_belong_to_somebody(mem0: Memory) -> None:
+    assert texts(mem0.search("Who lives in Bergen?", filters={"user_id": "bea/1"})) == {"I keep bees in Bergen."}
+    assert len(texts(mem0.get_all(filters={"user_id": "oskar"}))) == 3
+    assert len(texts(mem0.get_all(user_id="oskar", agent_id="helper"))) == 2
+    assert texts(mem0.get_all(filters={"agent_id": "helper"})) == {
+        "I moved to Bergen.",
+        "Noted that you moved to Bergen.",
+        "The helper speaks Norwegian.",
+    }
+    assert texts(mem0.search("walnuts", filters={"user_id": "nobody"})) == set()
+    assert texts(mem0.search("bees", user_id="bea", limit=5)) == set()  # "bea" is not "bea/1"
+    for call in (mem0.search, mem0.get_all):
+        with pytest.raises(ValueError, match="user_id"):
+            call("bees") if call == mem0.search else call()  # type: ignore[operator]
+    with pytest.raises(InvalidInputError, match="user_id"):
+        mem0.add("Whose is this?")
+
+
+def test_records_have_what_mem0_gives(mem0: Memory) -> None:
+    (record,) = mem0.search("What must Oskar not eat? Walnuts?", filters={"user_id": "oskar"}, top_k=1)["results"]
+    assert record["memory"] == "I am allergic to walnuts."
+    assert record["metadata"] == {"category": "food", "weight": 3}
+    assert record["user_id"] == "oskar"
+    assert {"id", "hash", "created_at", "updated_at", "score"} <= set(record)
+    assert mem0.get(record["id"]) == {key: value for key, value in record.items() if key != "score"}
+    assert mem0.get("none") is None
+    again = mem0.add("I am allergic to walnuts.", user_id="oskar")
+    assert again["results"] == [{"id": record["id"], "memory": record["memory"], "event": "NONE"}]
+    assert {p.occurred_at.year for p in mem0.memory.passages(session="r1") if p.occurred_at} == {2023}
+
+
+@pytest.mark.parametrize(
+    ("conditions", "number"),
+    [
+        ({"category": "food"}, 1),
+        ({"category": {"ne": "food"}}, 2),
+        ({"weight": {"gte": 3}}, 1),
+        ({"weight": {"lt": 3}}, 0),
+        ({"category": {"in": ["food", "hobby"]}}, 1),
+        ({"category": {"icontains": "FOO"}}, 1),
+        ({"category": "*"}, 1),
+        ({"role": "assistant"}, 1),
+        ({"OR": [{"category": "food"}, {"role": "assistant"}]}, 2),
+        ({"NOT": [{"category": "food"}]}, 2),
+        ({"AND": [{"category": "food"}, {"role": "assistant"}]}, 0),
+    ],
+)
+def test_filters(mem0: Memory, conditions: dict[str, Any], number: int) -> None:
+    filters = {"user_id": "oskar", **conditions}
+    assert len(mem0.get_all(filters=filters)["results"]) == number
+    assert len(mem0.search("Bergen", filters=filters)["results"]) == number
+
+
+def test_update_keeps_the_id_and_tells_the_history(mem0: Memory) -> None:
+    id_ = mem0.search("walnuts", user_id="oskar", top_k=1)["results"][0]["id"]
+    mem0.update(id_, "I am allergic to walnuts and almonds.")
+    mem0.update(id_, metadata={"weight": 9})
+    mem0.update(id_, data="I am allergic to all nuts.")
+    record = mem0.get(id_)
+    assert record is not None
+    assert (record["id"], record["memory"]) == (id_, "I am allergic to all nuts.")
+    assert record["metadata"] == {"category": "food", "weight": 9}
+    assert mem0.search("nuts", user_id="oskar", top_k=1)["results"][0]["id"] == id_
+    mem0.delete(id_)
+    assert mem0.get(id_) is None
+    assert [(e["event"], e["is_deleted"]) for e in mem0.history(id_)] == [
+        ("ADD", False),
+        ("UPDATE", False),
+        ("UPDATE", False),
+        ("DELETE", True),
+    ]
+    for call in (mem0.delete, mem0.history):
+        with pytest.raises(NotFoundError):
+            call("none")
+    with pytest.raises(ValueError, match="needed"):
+        mem0.update(id_)
+
+
+def test_history_of_texts(mem0: Memory) -> None:
+    id_ = mem0.add("Ida likes tea.", user_id="ida")["results"][0]["id"]
+    mem0.update(id_, "Ida likes coffee.")
+    assert [(e["old_memory"], e["new_memory"]) for e in mem0.history(id_)] == [
+        (None, "Ida likes tea."),
+        ("Ida likes tea.", "Ida likes coffee."),
+    ]
+
+
+def test_what_is_deleted_is_somebodys(mem0: Memory) -> None:
+    mem0.delete_all(user_id="oskar")
+    assert texts(mem0.get_all(user_id="oskar")) == set()
+    assert texts(mem0.get_all(user_id="bea/1")) == {"I keep bees in Bergen."}
+    with pytest.raises(InvalidInputError):
+        mem0.delete_all()
+    mem0.reset()
+    mem0.reset()
+    assert mem0.memory.stats()["passages"] == 4  # what was there before
+    other = mem0.memory.passages()[0].id
+    assert mem0.get(other) is None
+    with pytest.raises(NotFoundError):
+        mem0.delete(other)
+
+
+@pytest.mark.parametrize("messages", [7, [7], [{"role": "user"}], [{"role": "user", "content": 7}]])
+def test_what_are_no_messages(mem0: Memory, messages: Any) -> None:
+    with pytest.raises((HippomemError, TypeError)):
+        mem0.add(messages, user_id="oskar")
+
+
+@pytest.mark.parametrize("filters", [{"weight": {"near": 3}}, {"weight": {"gt": "heavy"}}, {"user_id": ""}])
+def test_what_are_no_filters(mem0: Memory, filters: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInputError):
+        mem0.get_all(filters={"user_id": "oskar"} | filters)
+
+
+async def test_the_same_with_an_event_loop(mem0: Memory) -> None:
+    def public(cls: type) -> set[str]:
+        return {name for name, _ in inspect.getmembers(cls, callable) if not name.startswith("_")}
+
+    assert public(AsyncMemory) == public(Memory)
+    shim = AsyncMemory(mem0.memory)
+    added = await shim.add("Ida likes tea.", user_id="ida")
+    found = await shim.search("What does Ida like?", filters={"user_id": "ida"})
+    assert found["results"][0]["id"] == added["results"][0]["id"]
+
+
+def test_it_opens_by_configuration(tmp_path: Path, fast: Callable[..., hippomem.Memory]) -> None:
+    config = {"vector_store": {"provider": "qdrant"}, "hippomem": {"db": tmp_path / "mem0.db"}}
+    shim = Memory.from_config(config)
+    assert shim.memory.settings.db == str(tmp_path / "mem0.db")
+    shim.close()
