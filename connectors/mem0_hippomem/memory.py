@@ -6,13 +6,12 @@ import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import hippomem
 from hippomem import InvalidInputError, NotFoundError, Passage
 from mem0_hippomem.scopes import ROOT, SCOPES, below, is_in, matches, scope_of, source_of
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 KEY = "mem0"  # in a passage's metadata: whose it is, who said it, and its first id
@@ -153,8 +152,8 @@ class Memory:
             self.memory.forget(passages)
 
 
-def _on_thread(method: Callable[Concatenate[Memory, P], T]) -> Callable[Concatenate[AsyncMemory, P], Awaitable[T]]:
-    async def run(self: AsyncMemory, *args: P.args, **kwargs: P.kwargs) -> T:
+def _on_thread(method: Callable[..., T]) -> Callable[..., Awaitable[T]]:
+    async def run(self: AsyncMemory, *args: Any, **kwargs: Any) -> T:
         return await asyncio.to_thread(method, self.sync, *args, **kwargs)
 
     run.__doc__ = f"Memory.{method.__name__} on a thread."

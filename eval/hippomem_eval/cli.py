@@ -303,6 +303,21 @@ def encoder(
     _print(measured) if as_json else typer.echo(as_markdown(measured), nl=False)
 
 
+@app.command()
+def connectors(
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Where connectors.json goes.")] = None,
+    passages: Annotated[int, typer.Option("--passages", min=10, help="Of the made-up memory.")] = 2000,
+    questions: Annotated[int, typer.Option("--questions", min=1, help="How many to ask.")] = 200,
+    k: K = 5,
+    as_json: Json = False,
+) -> None:
+    """What each connector adds to a recall: CPU time of a call through it, less that of the recall inside of it."""
+    from hippomem_eval.connector_bench import as_text, measure_connectors
+
+    measured = measure_connectors(out, passages=passages, questions=questions, k=k)
+    _print(measured) if as_json else typer.echo(as_text(measured), nl=False)
+
+
 def _print(value: object) -> None:
     # ASCII: a terminal of any encoding can show it, and names in data sets are strangers' texts.
     typer.echo(json.dumps(value, indent=2))

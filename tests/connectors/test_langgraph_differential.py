@@ -194,6 +194,6 @@ def test_a_few_sequences(memory: Memory, batches: list[list[Op]], method: Litera
 @pytest.mark.slow
 @pytest.mark.timeout(3000)
 @given(sequences, st.sampled_from(["graph", "dense"]))
-@settings(max_examples=3000, deadline=None, suppress_health_check=QUIET)
+@settings(max_examples=2000, deadline=None, suppress_health_check=QUIET)
 def test_thousands_of_sequences(memory: Memory, batches: list[list[Op]], method: Literal["graph", "dense"]) -> None:
     check(memory, batches, method)
