@@ -60,6 +60,7 @@ def multihop(
     openie: Annotated[
         Path | None, typer.Option("--openie", metavar="FILE", help="An LLM's triples for the passages, as of HippoRAG.")
     ] = None,
+    misspell: Annotated[bool, typer.Option("--misspell", help="With slips in the questions' names.")] = False,
     as_json: Json = False,
 ) -> None:
     """Recall of gold passages on multi-hop questions, and what a recall costs."""
@@ -83,6 +84,7 @@ def multihop(
         seed=seed,
         decompositions=decompositions,
         openie=openie,
+        misspell=misspell,
     )
     summary = summarise(run_multihop(options, _tell), options)
     write_report(summary, out)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from hippomem_eval.files import sha256
 from hippomem_eval.formats import Question
 from hippomem_eval.index import Index, Origin, ensure_index
 from hippomem_eval.metrics import all_gold_at, recall_at, reciprocal_rank
+from hippomem_eval.misspelling import misspelt
 from hippomem_eval.openie import OpenIE, load_openie, write_with_triples
 from hippomem_eval.progress import progress_bar
 from hippomem_eval.ranking import Ranking
@@ -45,6 +46,7 @@ class Options:
     seed: int = 0
     decompositions: str | None = None
     openie: Path | None = None
+    misspell: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,9 @@ def run_multihop(options: Options, tell: Callable[[str], None]) -> Measured:
     `load_dataset` and of the memory.
     """
     dataset = load_dataset(options.questions, options.corpus, limit=options.limit)
+    if options.misspell:
+        asked = tuple(replace(question, text=misspelt(question.text)) for question in dataset.questions)
+        dataset = replace(dataset, questions=asked)
     model, model_is = _chat_model(options)
     make_folder(options.out)
     run = RunFile(options.out / "run.json")
@@ -108,6 +113,8 @@ def run_multihop(options: Options, tell: Callable[[str], None]) -> Measured:
         }
         if name in ASKING:
             same["model"] = model_is
+        if options.misspell:
+            same["misspell"] = True
         asked = model if name in ASKING else None
         rows[name] = _ask_all(name, dataset, bench, options, run, same, tell, asked)
     return Measured(dataset, bench_of(options.systems[0]).index, rows, openie)
