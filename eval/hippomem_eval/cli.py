@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from hippomem import HippomemError, NotFoundError
+from hippomem_eval import cli_chat
 
 
 class _Group(TyperGroup):
@@ -318,6 +319,9 @@ def connectors(
 
     measured = measure_connectors(out, passages=passages, questions=questions, k=k)
     _print(measured) if as_json else typer.echo(as_text(measured), nl=False)
+
+
+cli_chat.register(app)
 
 
 def _print(value: object) -> None:

@@ -52,8 +52,10 @@ class Index:
         return Memory.open(self.database, namespace=namespace, encoder=encoder, llm=llm)
 
 
-def ensure_index(database: Path, origin: Origin, run: RunFile, *, progress: bool, tell: Callable[[str], None]) -> Index:
-    """Ingest the corpus into `database`, or only open it where an earlier run has done so.
+def ensure_index(
+    database: Path, origin: Origin, run: RunFile, *, progress: bool, tell: Callable[[str], None], llm: Any = None
+) -> Index:
+    """Ingest the corpus into `database`, or only open it where an earlier run has done so. `llm` then extracts from it.
 
     Raises InvalidInputError where `database` holds something else than this corpus, SourceError where nothing of the
     corpus could be ingested.
@@ -61,7 +63,7 @@ def ensure_index(database: Path, origin: Origin, run: RunFile, *, progress: bool
     built = run.read().get(database.stem)
     _check(database, built, origin)
     if not built or not built.get("finished") or not database.exists():
-        built = _build(database, origin, run, progress)
+        built = _build(database, origin, run, progress, llm)
     is_stale = built["code"] != origin.code
     if is_stale:
         tell(f"{database} was built with other code or settings: delete the folder to build it anew")
@@ -92,15 +94,17 @@ def _check(database: Path, built: Any, origin: Origin) -> None:
         )
 
 
-def _build(database: Path, origin: Origin, run: RunFile, progress: bool) -> dict[str, Any]:
+def _build(database: Path, origin: Origin, run: RunFile, progress: bool, llm: Any) -> dict[str, Any]:
     # An ingest that goes on after an interruption does not know how long it took before.
     entry = origin.entry() | {"seconds_are_partial": database.exists()}
     run.update(**{database.stem: entry | {"finished": False}})
-    with Memory.open(database, namespace=NAMESPACE) as memory:
+    with Memory.open(database, namespace=NAMESPACE, llm=llm) as memory:
         report = memory.ingest(origin.corpus, progress=progress)
         if not memory.stats()["passages"]:
             reasons = [failure.reason for failure in report.failed[:1]] or ["it holds no text"]
             raise SourceError(f"nothing of {origin.corpus} could be ingested: {reasons[0]}")
+        if llm is not None:
+            memory.consolidate()
     entry |= {"finished": True, "seconds": dict(report.seconds), "failed": len(report.failed)}
     run.update(**{database.stem: entry})
     return entry

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -49,15 +48,15 @@ def load_openie(path: Path, corpus: Corpus) -> OpenIE:
         raise SourceError(f'{path} is not an OpenIE file: expected {{"docs": [{{"extracted_triples": …}}]}}')
     places: dict[str, list[int]] = {}
     for place, record in enumerate(corpus.records):
-        places.setdefault(_squeeze(record.title + record.text), []).append(place)
+        places.setdefault(squeezed(record.title + record.text), []).append(place)
     found: list[dict[Fact, None]] = [{} for _ in corpus.records]
     covered: set[int] = set()
     dropped = elsewhere = 0
     for index, doc in enumerate(docs):
-        passage, triples = _parts(doc, path, index)
+        passage, triples = parts_of(doc, path, index)
         facts = [fact for fact in map(_fact, triples) if fact is not None]
         dropped += len(triples) - len(facts)
-        at = places.get(_squeeze(passage), [])
+        at = places.get(squeezed(passage), [])
         elsewhere += not at
         covered.update(at)
         for place in at:
@@ -67,16 +66,8 @@ def load_openie(path: Path, corpus: Corpus) -> OpenIE:
     return OpenIE(tuple(map(tuple, found)), dropped, elsewhere, len(corpus) - len(covered))
 
 
-def write_with_triples(corpus: Corpus, openie: OpenIE, path: Path) -> None:
-    """Write the corpus as a list of {title, text, triples}, which `Memory.ingest` reads; always in the same bytes."""
-    records = [
-        {"title": record.title, "text": record.text, "triples": facts}
-        for record, facts in zip(corpus.records, openie.facts, strict=True)
-    ]
-    path.write_text(json.dumps(records, ensure_ascii=False, indent=0), encoding="utf-8")
-
-
-def _parts(doc: object, path: Path, index: int) -> tuple[str, Sequence[object]]:
+def parts_of(doc: object, path: Path, index: int) -> tuple[str, Sequence[object]]:
+    """A document's passage, title and text together, and its triples as they are. Raises SourceError without them."""
     if not isinstance(doc, Mapping) or not isinstance(doc.get("extracted_triples"), list):
         raise SourceError(f"{path}: document {index} has no list of extracted_triples")
     passage = doc.get("passage")
@@ -103,5 +94,6 @@ def _is_broken(text: str) -> bool:
     return "\0" in text or any(0xD800 <= ord(char) < 0xE000 for char in text)
 
 
-def _squeeze(text: str) -> str:
+def squeezed(text: str) -> str:
+    """A text without its spaces, by which a passage is known."""
     return "".join(unicodedata.normalize("NFC", text).split())

@@ -18,7 +18,7 @@ from hippomem_eval.formats import Question
 from hippomem_eval.index import Index, Origin, ensure_index
 from hippomem_eval.metrics import all_gold_at, recall_at, reciprocal_rank
 from hippomem_eval.misspelling import misspelt
-from hippomem_eval.openie import OpenIE, load_openie, write_with_triples
+from hippomem_eval.openie import OpenIE, load_openie
 from hippomem_eval.progress import progress_bar
 from hippomem_eval.ranking import Ranking
 from hippomem_eval.results import Row, RunFile, make_folder, open_results
@@ -90,12 +90,13 @@ def run_multihop(options: Options, tell: Callable[[str], None]) -> Measured:
         has_triples = name in WITH_OPENIE and name != "hipporag2" and openie is not None
         database = options.out / ("index-openie.db" if has_triples else "index.db")
         if database not in benches:
-            source = corpus
-            if has_triples and openie is not None:
-                source = options.out / "corpus-openie.json"
-                write_with_triples(dataset.corpus, openie, source)
-            origin = Origin(source.resolve(), sha256(source), code)
-            index = ensure_index(database, origin, run, progress=sys.stderr.isatty(), tell=tell)
+            made_of, llm = sha256(corpus), None
+            if has_triples and options.openie is not None:
+                from hippomem_eval.recorded_openie import recorded_extraction
+
+                made_of, llm = f"{made_of} {sha256(options.openie)}", recorded_extraction(options.openie)
+            origin = Origin(corpus.resolve(), made_of, code)
+            index = ensure_index(database, origin, run, progress=sys.stderr.isatty(), tell=tell, llm=llm)
             benches[database] = Bench(dataset.corpus, index, openie)
         return benches[database]
 

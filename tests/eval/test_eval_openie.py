@@ -12,7 +12,8 @@ from eval_data import PASSAGES, write
 from hippomem import InvalidInputError, Memory, NotFoundError, SourceError
 from hippomem_eval.corpus import Corpus
 from hippomem_eval.formats import Record
-from hippomem_eval.openie import load_openie, write_with_triples
+from hippomem_eval.openie import load_openie
+from hippomem_eval.recorded_openie import recorded_extraction
 
 CORPUS = Corpus(tuple(Record(title, text) for title, text in PASSAGES[:3]))
 BORN = ["Odile Varga", "born in", "Szeged"]
@@ -60,14 +61,15 @@ def test_files_that_are_refused(tmp_path: Path, content: object, error: type[Exc
         load_openie(tmp_path / "none.json", CORPUS)
 
 
-def test_a_corpus_with_triples_is_ingested(fast: Callable[..., Memory], tmp_path: Path) -> None:
-    openie = load_openie(write(tmp_path / "o.json", {"docs": [doc(0, BORN), doc(1, ON)]}), CORPUS)
-    write_with_triples(CORPUS, openie, tmp_path / "c.json")
-    memory = fast()
-    report = memory.ingest(tmp_path / "c.json")
-    assert (report.passages, report.failed) == (3, ())
-    facts = {data["relation"] for *_, data in memory.graph().edges(data=True) if data.get("extractor") == "user"}
-    assert facts == {"born in", "lies on"}
+def test_recorded_answers_take_the_way_of_any_models(fast: Callable[..., Memory], tmp_path: Path) -> None:
+    path = write(tmp_path / "o.json", {"docs": [doc(0, BORN, ["Szeged", "Tisza"]), doc(1, ON)]})
+    memory = fast(llm=recorded_extraction(path))
+    memory.ingest([{"title": title, "text": text} for title, text in PASSAGES[:3]])
+    report = memory.consolidate()["extract"]
+    assert (report.counts["passages"], report.counts["triples"], report.counts["dropped"]) == (2, 2, 1)
+    assert [job.title for job in memory.jobs("dead")] == [PASSAGES[2][0]]  # nothing is recorded about it
+    facts = [data for *_, data in memory.graph().edges(data=True) if data["kind"] == "fact"]
+    assert {data["relation"] for data in facts if data["extractor"] == "RecordedExtraction:o"} == {"born in", "lies on"}
 
 
 def test_the_real_file(shared_data: Path) -> None:

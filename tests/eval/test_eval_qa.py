@@ -1,0 +1,87 @@
+"""Exact match and F1 as SQuAD's, answers of a chat model, and what a model costs an add."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from eval_data import QUESTIONS, write_pair
+from langchain_core.messages import BaseMessage
+from typer.testing import CliRunner
+
+from hippomem import InvalidInputError
+from hippomem.testing import HashEncoder, ScriptedChatModel
+from hippomem_eval import adds
+from hippomem_eval.cli import app
+from hippomem_eval.qa import QaOptions, as_text, exact_match, f1, normalised, run_qa
+
+
+@pytest.mark.parametrize(
+    ("answer", "accepted", "em", "score"),
+    [
+        ("The Tisza.", ["Tisza"], 1.0, 1.0),
+        ("tisza river", ["Tisza"], 0.0, 2 / 3),
+        ("Danube", ["Tisza", "the  Danube!"], 1.0, 1.0),
+        ("a river in Hungary", ["river Tisza in Hungary"], 0.0, 6 / 7),
+        ("", ["Tisza"], 0.0, 0.0),
+        ("the", ["a"], 1.0, 1.0),
+        ("Tisza", [], 0.0, 0.0),
+        ("no no", ["no"], 0.0, 2 / 3),
+    ],
+)
+def test_measures(answer: str, accepted: list[str], em: float, score: float) -> None:
+    assert exact_match(answer, accepted) == em
+    assert f1(answer, accepted) == pytest.approx(score)
+
+
+def test_normalisation() -> None:
+    assert normalised("  The U.S.A. -- an   Answer ") == "usa answer"
+
+
+@pytest.fixture(autouse=True)
+def _no_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hippomem.memory.resolve_encoder", lambda *_: HashEncoder())
+    monkeypatch.delenv("HIPPOMEM_LLM", raising=False)
+
+
+def test_answers_are_scored_and_kept(tmp_path: Path) -> None:
+    said = {
+        "q1": "The Tisza [1]",
+        "q2": "Not in memory.",
+        "q3": "architect Klara Nemeth [1][2]",
+        "q4": ValueError("no"),
+    }
+    by_question = {text: said[id_] for id_, text, *_ in QUESTIONS}
+
+    def answer(messages: list[BaseMessage]) -> str | Exception:
+        return by_question[json.loads(messages[-1].text)["question"]]
+
+    questions, corpus = write_pair(tmp_path)
+    model = ScriptedChatModel(answers=answer)
+    options = QaOptions(questions=questions, corpus=corpus, out=tmp_path / "out", llm=model)
+    summary = run_qa(options, print)
+    assert (summary["n_questions"], summary["failed"], summary["usage"]["calls"]) == (4, 1, 3)
+    assert summary["em"]["mean"] == 0.25
+    assert summary["f1"]["mean"] == pytest.approx((1 + 0 + 0.8 + 0) / 4)
+    assert summary["in_memory"]["mean"] == summary["cited"]["mean"] == 0.5
+    assert run_qa(options, print) == summary
+    assert len(model.calls) == 4  # nothing is asked twice
+    rows = [json.loads(line) for line in (tmp_path / "out" / "qa.jsonl").read_text().splitlines()]
+    assert [row["answer"] for row in rows] == ["The Tisza", "", "architect Klara Nemeth", ""]
+    assert "exact match     25.0" in as_text(summary)
+    with pytest.raises(InvalidInputError, match="HIPPOMEM_LLM"):
+        run_qa(QaOptions(questions=questions, corpus=corpus, out=tmp_path / "out"), print)
+
+
+def test_adds_are_measured_in_pairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(adds, "WARM_UP", 1)
+    _, corpus = write_pair(tmp_path)
+    result = CliRunner().invoke(
+        app, ["adds", "--corpus", str(corpus), "--out", str(tmp_path / "o"), "--adds", "7", "--json"]
+    )
+    assert result.exit_code == 0, result.output
+    measured = json.loads(result.stdout)
+    assert (measured["adds"], measured["jobs"], measured["calls"]) == (7, 8, 0)
+    assert measured["ratio"]["ms"]["low"] <= measured["ratio"]["ms"]["mean"] <= measured["ratio"]["ms"]["high"]
+    assert "with a chat model" in adds.as_text(measured)
