@@ -41,7 +41,7 @@ from langgraph_hippomem.items import (
 )
 
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
-SPARE = 8  # further passages that a search asks for, since several may be of one item
+SPARE = 3  # further passages that a search asks for, since several may be of one item
 
 
 class HippomemStore(BaseStore):
@@ -181,6 +181,8 @@ class HippomemStore(BaseStore):
             passages = self.memory.recall(query, k, source=place, method=self._method).passages
             found: dict[str, tuple[Stored, float | None]] = {}
             for passage in passages:
+                if len(found) == wanted:
+                    break
                 if not is_hit(passage):
                     continue
                 if passage.source not in known:

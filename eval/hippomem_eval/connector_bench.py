@@ -1,4 +1,5 @@
-"""What a connector adds to a recall: the CPU time of a call through it, less what `Memory.recall` took inside of it.
+"""What a connector adds to a recall: the CPU time of a call through it, less what `Memory.recall` took inside of it,
+less what the framework takes for itself, as a retriever, tool, store or server of it shows that does nothing.
 
 Each question is asked through every connector, in turn and in an order that changes, after it was asked once to warm
 up; so all have the same question, the same memory, and its vector at hand. `overhead` is what was added, over what the
@@ -7,7 +8,6 @@ recall took, question by question; its median has a bootstrap interval.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -53,6 +53,8 @@ def measure_connectors(out: Path | None, *, passages: int = 2000, questions: int
 
     Milliseconds of CPU. Raises MissingDependencyError where a connector's package is not installed.
     """
+    from hippomem_eval.connector_nothing import empty_ways
+
     corpus = SyntheticCorpus(passages)
     asked = [question.text for question in corpus.questions(questions)]
     records = list(corpus.records())
@@ -61,7 +63,8 @@ def measure_connectors(out: Path | None, *, passages: int = 2000, questions: int
         _fill(items, records)
         timed = {id(memory): _Timed(memory) for memory in (plain, items)}
         ways = _ways(plain, items, k)
-        spent: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+        empty = empty_ways()
+        spent: dict[str, list[tuple[float, float, float]]] = {name: [] for name in ways}
         rng = np.random.default_rng(0)
         for question in asked:
             for memory in (plain, items):
@@ -70,9 +73,8 @@ def measure_connectors(out: Path | None, *, passages: int = 2000, questions: int
                 memory, ask = ways[name]
                 clock = timed[id(memory)]
                 clock.seconds = 0.0
-                began = time.process_time()
-                ask(question)
-                spent[name].append((time.process_time() - began, clock.seconds))
+                total = _seconds(ask, question)
+                spent[name].append((total, clock.seconds, _seconds(empty[name], question) if name in empty else 0.0))
     measured = {"passages": passages, "questions": len(asked), "k": k, "connectors": _figures(spent), **describe()}
     if out is not None:
         make_folder(out)
@@ -80,14 +82,22 @@ def measure_connectors(out: Path | None, *, passages: int = 2000, questions: int
     return measured
 
 
-def _figures(spent: dict[str, list[tuple[float, float]]]) -> dict[str, Any]:
+def _seconds(ask: Ask, question: str) -> float:
+    began = time.process_time()
+    ask(question)
+    return time.process_time() - began
+
+
+def _figures(spent: dict[str, list[tuple[float, float, float]]]) -> dict[str, Any]:
     figures = {}
-    for name, pairs in spent.items():
-        total, inside = np.array(pairs).T
+    for name, taken in spent.items():
+        total, inside, framework = np.array(taken).T
         figures[name] = {
             "recall_ms": 1e3 * float(np.median(inside)),
-            "added_ms": 1e3 * float(np.median(total - inside)),
-            "overhead": median_interval((total - inside) / inside),
+            "framework_ms": 1e3 * float(np.median(framework)),
+            "added_ms": 1e3 * float(np.median(total - inside - framework)),
+            "overhead": median_interval((total - inside - framework) / inside),
+            "with_framework": median_interval((total - inside) / inside),
         }
     return figures
 
@@ -114,8 +124,8 @@ def _fill(memory: Memory, records: list[dict[str, str]]) -> None:
 def _ways(plain: Memory, items: Memory, k: int) -> dict[str, tuple[Memory, Ask]]:
     """The connectors, each as a memory and a function that asks it."""
     from llama_index.core.schema import QueryBundle
-    from mcp import Client
 
+    from hippomem_eval.connector_nothing import over_mcp
     from hippomem_mcp import create_server
     from hippomem_tools import Toolbox
     from langchain_hippomem import HippomemRetriever as LangChain
@@ -127,13 +137,6 @@ def _ways(plain: Memory, items: Memory, k: int) -> dict[str, tuple[Memory, Ask]]
     box, retriever, nodes = Toolbox(plain, k=k), LangChain(memory=plain, k=k), LlamaIndex(plain, k=k)
     (tool,) = memory_tools(box, ["recall"])
     store, mem0, server = HippomemStore(items), Mem0(items), create_server(plain, k=k)
-    loop = asyncio.new_event_loop()
-    client = Client(server)
-    loop.run_until_complete(client.__aenter__())
-
-    def over_mcp(question: str) -> object:
-        return loop.run_until_complete(client.call_tool("recall", {"query": question}))
-
     return {
         "hippomem_tools": (plain, lambda q: box.call("recall", {"query": q})),
         "langchain_hippomem retriever": (plain, retriever.invoke),
@@ -141,7 +144,7 @@ def _ways(plain: Memory, items: Memory, k: int) -> dict[str, tuple[Memory, Ask]]
         "langgraph_hippomem": (items, lambda q: store.search(("notes",), query=q, limit=k)),
         "llama_index_hippomem": (plain, lambda q: nodes.retrieve(QueryBundle(q))),
         "mem0_hippomem": (items, lambda q: mem0.search(q, user_id="user", top_k=k)),
-        "hippomem_mcp, with client": (plain, over_mcp),
+        "hippomem_mcp, with a client": (plain, over_mcp(server)),
     }
 
 
@@ -149,11 +152,13 @@ def as_text(measured: dict[str, Any]) -> str:
     """A table with a line a connector."""
     lines = [
         f"{measured['questions']} questions, {measured['passages']:,} passages, k={measured['k']}; CPU, medians",
-        "| | recall, ms | added, ms | added, share of the recall |",
-        "|---|---|---|---|",
+        "| | recall, ms | framework, ms | added, ms | added, share of the recall | and framework |",
+        "|---|---|---|---|---|---|",
     ]
     for name, one in measured["connectors"].items():
-        share = one["overhead"]
-        told = f"{share['median']:.1%} [{share['low']:.1%}, {share['high']:.1%}]"
-        lines.append(f"| `{name}` | {one['recall_ms']:.2f} | {one['added_ms']:.2f} | {told} |")
+        shares = (
+            f"{s['median']:.1%} [{s['low']:.1%}, {s['high']:.1%}]" for s in (one["overhead"], one["with_framework"])
+        )
+        times = (f"{one[name]:.2f}" for name in ("recall_ms", "framework_ms", "added_ms"))
+        lines.append(f"| {' | '.join([name, *times, *shares])} |")
     return "\n".join(lines) + "\n"
