@@ -176,7 +176,7 @@ class Chains:
         if not self.any:
             return np.unique(rows)
         every = np.unique(np.concatenate([rows, *self.around(rows)]))
-        return every[every != NONE]
+        return np.asarray(every[every != NONE])
 
     def compact(self, kept: NDArray[np.int64]) -> dict[str, NDArray[np.generic]]:
         """The constructor's arrays for these live rows, in this order."""
