@@ -207,7 +207,7 @@ def test_malformed_corpora(tmp_path: Path, data: object, message: str) -> None:
         (b'{"a": 1}\n{"b"', "line 2"),
         (b"\xff\xfe\xff", "is not UTF-8"),
         (b"\x1f\x8b\x08damaged", "is damaged"),
-        (gzip.compress(b"[1, 2, 3]" * 100)[:-12], "is damaged"),
+        (gzip.compress(b"[1, 2, 3]" * 100, mtime=0)[:-12], "is damaged"),
         (b"[" * 200_000, "is not usable JSON"),
         (b"[" + b"1" * 5000 + b"]", "is not usable JSON"),
     ],
