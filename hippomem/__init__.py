@@ -57,6 +57,7 @@ if TYPE_CHECKING:
         Forgotten,
         IngestReport,
         Job,
+        LearningEvent,
         Passage,
         Path,
         Recall,
@@ -87,8 +88,8 @@ _HOME = {
     "hippomem.settings": ("Settings",),
     "hippomem.types": (
         "Answer", "Budget", "Change", "Check", "Citation", "Diagnosis", "Document", "Entity", "Estimate", "Event",
-        "Explanation", "Failure", "Forgotten", "IngestReport", "Job", "Passage", "Path", "Recall", "RecalledPassage",
-        "Report", "Step", "StepReport", "SubQuestion", "Triple", "Usage",
+        "Explanation", "Failure", "Forgotten", "IngestReport", "Job", "LearningEvent", "Passage", "Path", "Recall",
+        "RecalledPassage", "Report", "Step", "StepReport", "SubQuestion", "Triple", "Usage",
     ),
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
@@ -120,6 +121,7 @@ __all__ = [
     "InvalidInputError",
     "InvalidTextError",
     "Job",
+    "LearningEvent",
     "MalformedAnswerError",
     "Memory",
     "MissingDependencyError",

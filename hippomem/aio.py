@@ -29,6 +29,7 @@ from hippomem.types import (
     Forgotten,
     IngestReport,
     Job,
+    LearningEvent,
     Passage,
     Recall,
     Report,
@@ -142,6 +143,7 @@ class AsyncMemory:
         max_steps: int = 4,
         context: int = 0,
         recipe: Recipe | None = None,
+        learned: bool = True,
     ) -> Recall:
         """Memory.recall on the memory's thread; with `decompose` or `iterative` on one of its own, after all earlier
         calls: later ones need not wait for the chat model.
@@ -159,6 +161,7 @@ class AsyncMemory:
             max_steps=max_steps,
             context=context,
             recipe=recipe,
+            learned=learned,
         )
         return await (self._run_beside(recall) if decompose or iterative else self._run(recall))
 
@@ -231,6 +234,12 @@ class AsyncMemory:
     async def consolidate(self, now: datetime | None = None, budget: Budget | int | None = None) -> Report:
         """Memory.consolidate on a thread of its own, after all earlier calls."""
         return await self._run_beside(partial(self._memory.consolidate, now, budget))
+
+    async def feedback(
+        self, found: Recall | Answer | str, useful: Iterable[str | Passage] | None = None, *, confidence: float = 1.0
+    ) -> LearningEvent:
+        """Memory.feedback on the memory's thread."""
+        return await self._run(self._memory.feedback, found, useful, confidence=confidence)
 
     async def get(self, id: str) -> Passage:
         """Memory.get on the memory's thread."""

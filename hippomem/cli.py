@@ -171,6 +171,7 @@ def recall(
     ] = False,
     iterative: Annotated[bool, typer.Option("--iterative", help="Split, look up, read, look up again.")] = False,
     max_steps: Annotated[int, typer.Option(min=1, help="Retrievals of --iterative.")] = 4,
+    learned: Annotated[bool, typer.Option(help="With or without what feedback taught.")] = True,
     llm: Llm = None,
     context: Annotated[int, typer.Option(min=0, help="Neighbours of each passage, on either side.")] = 0,
     explain: Annotated[bool, typer.Option("--explain", help="Also ids, scores by cause, steps, times.")] = False,
@@ -191,10 +192,28 @@ def recall(
             iterative=iterative,
             max_steps=max_steps,
             context=context,
+            learned=learned,
         )
     for warning in found.warnings:
         out.print_note(f"warning: {warning}")
     out.print_json(out.recall_json(found)) if as_json else out.print_recall(found, explain=explain)
+
+
+@app.command()
+def feedback(
+    query: Annotated[str, typer.Argument(help="The question.")],
+    useful: Annotated[list[str], typer.Option("--useful", metavar="ID", help="A passage that helped; repeatable.")],
+    confidence: Annotated[
+        float, typer.Option(min=-1, max=1, help="How sure; below 0: these passages were of no use.")
+    ] = 1.0,
+    db: Db = None,
+    namespace: Namespace = None,
+    as_json: Json = False,
+) -> None:
+    """Teach the memory which passages were useful for a question. Prints the id of the event; forget unlearns it."""
+    with opened(db, namespace) as memory:
+        event = memory.feedback(query, useful, confidence=confidence)
+    out.print_json(event) if as_json else out.print_pairs({"id": event.id, "learned": len(event.useful)})
 
 
 @app.command()

@@ -197,7 +197,12 @@ def print_history(changes: Iterable[Change]) -> None:
 def print_forgotten(forgotten: Forgotten) -> None:
     """What is gone."""
     parts = [_count(forgotten.passages, "passage"), _count(forgotten.entities, "entity", "entities")]
-    screen().print(styled(("Forgot ", "bold"), ", ".join([*parts, _count(forgotten.facts, "fact")])))
+    parts.append(_count(forgotten.facts, "fact"))
+    if forgotten.learned:
+        parts.append(_count(forgotten.learned, "learning event"))
+    screen().print(styled(("Forgot ", "bold"), ", ".join(parts)))
+    if forgotten.dampened:
+        print_note("the slow map is dampened for it, and rebuilt without it at the next consolidation")
 
 
 def print_diagnosis(diagnosis: Diagnosis) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from sqlalchemy import Connection, func, select
 
 from hippomem.errors import HippomemError, StoreError
+from hippomem.feedback import Learning
 from hippomem.hippocampus.catchup import differences, rebuilt
 from hippomem.hippocampus.view import View
 from hippomem.neocortex.chat import Chat
@@ -31,6 +32,7 @@ def examine(
     encoder: Encoder,
     encoder_number: int,
     pipeline: Any,
+    learning: Learning,
 ) -> Diagnosis:
     """All checks of one namespace; each runs whatever the others find."""
     found = store.integrity()
@@ -40,12 +42,26 @@ def examine(
     checks.append(Check("views", not unlike, "; ".join(unlike) or f"equal to their rebuild ({view.size} passages)"))
     checks.append(_encoder(encoder, view))
     checks.append(_pipeline(pipeline))
+    checks.append(_learning(learning, connection, view))
     return Diagnosis(tuple(checks))
 
 
 def with_chat(found: Diagnosis, chat: Chat | None) -> Diagnosis:
     """The same, and whether the chat model answers: it is asked one small thing."""
     return found if chat is None else Diagnosis((*found.checks, _chat(chat)))
+
+
+def _learning(learning: Learning, connection: Connection, view: View) -> Check:
+    """Whether the neural memory equals its rebuild from the log."""
+    wrong = learning.differences(connection, view)
+    if wrong:
+        return Check("neural memory", False, "; ".join(wrong))
+    memory = learning.memory(connection, view)
+    if memory is None:
+        return Check("neural memory", True, "nothing learned")
+    told = f"equals its rebuild ({len(memory.store)} learning events, {sum(memory.replayed.values())} replays)"
+    waiting = f"; the slow map is dampened for {memory.stale} unlearned events until its next rebuild"
+    return Check("neural memory", True, told + (waiting if memory.stale else ""))
 
 
 def prove_gone(connection: Connection, namespace: int, view: View, ids: Iterable[str]) -> None:

@@ -34,6 +34,7 @@ from hippomem.consolidation.round import Step
 from hippomem.consolidation.worker import Worker
 from hippomem.doctor import examine, prove_gone, with_chat
 from hippomem.errors import ClosedError, NotFoundError
+from hippomem.feedback import Learning
 from hippomem.hippocampus.catchup import catch_up
 from hippomem.hippocampus.explain import explain
 from hippomem.hippocampus.export import as_networkx
@@ -54,7 +55,18 @@ from hippomem.storage import reads
 from hippomem.storage.store import Store, check_namespace
 from hippomem.storage.writes import check_encoder
 from hippomem.thinking import Thinking, chat_of, extraction_kind, steps_with_chat
-from hippomem.types import Change, Diagnosis, Event, Forgotten, IngestReport, Passage, Recall, Triple
+from hippomem.types import (
+    Answer,
+    Change,
+    Diagnosis,
+    Event,
+    Forgotten,
+    IngestReport,
+    LearningEvent,
+    Passage,
+    Recall,
+    Triple,
+)
 from hippomem.writing import Labelled, Writer, new_passage
 
 if TYPE_CHECKING:
@@ -86,6 +98,8 @@ class Memory(Catalogue, Thinking):
         self._lock = threading.RLock()
         self._steps: list[Step] = steps_with_chat(self._chat, self._writer, settings) if self._chat else []
         self._worker: Worker | None = None
+        learner = self._held, self._question, self._writer.current
+        self._learning = Learning(store, settings, self._encoder_number, clock, *learner, self._snapshots)
 
     @classmethod
     def open(
@@ -201,7 +215,23 @@ class Memory(Catalogue, Thinking):
             with self._synced() as (view, connection):
                 view.saved_rows = 0
                 prove_gone(connection, self._number, view, gone.ids)
-        return gone
+                return replace(gone, dampened=self._learning.dampened(connection, view))
+
+    def feedback(
+        self,
+        found: Recall | Answer | str,
+        useful: Iterable[str | Passage] | None = None,
+        *,
+        confidence: float = 1.0,
+    ) -> LearningEvent:
+        """Learn which passages were useful for a question; later questions like it will find them first.
+
+        `found` is a recall, an answer (whose citations were useful where nothing else is said), or the question itself;
+        `useful` are passages or their ids, also such as should have been recalled. `confidence` in (0, 1] weighs the
+        event; in [-1, 0) the passages were of no use. That a passage was recalled teaches nothing. The event is durable
+        when this returns. Raises InvalidInputError with nothing to learn from, NotFoundError for an unknown passage.
+        """
+        return self._learning.feedback(found, useful, confidence)
 
     # -- reading ------------------------------------------------------------------------------------------------
 
@@ -219,6 +249,7 @@ class Memory(Catalogue, Thinking):
         max_steps: int = 4,
         context: int = 0,
         recipe: Recipe | None = None,
+        learned: bool = True,
     ) -> Recall:
         """The `k` passages that a question leads to, best first, with paths, reasons and milliseconds by stage.
 
@@ -226,8 +257,8 @@ class Memory(Catalogue, Thinking):
         it ends with a slash ("docs/"), to what had happened by then (passages without a date count from when they
         were recorded). `context` gives each passage so many neighbours on either side, in its session or document
         (`before`, `after`). `method="dense"` is plain similarity search, to compare; `recipe` has other constants than
-        the default ones, to experiment. An empty memory gives an empty recall. Raises InvalidInputError for an empty
-        or too long question, or a number out of range.
+        the default ones, to experiment; `learned=False` leaves out what `feedback` taught. An empty memory gives an
+        empty recall. Raises InvalidInputError for an empty or too long question, or a number out of range.
 
         Two ways ask the chat model (`llm`). `decompose`: one call splits the question, and its parts are recalled too.
         `iterative`: it also reads the passages, which are sent to it, so that a sub-question is asked with the answer
@@ -240,7 +271,8 @@ class Memory(Catalogue, Thinking):
         moment = checked_moment(as_of, "as_of")
         session, source = checked_filter(session, "session"), checked_filter(source, "source")
         if decompose or iterative:
-            part = partial(self.recall, as_of=moment, session=session, source=source, method=method, recipe=recipe)
+            limits = {"as_of": moment, "session": session, "source": source}
+            part = partial(self.recall, **limits, method=method, recipe=recipe, learned=learned)
             guide = Guide(part, self.get, self._chat, self.settings.max_query_chars)
             fused = recall_by_parts(guide, query, k, max_steps if iterative else None)
             with self._lock, self._synced() as (view, connection):
@@ -255,7 +287,10 @@ class Memory(Catalogue, Thinking):
             if vector is None or not view.size:
                 return Recall(query, (), (), _milliseconds(timings, began))
             allowed = eligible(view, connection, self._number, session, moment, source)
-            ranked = partial(rank, recipe=recipe or U) if method == "graph" else dense
+            mark = time.perf_counter()
+            advice = self._learning.advice(connection, view, vector, recipe or U, learned and method == "graph")
+            timings["learned"] = time.perf_counter() - mark
+            ranked = partial(rank, recipe=advice[0], learned=advice[1]) if method == "graph" else dense
             ranking = ranked(view, query, vector, k, allowed)
             timings.update(ranking.seconds)
             mark = time.perf_counter()
@@ -352,7 +387,7 @@ class Memory(Catalogue, Thinking):
         equals its rebuild.
         """
         with self._lock, self._synced() as (view, connection):
-            parts = (view, self._encoder, self._encoder_number, self.settings.pipeline)
+            parts = (view, self._encoder, self._encoder_number, self.settings.pipeline, self._learning)
             found = examine(self._store, connection, self._number, *parts)
         return with_chat(found, self._chat)  # without the lock: others need not wait for it
 
@@ -363,6 +398,7 @@ class Memory(Catalogue, Thinking):
             if self._view is not None and not self._store.closed:
                 with suppress(Exception):  # a view is disposable: no failure to save one may keep a store open
                     self._save(closing=True)
+                    self._learning.save()
             self._view = None
             self._store.close()
 
@@ -394,6 +430,11 @@ class Memory(Catalogue, Thinking):
                 if self._snapshots:
                     self._snapshots.discard()
             yield self._view, connection
+
+    @contextmanager
+    def _held(self) -> Iterator[tuple[View, Connection]]:
+        with self._lock, self._synced() as synced:
+            yield synced
 
     def _save(self, closing: bool) -> None:
         """Write a snapshot where it is due. A full disk is no failure: the next opening replays the log."""

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Select, delete, insert, select
 from hippomem.errors import StoreBusyError
 from hippomem.ingest.progress import ProgressBar
 from hippomem.neocortex.encoder import Encoder
+from hippomem.storage import learning
 from hippomem.storage.schema import analyses, passages
 from hippomem.storage.store import Store
 from hippomem.storage.writes import analysed
@@ -29,12 +30,13 @@ def reencode(store: Store, encoder: Encoder, progress: bool) -> int:
         if store.info(connection, "next_encoder") != encoder.identity:
             # Vectors of an attempt with yet another encoder are of no use.
             connection.execute(delete(analyses).where(analyses.c.encoder == current + 1))
+            learning.drop_vectors(connection, current + 1)
             store.set_info(connection, "next_encoder", encoder.identity)
     done = 0
     with ProgressBar(progress) as bar:
         bar.start(None)
         while True:
-            count = _batch(store, encoder, current)
+            count = _batch(store, encoder, current) or _queries(store, encoder, current)
             done += count
             bar.advance(0, count)
             if count == 0 and _take_over(store, encoder, current):
@@ -95,6 +97,19 @@ def _batch(store: Store, encoder: Encoder, current: int) -> int:
     return len(rows)
 
 
+def _queries(store: Store, encoder: Encoder, current: int) -> int:
+    """The queries that feedback was on, in batches like the passages."""
+    with store.read() as connection:
+        rows = learning.without_vectors(connection, current + 1, BATCH)
+    vectors = [(namespace, number, encoder.encode_query(query)) for namespace, number, query in rows]
+    if rows:
+        with store.write() as connection:
+            if _is_done(store, connection, encoder, current):
+                return 0
+            learning.add_vectors(connection, current + 1, vectors)
+    return len(rows)
+
+
 def _having(connection: Connection, rows: Any, encoder: int) -> set[tuple[int, str]]:
     """Namespace and content of those rows that have vectors of the encoder."""
     return {
@@ -121,6 +136,9 @@ def _take_over(store: Store, encoder: Encoder, current: int) -> bool:
             return True
         if connection.execute(_missing(current).limit(1)).first() is not None:
             return False
+        if learning.without_vectors(connection, current + 1, 1):
+            return False
+        learning.keep_vectors(connection, current + 1)
         connection.execute(delete(analyses).where(analyses.c.encoder != current + 1))
         store.set_info(connection, "encoder", encoder.identity)
         store.set_info(connection, "encoder_number", str(current + 1))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
@@ -82,6 +82,13 @@ class Settings(BaseSettings):
     max_text_chars: int = Field(default=20_000, ge=1, description="longest text of one add()")
     max_query_chars: int = Field(default=10_000, ge=1, description="longest question")
     max_document_bytes: int = Field(default=32 * 2**20, ge=1, description="largest single document of an ingest")
+    neural_map: Literal["linear", "mlp", "chain"] = Field(
+        default="linear", description="slow map of the neural memory; chain: linear maps at several timescales"
+    )
+    neural_rule: Literal["none", "ewc", "classp", "metaplasticity", "dual", "refresh", "gates", "k-fpf"] = Field(
+        default="none", description="plasticity rule of the slow map"
+    )
+    neural_device: str = Field(default="cpu", description="where the slow map learns, as torch calls it: cpu, cuda")
     batch: int = Field(default=256, ge=1, le=10_000, description="passages in one transaction of an ingest")
 
     @classmethod

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from hippomem.hippocampus.view import View
-from hippomem.storage import jobs, ledger, reads
+from hippomem.storage import jobs, learning, ledger, reads
 from hippomem.storage.store import Store
 
 LAST_INGESTS = 10
@@ -23,6 +23,7 @@ def stats(store: Store, connection: Connection, namespace: int, view: View, view
     log = reads.last_sequence(connection, namespace)
     return {
         **reads.counts(connection, namespace),
+        **learning.counts(connection, namespace),
         "edges": view.graph.edge_count(),
         "bytes": {"database": store.bytes_on_disk(), "views": views_bytes},
         "views": {name: {"applied": view.applied, "log": log} for name in ("graph", "vectors")},

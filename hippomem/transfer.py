@@ -9,7 +9,6 @@ import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection
 
-from hippomem.clock import as_utc
 from hippomem.errors import (
     EncoderMismatchError,
     HippomemError,
@@ -27,9 +25,10 @@ from hippomem.errors import (
     StoreError,
 )
 from hippomem.hippocampus.keys import entity_key
-from hippomem.ingest.decode import is_storable
 from hippomem.storage import reads, writes
 from hippomem.storage.rows import Analysis, FactRow, Links, MentionRow, NewPassage, content_id, passage_id
+from hippomem.transfer_fields import count_of, floats_of, moment_of, text_of
+from hippomem.transfer_learning import TAUGHT, Lesson, Replay, Taught, taught_lines, taught_of
 from hippomem.types import Passage, Triple
 from hippomem.writing import Writer
 
@@ -101,6 +100,7 @@ def load(path: Path, writer: Writer, identity: str) -> None:
     for _ in _read(path, writer.namespace):
         pass
     items = _read(path, writer.namespace)
+    taught = Taught()
     while batch := list(islice(items, BATCH)):
         with writer.writing() as connection:
             now = writer.clock.now()
@@ -111,6 +111,8 @@ def load(path: Path, writer: Writer, identity: str) -> None:
                     writes.set_document(
                         connection, writer.number, item["source"], item["fingerprint"], item["documents"], now
                     )
+                elif isinstance(item, Lesson | Replay):
+                    taught.write(connection, writer.number, writer.encoder, item, now)
 
 
 def _lines(
@@ -133,6 +135,7 @@ def _lines(
             "fingerprint": document["fingerprint"],
             "documents": document["documents"],
         }
+    yield from taught_lines(connection, namespace, encoder)
 
 
 def _line(passage: Passage, analysis: Analysis, mentions: list[dict[str, Any]], facts: list[Triple]) -> dict[str, Any]:
@@ -157,12 +160,13 @@ def _line(passage: Passage, analysis: Analysis, mentions: list[dict[str, Any]], 
     }
 
 
-def _read(path: Path, namespace: str) -> Iterator[NewPassage | dict[str, Any]]:
+def _read(path: Path, namespace: str) -> Iterator[NewPassage | Lesson | Replay | dict[str, Any]]:
     """The passages and documents of an export. Raises SourceError at the first line that is wrong or missing."""
     ended = False
     count = 0
     number = 1
     width = 0
+    ids: dict[str, str] = {}
     digest = hashlib.sha256()
     try:
         with path.open(encoding="utf-8", newline="\n") as file:
@@ -176,13 +180,17 @@ def _read(path: Path, namespace: str) -> Iterator[NewPassage | dict[str, Any]]:
                     width = width or len(item["vector"])
                     if len(item["vector"]) != width:
                         raise ValueError("its vector is not as long as those before")
-                    yield _passage(item, namespace)
+                    passage = _passage(item, namespace)
+                    ids[text_of(item["id"])] = passage.id  # another where the namespace is
+                    yield passage
                 elif item["type"] == "document":
                     yield {
-                        "source": _string(item["source"]),
-                        "fingerprint": _string(item["fingerprint"]),
-                        "documents": _count(item["documents"]),
+                        "source": text_of(item["source"]),
+                        "fingerprint": text_of(item["fingerprint"]),
+                        "documents": count_of(item["documents"]),
                     }
+                elif item["type"] in TAUGHT:
+                    yield taught_of(item, ids, width)
                 elif item["type"] == "end":
                     ended = True
                     if item["passages"] != count:
@@ -201,11 +209,11 @@ def _read(path: Path, namespace: str) -> Iterator[NewPassage | dict[str, Any]]:
 
 
 def _passage(item: dict[str, Any], namespace: str) -> NewPassage:
-    text, title, source = _string(item["text"]), _string(item["title"]), _string(item["source"])
-    session = None if item["session"] is None else _string(item["session"])
-    occurred = _moment(item["occurred_at"])
-    vector = _floats(item["vector"], np.float32)
-    vectors = _floats(item["sentence_vectors"], np.float16).reshape(-1, len(vector))
+    text, title, source = text_of(item["text"]), text_of(item["title"]), text_of(item["source"])
+    session = None if item["session"] is None else text_of(item["session"])
+    occurred = moment_of(item["occurred_at"])
+    vector = floats_of(item["vector"], np.float32)
+    vectors = floats_of(item["sentence_vectors"], np.float16).reshape(-1, len(vector))
     sentences = np.array(item["sentences"], np.int32).reshape(-1, 2)
     if not len(vector) or len(vectors) != len(sentences) + bool(title):
         raise ValueError("its vectors do not fit its sentences")
@@ -213,12 +221,12 @@ def _passage(item: dict[str, Any], namespace: str) -> NewPassage:
         raise ValueError("metadata is not an object")
     found = {}
     for name, lines, titled in item["mentions"]:
-        key = entity_key(_string(name))
+        key = entity_key(text_of(name))
         if key:
             found[key] = MentionRow(key, name, int(lines) & ((1 << 63) - 1), bool(titled))
     facts = []
     for subject, relation, object_, extractor in item["facts"]:
-        triple = Triple(_string(subject), _string(relation), _string(object_), _string(extractor))
+        triple = Triple(text_of(subject), text_of(relation), text_of(object_), text_of(extractor))
         keys = entity_key(subject), entity_key(object_)
         if keys[0] in found and keys[1] in found:
             facts.append(FactRow(*keys, triple))
@@ -228,36 +236,13 @@ def _passage(item: dict[str, Any], namespace: str) -> NewPassage:
         title=title,
         source=source,
         content=content_id(title, text),
-        position=_count(item["position"]),
-        start=_count(item["start"]),
-        end=_count(item["end"]),
+        position=count_of(item["position"]),
+        start=count_of(item["start"]),
+        end=count_of(item["end"]),
         session=session,
         occurred_at=occurred,
-        recorded_at=_moment(item["recorded_at"]),
+        recorded_at=moment_of(item["recorded_at"]),
         metadata=item["metadata"],
         links=Links(tuple(found[key] for key in sorted(found)), tuple(facts)),
         analysis=Analysis(vector, vectors, sentences),
     )
-
-
-def _string(value: object) -> str:
-    if not isinstance(value, str) or not is_storable(value):
-        raise ValueError(f"{value!r:.40} is not a text that can be stored")
-    return value
-
-
-def _count(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 63:
-        raise ValueError(f"{value!r:.40} is not a number that counts something")
-    return value
-
-
-def _moment(value: object) -> datetime | None:
-    return None if value is None else as_utc(datetime.fromisoformat(_string(value)), "a time")
-
-
-def _floats(value: object, dtype: type[np.generic]) -> Any:
-    array = np.frombuffer(base64.b64decode(_string(value), validate=True), dtype=dtype)
-    if not np.isfinite(array).all():
-        raise ValueError("a vector is not finite")
-    return array

@@ -236,12 +236,32 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Forgotten:
-    """What `Memory.forget` removed; it raises instead where a trace was left."""
+    """What `Memory.forget` removed; it raises instead where a trace was left.
+
+    `learned` counts the learning events that went or changed with it: the neural memory's fast store is without them at
+    once. `dampened` counts those of them that its slow map had rehearsed: it is dampened for them at once, and rebuilt
+    from the log at the next consolidation.
+    """
 
     passages: int
     entities: int
     facts: int
     ids: tuple[str, ...]
+    learned: int = 0
+    dampened: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LearningEvent:
+    """What `Memory.feedback` learned: for `query` the passages `useful` (ids) were useful, or of no use where
+    `confidence`, in [-1, 1], is below 0. `Memory.forget(id)` unlearns it.
+    """
+
+    id: str
+    query: str
+    useful: tuple[str, ...]
+    confidence: float
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)

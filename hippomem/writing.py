@@ -19,7 +19,7 @@ from hippomem.errors import InvalidInputError, NotFoundError, StoreBusyError, St
 from hippomem.hippocampus.keys import entity_key
 from hippomem.ingest.pipeline import Finished, Stored
 from hippomem.learning import learned_of
-from hippomem.storage import jobs, reads, writes
+from hippomem.storage import jobs, learning, reads, writes
 from hippomem.storage.rows import NewPassage, content_id, passage_id
 from hippomem.storage.store import DUE, SCRUB, Store
 from hippomem.types import Event, Forgotten, Passage, Triple
@@ -198,6 +198,7 @@ class Writer:
                 connection, self.number, self.encoder, [complete], now, replacing=(number, old.id, old.text)
             )
             self._enqueue(connection, written, [complete], None, now)
+            learning.move_targets(connection, self.number, number, written.numbers[new.id], now)
             writes.remove_passages(connection, self.number, [number], now, None)
             return self._event(connection, new.id, created=True)
 
@@ -218,12 +219,18 @@ class Writer:
         self.look_up()
         with self.store_.write() as connection:
             now = self.clock.now()
-            numbers = {number: None for target in targets for number in self._meant(connection, target)}
+            names = list(targets)
+            events = learning.numbers_of(connection, self.number, names)
+            learning.remove_events(connection, self.number, list(events.values()), now)  # what feedback taught
+            meant = (self._meant(connection, name) for name in names if name not in events)
+            numbers = {number: None for own in meant for number in own}
+            taught = len(events) + len(learning.events_about(connection, self.number, numbers))
             removed = writes.remove_passages(connection, self.number, list(numbers), now, "forget")
             writes.forget_history(connection, self.number, removed.ids)
             self.store_.set_info(connection, SCRUB, DUE)
         self.store_.scrub()
-        return Forgotten(len(removed.ids), removed.entities, removed.facts, removed.ids)
+        ids = (*removed.ids, *events)
+        return Forgotten(len(removed.ids), removed.entities, removed.facts, ids, taught)
 
     def _meant(self, connection: Connection, target: str) -> list[int]:
         """The numbers of what goes by this id, or by this name of a source, which may be a path."""

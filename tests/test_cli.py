@@ -82,7 +82,7 @@ def commands() -> Iterator[tuple[str, Any]]:
 
 
 def test_the_commands_are_those_of_the_design() -> None:
-    expected = "demo add ingest recall get update history forget stats doctor export import reencode".split()
+    expected = "demo add ingest recall feedback get update history forget stats doctor export import reencode".split()
     expected += "consolidate worker".split()
     assert {name for name, _ in commands()} == {*expected, "graph export"}
 
@@ -101,6 +101,38 @@ def test_every_command_takes_the_store_and_json_and_has_help(name: str, command:
 def test_every_command_is_in_the_readme() -> None:
     readme = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
     assert [name for name, _ in commands() if f"hippomem {name}" not in readme] == []
+
+
+# -- feedback ---------------------------------------------------------------------------------------------------------
+
+
+def test_feedback_is_learned_and_unlearned(cli: Cli) -> None:
+    cli("add", "Ada ordered a lamp for the birthday.")
+    wanted = cli("add", "The saddle was for the birthday of Bea.").stdout.strip()
+    question = "what did she order for the birthday?"
+    event = json_of(cli("feedback", question, "--useful", wanted, "--json"))
+    assert (event["query"], event["useful"], event["confidence"]) == (question, [wanted], 1.0)
+    found = json_of(cli("recall", question, "--json"))["passages"][0]
+    assert found["id"] == wanted
+    assert "moved up by 1 earlier query like this one" in found["why"]
+    assert "learned" not in json_of(cli("recall", question, "--no-learned", "--json"))["passages"][0]["causes"]
+    assert event["id"] in cli("history", event["id"], "--json").stdout
+    assert "1 learning event" in cli("forget", event["id"]).stdout
+    assert json_of(cli("stats", "--json"))["learned"] == 0
+
+
+def test_feedback_that_cannot_be_is_one_line(cli: Cli) -> None:
+    id_ = cli("add", "Ada ordered a lamp.").stdout.strip()
+    for arguments, code in (
+        (["question", "--useful", "nothing"], 1),
+        (["question", "--useful", id_, "--confidence", "0"], 1),
+        (["", "--useful", id_], 1),
+        (["question", "--useful", id_, "--confidence", "2"], 2),
+        (["question"], 2),
+    ):
+        result = cli("feedback", *arguments)
+        assert result.exit_code == code, arguments
+        assert code == 2 or len(result.stderr.splitlines()) == 1
 
 
 # -- add, get, update, history, forget -------------------------------------------------------------------------------

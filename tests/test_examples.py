@@ -22,6 +22,12 @@ SHOWS = {
         "with the graph: Whitlock Library, The Northern Patience, Renée Vautrin",
         "“Renée Vautrin”",
     ],
+    "learning_agent.py": [
+        "Afternoon, without what was learned: 3 of 6",
+        "Afternoon, having learned: 6 of 6",
+        "moved up by 1 earlier query like this one",
+        "Forgotten: 1 note, and 1 thing learned about it",
+    ],
     "async_agents.py": ["cook: Oskar is allergic to walnuts.", "clerk: Oskar pays on the first Friday."],
 }
 

@@ -52,6 +52,8 @@ def test_a_snippet_runs_as_printed(number: int, tmp_path: Path) -> None:
             "How did Emile Corvand meet his end? → fell from a balloon",
             "4 calls, 44 tokens in, 28 out ()",
         ]
+    elif "feedback" in SNIPPETS[number]:
+        assert run.stdout == "moved up by 1 earlier query like this one\n"
     else:
         assert run.stdout.startswith("45 passages, ()")
 

@@ -20,6 +20,7 @@ _MARKS = "os^Dv<>P"
 # Text, lines and ground, by whether it is dark; the ground is that of the page.
 _INK = {False: ("#1b1f24", "#d0d7de", "#ffffff"), True: ("#e6edf3", "#3d444d", "#161b22")}
 _WIDTH, _DPI = 5.4, 180  # inches: narrow, so that the letters can be read on a phone
+_PARTS = 12  # of the way, in a picture over time
 
 
 def recall_curves(summary: Mapping[str, Any], *, dark: bool = False) -> bytes | None:
@@ -119,6 +120,24 @@ def growth(costs: Mapping[str, Sequence[tuple[int, float]]], *, dark: bool = Fal
         axes.set_yticks(ends, [f"{value:.3g}" for value in ends])
         axes.minorticks_off()
         axes.set_title(name, fontsize=9, color=_INK[dark][0])
+    return _png(figure)
+
+
+def gain_over_time(gains: Mapping[str, Sequence[Sequence[float]]], *, dark: bool = False) -> bytes:
+    """The mean gain up to each part of the way, in points: `gains` holds for each line the fractions of each series
+    (a conversation) in the order of time.
+    """
+    figure, axes = _figure(_WIDTH, 3.4, dark)
+    parts = range(1, _PARTS + 1)
+    for place, (name, series) in enumerate(gains.items()):
+        first = [[value for own in series for value in own[: max(1, len(own) * n // _PARTS)]] for n in parts]
+        means = [100 * sum(values) / len(values) for values in first]
+        look = {"color": _colour(place, dark), "marker": _MARKS[place % len(_MARKS)], "markersize": 4, "linewidth": 1.8}
+        axes.plot([100 * n / _PARTS for n in parts], means, label=_plain(name), **look)
+    axes.axhline(0, color=_INK[dark][0], linewidth=1)
+    axes.set_xlabel("questions asked, % of a conversation's")
+    axes.set_ylabel("gain in recall@5 up to here, points")
+    axes.legend(frameon=False, labelcolor=_INK[dark][0], fontsize=9)
     return _png(figure)
 
 

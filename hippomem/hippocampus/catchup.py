@@ -13,6 +13,7 @@ from hippomem.hippocampus.names import key_hash
 from hippomem.hippocampus.view import Indexed, View
 from hippomem.storage import reads
 from hippomem.storage.rows import ViewRow
+from hippomem.storage.schema import PASSAGE_ACTIONS
 from hippomem.storage.writes import chunks
 
 BATCH = 2048  # passages held in memory at once
@@ -31,9 +32,10 @@ def catch_up(view: View, connection: Connection, namespace: int, encoder: int) -
         del log[0]
     if not log:
         return True
-    gone = {e.previous for e in log if e.previous is not None} | {e.passage for e in log if e.action != "add"}
+    own = [e for e in log if e.action in PASSAGE_ACTIONS]
+    gone = {e.previous for e in own if e.previous is not None} | {e.passage for e in own if e.action != "add"}
     view.remove(gone)
-    touched = {e.passage for e in log if e.action in ("add", "update", "link")}
+    touched = {e.passage for e in own if e.action in ("add", "update", "link")}
     missing = (number for number in sorted(touched) if view.row_of(number) is None)
     for some in chunks(missing, BATCH):
         view.append([_indexed(row) for row in reads.view_rows(connection, namespace, encoder, some)])

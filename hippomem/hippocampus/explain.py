@@ -14,6 +14,7 @@ from hippomem.types import Passage, Path, RecalledPassage, Step, Triple
 
 BRIDGES = 40  # leading passages that a path may pass through
 FACTS = 2  # facts told on one step
+TOLD = 0.05  # of a score, from which what was learned is told
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,9 @@ def _recalled(passage: Passage, trace: _Trace, path: Path | None, ranking: Ranki
     why = [path.text] if path else ["no name in the question leads here: found by likeness alone"]
     if causes.get("title hop", 0.0) > 0:
         why.append("a leading passage names this one's title")
+    if (queries := ranking.queries(trace.row)) and abs(causes.get("learned", 0.0)) >= TOLD:
+        way = "up" if causes["learned"] > 0 else "down"
+        why.append(f"moved {way} by {queries} earlier {'query' if queries == 1 else 'queries'} like this one")
     return RecalledPassage(
         id=passage.id,
         text=passage.text,

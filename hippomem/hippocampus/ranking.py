@@ -93,11 +93,24 @@ U = Recipe()
 
 
 @dataclass(frozen=True, slots=True)
+class Learned:
+    """What earlier feedback says about a question: `vector` (d,), where to look instead of at the question's own, and
+    `votes` (r,) for the passages at `rows` (r,), added to their scores; `queries` (r,) is how many spoke for each.
+    """
+
+    vector: Floats
+    rows: Rows
+    votes: Floats
+    queries: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
 class Ranking:
     """Scored passages: `rows` (n,), ascending, and their `score` (n,), -inf where not eligible; `terms` (n,) each sum
     up to it. Rows that are not among them were too far from the question to be looked at.
 
-    `named` are the entities of the question with its words for them, `order` the best rows, `seconds` by stage.
+    `named` are the entities of the question with its words for them, `order` the best rows, `seconds` by stage,
+    `learned` what earlier feedback said.
     """
 
     rows: Rows
@@ -106,6 +119,13 @@ class Ranking:
     named: Mapping[int, str]
     order: Rows
     seconds: Mapping[str, float]
+    learned: Learned | None = None
+
+    def queries(self, row: int) -> int:
+        """How many earlier queries like this one spoke for or against a passage."""
+        if self.learned is None:
+            return 0
+        return int(self.learned.queries[self.learned.rows == row].sum())
 
     def place(self, row: int) -> int:
         """Where one of `rows` stands in the arrays."""
@@ -119,8 +139,12 @@ def rank(
     k: int,
     eligible: Flags | None = None,
     recipe: Recipe = U,
+    learned: Learned | None = None,
 ) -> Ranking:
-    """Score passages for a question whose embedding is `vector` (d,); `eligible` (rows,) limits what may win."""
+    """Score passages for a question whose embedding is `vector` (d,); `eligible` (rows,) limits what may win.
+
+    `learned` moves what passages are compared with (not the seeds on entities), and adds a term of its own.
+    """
     watch = _Watch()
     graph, alive = view.graph, view.graph.alive
     if recipe.spelling:
@@ -134,9 +158,10 @@ def rank(
     watch.lap("link")
 
     is_local = graph.rows > recipe.everything
-    near, likeness = view.nearest(vector, recipe.nearest if is_local else None)
+    sought = vector if learned is None else learned.vector
+    near, likeness = view.nearest(sought, recipe.nearest if is_local else None)
     if not recipe.near_likeness:
-        likeness = view.cosine_of(near, vector)
+        likeness = view.cosine_of(near, sought)
     lead = best(likeness, view.ties[near], recipe.candidates)
     watch.lap("dense")
 
@@ -148,7 +173,8 @@ def rank(
     rows = wanted = None
     if is_local:
         worded = view.chains.with_neighbours(view.lexical.leading(untold, recipe.postings, alive))
-        wanted = merged(near, worded, *_of_eligible(view, vector, eligible, recipe))
+        voted = near[:0] if learned is None else learned.rows
+        wanted = merged(near, worded, voted, *_of_eligible(view, vector, eligible, recipe))
     walks = [walk(graph, (near, passage_seeds), entity_seeds, wanted, recipe.epsilon)]
     if wanted is not None:
         wanted = merged(wanted, walks[0].heaviest(recipe.walked))
@@ -162,10 +188,13 @@ def rank(
     leading = np.searchsorted(rows, near[lead])
     for name, weight, masses in zip(("walk", "named walk"), (recipe.walk, recipe.named_walk), walks, strict=False):
         terms[name] = np.float32(weight) * _log_relative(masses.at(rows), leading, reliance, recipe.floor)
-    terms["cosine"] = np.float32(recipe.cosine) * _likeness(view, vector, rows, near, likeness, recipe)
+    terms["cosine"] = np.float32(recipe.cosine) * _likeness(view, sought, rows, near, likeness, recipe)
     terms["words"] = np.float32(recipe.words) * _words(view, told, untold, rows, recipe)
     shortness = np.log((1 + view.lexical.sizes[rows].astype(np.float32)) / np.float32(recipe.brief))
     terms["brevity"] = np.float32(recipe.brevity) * np.minimum(0, shortness)
+    if learned is not None and len(learned.rows):
+        terms["learned"] = np.zeros(len(rows), np.float32)
+        terms["learned"][np.searchsorted(rows, learned.rows)] = learned.votes
     watch.lap("terms")
 
     score = np.sum(list(terms.values()), axis=0, dtype=np.float32)
@@ -175,7 +204,7 @@ def rank(
         score = np.where(eligible[rows], score, np.float32(-np.inf))
     order = rows[best(score, view.ties[rows], k)]
     watch.lap("hop")
-    return Ranking(rows, score, terms, named, order, watch.seconds)
+    return Ranking(rows, score, terms, named, order, watch.seconds, learned)
 
 
 def dense(

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Row, Select, bindparam, func, select
 
 from hippomem.storage.rows import Analysis, ViewRow
 from hippomem.storage.schema import (
+    LEARNING_ACTIONS,
     analyses,
     changes,
     documents,
@@ -74,7 +75,9 @@ def log_from(connection: Connection, namespace: int, sequence: int) -> list[LogE
 def forgotten_after(connection: Connection, namespace: int, sequence: int) -> bool:
     """Whether anything was taken out after `sequence`."""
     query = select(changes.c.sequence).where(
-        changes.c.namespace == namespace, changes.c.sequence > sequence, changes.c.action.not_in(("add", "link"))
+        changes.c.namespace == namespace,
+        changes.c.sequence > sequence,
+        changes.c.action.not_in(("add", "link", *LEARNING_ACTIONS)),
     )
     return connection.execute(query.limit(1)).first() is not None
 

@@ -5,7 +5,9 @@ passages    the texts; `number` orders them, `id` is the hash of namespace, sour
 analyses    vectors by content and encoder: the same content is encoded once, whatever names it
 entities    the names of the graph by key;  mentions: which lines of a passage name them
 facts       triples of a passage, by extractor
-changes     the log: one row a change to a passage, in the order of commits; views catch up along it
+learning_*  what feedback taught: queries with their vectors, and the passages that were useful for them
+rehearsals  which learning events were replayed into the weights, in which order
+changes     the log: one row a change to a passage or to what was learned, in the order of commits; views follow it
 jobs        what a chat model is to do with a passage, and how far that is: claimed with a lease and a fencing token
 calls       the ledger: one row a call of a chat model, written when it begins; its number is the fencing token
 answers     what it answered about a content, so that nothing is paid for twice
@@ -182,13 +184,64 @@ facts = Table(
     sqlite_with_rowid=False,
 )
 
+learning_events = Table(
+    "learning_events",
+    metadata,
+    Column("number", Number, primary_key=True, autoincrement=True),
+    _namespace(),
+    Column("id", String(32), nullable=False),
+    Column("query", Text, nullable=False),
+    Column("confidence", Float, nullable=False),
+    Column("evidence", LargeBinary),  # see rows.Evidence
+    Column("recorded_at", UTCDateTime, nullable=False),
+    UniqueConstraint("namespace", "id"),
+    UniqueConstraint("namespace", "number"),
+    sqlite_autoincrement=True,
+)
+
+learning_vectors = Table(
+    "learning_vectors",
+    metadata,
+    Column("namespace", Integer, primary_key=True),
+    Column("event", Number, primary_key=True),
+    Column("encoder", Integer, primary_key=True),
+    Column("vector", LargeBinary, nullable=False),  # (d,) float32, L2-normalised
+    ForeignKeyConstraint(["namespace", "event"], ["learning_events.namespace", "learning_events.number"]),
+    sqlite_with_rowid=False,
+)
+
+learning_targets = Table(
+    "learning_targets",
+    metadata,
+    Column("namespace", Integer, primary_key=True),
+    Column("event", Number, primary_key=True),
+    Column("passage", Number, primary_key=True),
+    ForeignKeyConstraint(["namespace", "event"], ["learning_events.namespace", "learning_events.number"]),
+    ForeignKeyConstraint(["namespace", "passage"], ["passages.namespace", "passages.number"]),
+    Index(None, "namespace", "passage"),
+    sqlite_with_rowid=False,
+)
+
+rehearsals = Table(
+    "rehearsals",
+    metadata,
+    Column("number", Number, primary_key=True, autoincrement=True),
+    _namespace(),
+    Column("id", String(32), nullable=False),
+    Column("events", JSON, nullable=False),  # numbers of learning events, in the order of the replay
+    Column("absorbed", JSON, nullable=False),  # those that the weights held afterwards
+    Column("recorded_at", UTCDateTime, nullable=False),
+    Index(None, "namespace", "number"),
+    sqlite_autoincrement=True,
+)
+
 changes = Table(
     "changes",
     metadata,
     Column("sequence", Number, primary_key=True, autoincrement=True),
     _namespace(),
-    Column("action", String(16), nullable=False),  # add, update, link, forget
-    Column("passage", Number, nullable=False),
+    Column("action", String(16), nullable=False),  # one of PASSAGE_ACTIONS or LEARNING_ACTIONS
+    Column("passage", Number, nullable=False),  # or the learning event, or the rehearsal
     Column("passage_id", String(32), nullable=False),
     Column("previous", Number),
     Column("previous_id", String(32)),
@@ -256,4 +309,7 @@ answers = Table(
     sqlite_with_rowid=False,
 )
 
-HEAD = "0003"  # the newest migration; a test holds it to the migration scripts
+PASSAGE_ACTIONS = ("add", "update", "link", "forget", "replace")
+LEARNING_ACTIONS = ("learn", "unlearn", "rehearse")
+
+HEAD = "0002"  # the newest migration; a test holds it to the migration scripts

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, delete, exists, insert, select, update
 
 from hippomem.errors import EncoderMismatchError
+from hippomem.storage.chunks import CHUNK
+from hippomem.storage.chunks import chunks as chunks
+from hippomem.storage.learning import drop_targets
 from hippomem.storage.rows import FactRow, Links, MentionRow, NewPassage
 from hippomem.storage.schema import (
     analyses,
@@ -23,9 +26,6 @@ from hippomem.storage.schema import (
     passages,
     store_info,
 )
-
-T = TypeVar("T")
-CHUNK = 500  # values in one IN (...)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +44,6 @@ class Removed:
     ids: tuple[str, ...]
     entities: int
     facts: int
-
-
-def chunks(values: Iterable[T], size: int = CHUNK) -> Iterator[list[T]]:
-    """`values` in lists of at most `size`."""
-    held: list[T] = []
-    for value in values:
-        held.append(value)
-        if len(held) == size:
-            yield held
-            held = []
-    if held:
-        yield held
 
 
 def is_source(column: ColumnElement[str], source: str) -> ColumnElement[bool]:
@@ -192,6 +180,7 @@ def remove_passages(
             )
         )
         ids.update({row.number: (row.id, row.content) for row in rows})
+    drop_targets(connection, namespace, ids, at)
     touched = _entities_of(connection, namespace, ids)
     fact_count = 0
     for some in chunks(ids):

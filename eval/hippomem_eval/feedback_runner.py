@@ -1,0 +1,75 @@
+"""The feedback benchmark: what a memory gains, question by question, from being told which turns were useful."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hippomem import Settings
+from hippomem.neocortex.encoder_choice import resolve_encoder
+from hippomem_eval.conversation_index import ensure_memories
+from hippomem_eval.conversations import haystacks_of, load_conversations, select
+from hippomem_eval.environment import describe
+from hippomem_eval.feedback_protocol import Giver, RememberingEncoder, copied, prepare, prequential, removed
+from hippomem_eval.feedback_report import summarise
+from hippomem_eval.files import sha256
+from hippomem_eval.index import Index, Origin
+from hippomem_eval.progress import progress_bar
+from hippomem_eval.results import Row, RunFile, make_folder, write_json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedbackOptions:
+    """What to measure. `noise` are shares of wrong feedback, `adversarial` of an attacker's."""
+
+    data: Path
+    out: Path
+    conversations: Sequence[str] = ()
+    noise: Sequence[float] = (0.2, 0.4)
+    adversarial: float = 0.1
+    limit: int | None = None
+    seed: int = 0
+
+
+def run_feedback(options: FeedbackOptions, tell: Callable[[str], None]) -> dict[str, Any]:
+    """The summary, and in it all `rows` by who gave the feedback. Raises what loader and memory do."""
+    conversations = select(load_conversations(options.data), options.conversations)
+    haystacks = haystacks_of(conversations, limit=options.limit)
+    make_folder(options.out)
+    run = RunFile(options.out / "run.json")
+    environment = describe()
+    encoder = RememberingEncoder(resolve_encoder(Settings().encoder))
+    data = sha256(options.data)
+    origin = Origin(options.data.resolve(), data, environment["code"] + environment["settings"])
+    run.update(data={"path": str(options.data), "sha256": data}, limit=options.limit, seed=options.seed, **environment)
+    show = sys.stderr.isatty()
+    index = ensure_memories(options.out / "index.db", origin, haystacks, run, encoder, progress=show, tell=tell)
+    givers = {"right": Giver()} | {f"noise {share:g}": Giver(wrong=share) for share in options.noise}
+    if options.adversarial:
+        givers["adversarial"] = Giver(adversarial=options.adversarial)
+    rows: dict[str, list[Row]] = {name: [] for name in givers}
+    total = sum(len(haystack.questions) for haystack in haystacks)
+    with progress_bar("questions", total * (1 + len(givers))) as advance:
+        asked = []
+        for haystack in haystacks:
+            with index.open(haystack.name, encoder=encoder) as memory:
+                asked.append(prepare(memory, haystack, advance))
+        for name, giver in givers.items():
+            taught = copied(index.database, options.out / "taught.db")
+            own = Index(**{**_fields(index), "database": taught})
+            for one in asked:
+                with own.open(one.haystack.name, encoder=encoder) as memory:
+                    rows[name] += prequential(memory, one, giver, encoder, options.seed, advance)
+    removed(options.out / "taught.db")
+    summary = summarise(rows, options.noise, options.adversarial, options.seed, str(options.data))
+    write_json(options.out / "feedback.json", summary)
+    for name, own_rows in rows.items():
+        write_json(options.out / f"feedback-{name.replace(' ', '-')}.json", list(own_rows))
+    return summary | {"rows": rows}
+
+
+def _fields(index: Index) -> dict[str, Any]:
+    return {name: getattr(index, name) for name in Index.__dataclass_fields__}

@@ -1,0 +1,362 @@
+"""What is learned from feedback: learning events into the log, and the neural memory that follows it.
+
+The events are rows; the neural memory is a view of them, as the index is one of the passages. It is made when there is
+something to read, catches up before every recall, and only its slow map, which takes replays to make, is kept on disk.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection
+
+from hippomem.checks import checked_label, checked_text
+from hippomem.clock import Clock
+from hippomem.errors import InvalidInputError, NotFoundError, StoreBusyError
+from hippomem.hippocampus.ranking import Learned, Recipe, U, rank
+from hippomem.hippocampus.snapshot import Snapshots
+from hippomem.hippocampus.view import View
+from hippomem.neocortex.neural_memory import Association, MapOptions, NeuralMemory, Probe, Rehearsal
+from hippomem.neocortex.neural_memory.association import Floats
+from hippomem.neocortex.neural_memory.networks import Kind
+from hippomem.neocortex.neural_memory.state import MapFile
+from hippomem.settings import Settings
+from hippomem.storage import learning as rows
+from hippomem.storage import reads
+from hippomem.storage.store import Store
+from hippomem.types import LearningEvent, Passage
+
+# The experts whose weights are learned, as the ranking calls its terms; their weights in `Recipe` go by the same names.
+EXPERTS = ("walk", "named walk", "cosine", "words", "brevity", "title hop")
+CANDIDATES = 32  # best of the ranking that an event remembers, beside what was useful
+CHAIN = (1, 16, 256)  # of maps: how many events each takes at once
+ATTEMPTS = 5  # at a rehearsal that others come between
+
+Synced = Callable[[], AbstractContextManager[tuple[View, Connection]]]
+
+
+@dataclass(slots=True)
+class Learning:
+    """The learning of one memory. `synced` gives its view and a read transaction that equals it, under its lock;
+    `encode` the vector of a question (None in an empty memory), `current` a passage by an id that it has or had.
+    """
+
+    store: Store
+    settings: Settings
+    encoder: int
+    clock: Clock
+    synced: Synced
+    encode: Callable[[str], Floats | None]
+    current: Callable[[str], tuple[int, Passage]]
+    snapshots: Snapshots | None = None
+    options: MapOptions = field(init=False)
+    _memory: NeuralMemory | None = None
+    _followed: tuple[int, str] = (0, "")  # while there is no memory, because there is nothing to learn from
+
+    def __post_init__(self) -> None:
+        our = self.settings
+        chained = CHAIN if our.neural_map == "chain" else ()
+        kind: Kind = "mlp" if our.neural_map == "mlp" else "linear"
+        self.options = MapOptions(kind=kind, rule=our.neural_rule, device=our.neural_device, periods=chained)
+
+    def number(self) -> int:
+        """The number of the namespace."""
+        return self.store.namespace(self.settings.namespace, create=False)
+
+    @property
+    def file(self) -> MapFile | None:
+        """Where the slow map is kept: among the snapshots, which a `forget` removes."""
+        marks = {"store": self.store.id, "encoder": self.encoder, "map": repr(self.options)}
+        return MapFile(self.snapshots.folder / "neural", marks) if self.snapshots else None
+
+    # -- reading ------------------------------------------------------------------------------------------------
+
+    def memory(self, connection: Connection, view: View) -> NeuralMemory | None:
+        """The neural memory as of this moment; None while nothing has been learned, which costs nothing."""
+        at = view.applied, view.mark
+        if self._memory is not None and (self._memory.applied, self._memory.mark) == at:
+            return None if self._memory.empty else self._memory
+        if self._memory is None and self._followed == at:
+            return None
+        number = self.number()
+        if self._memory is None and not rows.anything(connection, number):
+            self._followed = at
+            return None
+        if self._memory is None or not self._catch_up(connection, number, self._memory):
+            self._memory = self._made(connection, number)
+        self._memory.applied, self._memory.mark = at
+        return None if self._memory.empty else self._memory
+
+    def advice(
+        self, connection: Connection, view: View, vector: Floats, recipe: Recipe, learned: bool = True
+    ) -> tuple[Recipe, Learned | None]:
+        """For a question (d,): the recipe with learned weights of its experts, and where earlier feedback points."""
+        memory = self.memory(connection, view) if learned else None
+        if memory is None:
+            return recipe, None
+        scale = dict(zip(EXPERTS, memory.experts.multipliers.tolist(), strict=True))
+        reading = memory.read(vector)
+        found = [(row, vote) for number, vote in reading.votes.items() if (row := view.row_of(number)) is not None]
+        return weighted(recipe, scale), Learned(
+            reading.vector,
+            np.array([row for row, _ in found], np.int64),
+            np.array([vote.attention for _, vote in found], np.float32),
+            np.array([vote.queries for _, vote in found], np.int64),
+        )
+
+    # -- learning -----------------------------------------------------------------------------------------------
+
+    def feedback(self, found: Any, useful: Any, confidence: float) -> LearningEvent:
+        """`Memory.feedback`."""
+        query, ids = asked_and_useful(found, useful)
+        limit = "max_query_chars (HIPPOMEM_MAX_QUERY_CHARS)"
+        checked_text(query, self.settings.max_query_chars, "query", limit)
+        certain = checked_confidence(confidence)
+        stored = [self.current(checked_label(id_, "id")) for id_ in ids]
+        vector = self.encode(query)
+        if vector is None:
+            raise NotFoundError("there is nothing in this memory that could have been useful")
+        return self.learn(query, vector, sorted({(number, passage.id) for number, passage in stored}), certain)
+
+    def learn(self, query: str, vector: Floats, useful: Sequence[tuple[int, str]], confidence: float) -> LearningEvent:
+        """Write one event and its log entry in one transaction. `useful` are passages, by number and id.
+
+        Raises InvalidInputError where one of them was forgotten or updated meanwhile.
+        """
+        with self.synced() as (view, _):
+            evidence = _evidence(view, query, vector, [number for number, _ in useful])
+        with self.store.write() as connection:
+            now = self.clock.now()
+            number = self.number()
+            there = reads.by_number(connection, number, [n for n, _ in useful])
+            if len(there) != len(useful):
+                raise InvalidInputError("a useful passage was changed or forgotten meanwhile: recall again")
+            ids = tuple(id_ for _, id_ in useful)
+            id_ = rows.event_id(query, ids, confidence, now)
+            new = rows.NewLearning(
+                id=id_,
+                query=query,
+                vector=vector,
+                passages=tuple(n for n, _ in useful),
+                confidence=confidence,
+                recorded_at=now,
+                evidence=evidence,
+            )
+            rows.add_events(connection, number, self.encoder, [new], now)
+        return LearningEvent(id_, query, ids, confidence, now)
+
+    # -- replay -------------------------------------------------------------------------------------------------
+
+    def draw(self, budget: int, seed: int | None = None) -> list[int]:
+        """The numbers of at most `budget` events to rehearse, drawn by their surprise."""
+        with self.synced() as (view, connection):
+            memory = self.memory(connection, view)
+            return memory.draw(budget, np.random.default_rng(seed)) if memory else []
+
+    def events_of(self, passage_ids: Iterable[str]) -> list[int]:
+        """The numbers of the events in which any of these passages was useful."""
+        with self.synced() as (_, connection):
+            ids = list(passage_ids)
+            found = [reads.by_id(connection, self.number(), id_) for id_ in ids]
+            return rows.events_about(connection, self.number(), [known[0] for known in found if known])
+
+    def probe(self, numbers: Sequence[int], *, whole: bool = False) -> list[Probe]:
+        """Measured recall of events by their own cues: by the slow map, or by the `whole` neural memory."""
+        with self.synced() as (view, connection):
+            memory = self.memory(connection, view)
+            return memory.probe(numbers, whole=whole) if memory else []
+
+    def rehearse(
+        self, numbers: Sequence[int], *, interferers: int = 0, guard: Sequence[int] = (), passes: int = 1
+    ) -> Rehearsal:
+        """`NeuralMemory.rehearse`, written to the log: it has happened for every process, once, or not at all.
+
+        Raises StoreBusyError where others keep writing in between.
+        """
+        for _ in range(ATTEMPTS):
+            with self.synced() as (view, connection):
+                memory = self.memory(connection, view)
+                if memory is None:
+                    return Rehearsal((), True, 0.0, 0.0)
+                before = memory.snapshot()
+                done = memory.rehearse(numbers, interferers=interferers, guard=guard, passes=passes)
+                if not done.kept or not done.numbers:
+                    return done
+                written = None
+                try:
+                    written = self._write_rehearsal(done, memory.applied)
+                finally:
+                    if written is None:
+                        memory.rollback(before)
+                if written is not None:
+                    memory.applied, memory.mark = written
+                    self.save()
+                    return done
+        raise StoreBusyError("others keep writing while events are rehearsed: try again later")
+
+    def _write_rehearsal(self, done: Rehearsal, at: int) -> tuple[int, str] | None:
+        """The log entry that was written, None where the log went on since `at`."""
+        with self.store.write() as connection:
+            number = self.number()
+            if reads.last_sequence(connection, number) != at:
+                return None
+            rows.add_rehearsal(connection, number, done.numbers, done.absorbed, self.clock.now())
+            entry = reads.log_from(connection, number, at)[-1]
+            return entry.sequence, entry.mark
+
+    # -- the view -----------------------------------------------------------------------------------------------
+
+    def renew(self) -> bool:
+        """Rebuild the slow map from the log where it is only dampened for what was unlearned. Whether that was due."""
+        with self.synced() as (view, connection):
+            memory = self.memory(connection, view)
+            if memory is None or not memory.stale:
+                return False
+            self._memory = rebuilt(connection, self.number(), self.encoder, self.options)
+            self._memory.applied, self._memory.mark = view.applied, view.mark
+            self.save()
+            return True
+
+    def save(self) -> None:
+        """Write the slow map beside the database. A full disk is no failure: it can be made again from the log."""
+        if self.file is not None and self._memory is not None and self._memory.replayed:
+            self.file.save(self._memory)
+
+    def dampened(self, connection: Connection, view: View) -> int:
+        """For how many events the slow map is dampened by following the log to this moment."""
+        before = self._memory.stale if self._memory else 0
+        memory = self.memory(connection, view)
+        return max(0, memory.stale - before) if memory else 0
+
+    def differences(self, connection: Connection, view: View) -> list[str]:
+        """What tells the neural memory from its rebuild; nothing where they are equal."""
+        memory = self.memory(connection, view)
+        if memory is None:
+            return []
+        return memory.differences(rebuilt(connection, self.number(), self.encoder, self.options))
+
+    def _made(self, connection: Connection, number: int) -> NeuralMemory:
+        """From the slow map on disk where there is one that fits, else from the log alone."""
+        memory = _with_all_events(connection, number, self.encoder, self.options)
+        kept = self.file.load(memory) if self.file is not None else None
+        if kept is not None:
+            log = reads.log_from(connection, number, kept[0])
+            if log and (log[0].sequence, log[0].mark) == kept and _replay_rest(connection, number, memory, log[1:]):
+                return memory
+        return rebuilt(connection, number, self.encoder, self.options)
+
+    def _catch_up(self, connection: Connection, number: int, memory: NeuralMemory) -> bool:
+        """Follow the log. False where it is another one, or has come to where only a rebuild helps."""
+        log = reads.log_from(connection, number, memory.applied)
+        if not log or (log[0].sequence, log[0].mark) != (memory.applied, memory.mark):
+            return False
+        for entry in log[1:]:
+            if entry.action == "rehearse":
+                for done in rows.rehearsal_rows(connection, number, [entry.passage]):
+                    memory.replay(done.events, done.absorbed)
+            elif entry.action in ("learn", "unlearn"):
+                if entry.action == "unlearn" and not memory.unlearn([entry.passage]):
+                    return False
+                memory.learn(associations(rows.event_rows(connection, number, self.encoder, [entry.passage])))
+        return True
+
+
+def weighted(recipe: Recipe, scale: dict[str, float]) -> Recipe:
+    """The recipe with each expert's weight times its multiplier."""
+    names = {name: name.replace(" ", "_") for name in EXPERTS}
+    return replace(recipe, **{field: getattr(recipe, field) * scale[name] for name, field in names.items()})
+
+
+def rebuilt(connection: Connection, number: int, encoder: int, options: MapOptions) -> NeuralMemory:
+    """A neural memory of all that is learned now, made from nothing."""
+    memory = _with_all_events(connection, number, encoder, options)
+    for done in rows.rehearsal_rows(connection, number):
+        memory.replay(done.events, done.absorbed)
+    return memory
+
+
+def associations(found: Iterable[rows.LearningRow]) -> Iterable[Association]:
+    """Learning events as the neural memory takes them."""
+    for row in found:
+        mean = row.vectors.mean(axis=0)
+        evidence = rows.Evidence.unpacked(row.evidence) if row.evidence else None
+        yield Association(
+            row.number,
+            row.vector,
+            np.asarray(mean / (float(np.linalg.norm(mean)) or 1.0), np.float32),
+            tuple(number for number, _ in row.passages),
+            row.confidence,
+            evidence.terms if evidence else None,
+            evidence.useful if evidence else None,
+        )
+
+
+def checked_confidence(confidence: float) -> float:
+    """A confidence in [-1, 1], not 0. Raises InvalidInputError."""
+    if isinstance(confidence, bool) or not isinstance(confidence, int | float) or not math.isfinite(confidence):
+        raise InvalidInputError(f"confidence must be a number from -1 to 1, not {confidence!r}")
+    if not -1 <= confidence <= 1 or abs(confidence) < 0.001:
+        raise InvalidInputError(
+            f"confidence {confidence!r}: give more than 0 up to 1 for useful passages, less than 0 for useless ones"
+        )
+    return float(confidence)
+
+
+def asked_and_useful(found: Any, useful: Any) -> tuple[str, list[str]]:
+    """The question and the ids of its useful passages, from what `Memory.feedback` takes. Raises InvalidInputError."""
+    cited = [str(citation.passage_id) for citation in getattr(found, "citations", ())]
+    recall = getattr(found, "recall", found)
+    query = recall if isinstance(recall, str) else getattr(recall, "query", None)
+    if not isinstance(query, str):
+        raise InvalidInputError(f"feedback is on a Recall, an Answer or a question, not on {type(found).__name__}")
+    if useful is None:
+        if not cited:
+            raise InvalidInputError(
+                "say which passages were useful, useful=[ids]: that they were recalled teaches nothing"
+            )
+        return query, list(dict.fromkeys(cited))
+    if isinstance(useful, str) or not isinstance(useful, Iterable):
+        raise InvalidInputError("useful must be a list of passages or their ids")
+    ids = [item if isinstance(item, str) else getattr(item, "id", None) for item in useful]
+    wrong = [item for item, id_ in zip(ids, ids, strict=True) if not isinstance(id_, str)]
+    if wrong:
+        raise InvalidInputError("useful holds something that is neither a passage nor an id")
+    if not ids:
+        raise InvalidInputError("useful is empty: there is nothing to learn from; name at least one passage")
+    return query, [str(id_) for id_ in dict.fromkeys(ids)]
+
+
+def _evidence(view: View, query: str, vector: Floats, useful: Sequence[int]) -> bytes | None:
+    """What the experts say, without anything learned, about the passages that lead and about the useful ones."""
+    marked = view.rows_of(useful)
+    nothing = np.zeros(len(marked), np.float32)  # asks for these passages, and moves nothing
+    ranking = rank(view, query, vector, CANDIDATES, None, U, Learned(vector, marked, nothing, nothing.astype(np.int64)))
+    candidates = np.unique(np.concatenate([ranking.order, marked])).astype(np.int64)
+    if not len(marked) or len(candidates) == len(marked):
+        return None
+    places = np.searchsorted(ranking.rows, candidates)
+    silent = np.zeros(len(ranking.rows), np.float32)
+    terms = np.stack([ranking.terms.get(name, silent)[places] for name in EXPERTS], axis=1)
+    return rows.Evidence(terms.astype(np.float32), np.isin(candidates, marked)).packed()
+
+
+def _with_all_events(connection: Connection, number: int, encoder: int, options: MapOptions) -> NeuralMemory:
+    memory: NeuralMemory | None = None
+    for event in associations(rows.event_rows(connection, number, encoder)):
+        memory = memory or NeuralMemory(len(event.key), len(EXPERTS), options)
+        memory.learn([event])
+    return memory or NeuralMemory(1, len(EXPERTS), options)
+
+
+def _replay_rest(connection: Connection, number: int, memory: NeuralMemory, log: Sequence[reads.LogEntry]) -> bool:
+    """Rehearsals that came after the slow map was saved. False where what it had learned was changed since."""
+    if any(e.action in ("learn", "unlearn") and e.passage in memory.replayed for e in log):
+        return False
+    for done in rows.rehearsal_rows(connection, number, [e.passage for e in log if e.action == "rehearse"]):
+        memory.replay(done.events, done.absorbed)
+    return True

@@ -1,0 +1,161 @@
+"""The fast store: a modern Hopfield network of (query, useful passage) pairs, written in one shot, read by attention.
+
+Hetero-associative read (Ramsauer et al., Hopfield Networks is All You Need, arXiv 2008.02217): a = softmax(β K q), and
+the answer is Σ a_i (v_i - k_i), the way from queries like this one to what was useful for them. Attention goes to the
+`NEAREST` most like keys and is exact over these; over all, ten thousand unlike keys would outweigh a like one (sparse
+modern Hopfield models: Hu et al., arXiv 2309.12673).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hippomem.neocortex.neural_memory.association import Association, Floats, Vote
+
+CAPACITY = 10_000  # keys: 31 MB with their values at 384 dimensions
+BETA = 20.0  # inverse temperature of the attention
+NEAREST = 64  # keys that get attention
+COUNTED = 0.02  # of the attention: what a stored query must have to be told as one "like this one"
+CODED = 2048  # keys from which half-precision copies choose the nearest ones; their cosines stay exact
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """What a query attends to: slots, their cosines, and their attention, which sums up to 1. Most like first."""
+
+    slots: NDArray[np.int64]
+    cosines: Floats
+    weights: Floats
+
+
+class FastStore:
+    """Pairs by the number of their event. What is removed is gone from every later read, exactly."""
+
+    def __init__(self, beta: float = BETA) -> None:
+        self.beta = beta
+        self._slot_of: dict[int, int] = {}
+        self._events: list[Association] = []
+        self._keys = np.empty((0, 0), np.float32)
+        self._values = np.empty((0, 0), np.float32)
+        self._codes: Any = None
+
+    def __len__(self) -> int:
+        return len(self._events)
+
+    def __iter__(self) -> Iterator[Association]:
+        return iter(self._events)
+
+    def __contains__(self, number: int) -> bool:
+        return number in self._slot_of
+
+    def __getitem__(self, number: int) -> Association:
+        return self._events[self._slot_of[number]]
+
+    @property
+    def numbers(self) -> list[int]:
+        """The numbers of the stored events, ascending."""
+        return sorted(self._slot_of)
+
+    @property
+    def keys(self) -> Floats:
+        """(n, d) float32."""
+        return self._keys[: len(self._events)]
+
+    @property
+    def values(self) -> Floats:
+        """(n, d) float32."""
+        return self._values[: len(self._events)]
+
+    def write(self, events: Iterable[Association]) -> None:
+        """Store events; one of a number that is there replaces it."""
+        for event in events:
+            slot = self._slot_of.get(event.number)
+            if slot is None:
+                slot = self._slot_of[event.number] = len(self._events)
+                self._reserve(slot + 1, len(event.key))
+                self._events.append(event)
+                if self._codes is not None:
+                    self._codes.add(event.key[None])
+            else:
+                self._events[slot] = event
+                self._codes = None
+            self._keys[slot], self._values[slot] = event.key, event.value
+
+    def remove(self, numbers: Iterable[int]) -> None:
+        """Take events out; the last one moves into the place of each, and nothing of it is left in memory."""
+        for number in numbers:
+            slot = self._slot_of.pop(number, None)
+            if slot is None:
+                continue
+            self._codes = None
+            last = len(self._events) - 1
+            if slot != last:
+                self._events[slot] = self._events[last]
+                self._keys[slot], self._values[slot] = self._keys[last], self._values[last]
+                self._slot_of[self._events[slot].number] = slot
+            self._events.pop()
+            self._keys[last] = self._values[last] = 0
+
+    def attend(self, query: Floats) -> Attention:
+        """a = softmax(β cos(q, k_i) + ln |c_i|) over the nearest keys to `query` (d,), which is L2-normalised."""
+        slots = self._nearest(query)
+        cosines = self._keys[slots] @ query
+        order = np.lexsort((slots, -cosines))
+        slots, cosines = slots[order], cosines[order]
+        certain = np.array([math.log(abs(self._events[slot].confidence)) for slot in slots], np.float32)
+        logits = np.float32(self.beta) * cosines + certain
+        weights = np.exp(logits - logits.max(initial=-np.inf))
+        return Attention(slots, cosines, weights / weights.sum())
+
+    def shift(self, attention: Attention) -> Floats:
+        """Σ a_i (v_i - k_i) over what was useful: (d,)."""
+        positive = np.array([self._events[slot].confidence > 0 for slot in attention.slots], np.bool_)
+        slots, weights = attention.slots[positive], attention.weights[positive]
+        return np.asarray(weights @ (self._values[slots] - self._keys[slots]), np.float32)
+
+    def votes(self, attention: Attention) -> dict[int, Vote]:
+        """For each passage the attention that its queries get; below 0 where they found it of no use."""
+        sums: dict[int, list[float]] = {}
+        for slot, weight in zip(attention.slots.tolist(), attention.weights.tolist(), strict=True):
+            event = self._events[slot]
+            for passage in event.passages:
+                entry = sums.setdefault(passage, [0.0, 0])
+                entry[0] += math.copysign(weight, event.confidence)
+                entry[1] += weight >= COUNTED
+        return {passage: Vote(total, int(count)) for passage, (total, count) in sums.items()}
+
+    def nearest_to(self, number: int, count: int) -> list[int]:
+        """The stored events whose keys are most like that of `number`: what a change for it disturbs most."""
+        cosines = self.keys @ self[number].key
+        cosines[self._slot_of[number]] = -np.inf
+        best = np.argsort(-cosines, kind="stable")[: max(0, min(count, len(self) - 1))]
+        return [self._events[slot].number for slot in best]
+
+    def _nearest(self, query: Floats) -> NDArray[np.int64]:
+        count = len(self._events)
+        if count <= NEAREST:
+            return np.arange(count)
+        if count < CODED:
+            return np.argpartition(self.keys @ query, count - NEAREST)[count - NEAREST :]
+        import faiss
+
+        if self._codes is None:
+            kind = faiss.ScalarQuantizer.QT_fp16
+            self._codes = faiss.IndexScalarQuantizer(self.keys.shape[1], kind, faiss.METRIC_INNER_PRODUCT)
+            self._codes.add(self.keys)
+        _, found = self._codes.search(query[None], NEAREST)
+        return np.asarray(found[0], np.int64)
+
+    def _reserve(self, rows: int, dimension: int) -> None:
+        if rows > len(self._keys):
+            for name in ("_keys", "_values"):
+                grown = np.zeros((max(64, 2 * rows), dimension), np.float32)
+                old = getattr(self, name)
+                grown[: len(old)] = old if old.size else 0
+                setattr(self, name, grown)

@@ -1,0 +1,361 @@
+"""Learning events and rehearsals: reads and writes. Each runs inside the caller's transaction; writes are logged."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, delete, exists, func, insert, select, update
+
+from hippomem.storage.chunks import chunks
+from hippomem.storage.schema import (
+    analyses,
+    changes,
+    learning_events,
+    learning_targets,
+    learning_vectors,
+    passages,
+    rehearsals,
+)
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What each expert of a ranking said about its candidates, (n, terms) float32, and which were useful, (n,)."""
+
+    terms: Floats
+    useful: NDArray[np.bool_]
+
+    def packed(self) -> bytes:
+        """Two bytes a number: the count of terms, then the rows, each with a 1 or 0 at its end."""
+        rows = np.column_stack([self.terms, self.useful]).astype(np.float16)
+        return bytes([self.terms.shape[1]]) + rows.tobytes()
+
+    @classmethod
+    def unpacked(cls, data: bytes) -> Evidence:
+        """What `packed` made. Raises ValueError where it is no such thing."""
+        if not data:
+            raise ValueError("evidence is empty")
+        rows = np.frombuffer(data[1:], np.float16).reshape(-1, data[0] + 1).astype(np.float32)
+        if not np.isfinite(rows).all():
+            raise ValueError("evidence is not finite")
+        return cls(rows[:, :-1], rows[:, -1] > 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewLearning:
+    """An event to write: the passages by number, the query's vector (d,) float32."""
+
+    id: str
+    query: str
+    vector: Floats
+    passages: tuple[int, ...]
+    confidence: float
+    recorded_at: datetime
+    evidence: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LearningRow:
+    """An event as it is stored: `passages` (number, id) and, in the same order, their `vectors` (p, d) float32."""
+
+    number: int
+    id: str
+    query: str
+    confidence: float
+    recorded_at: datetime
+    evidence: bytes | None
+    vector: Floats
+    passages: tuple[tuple[int, str], ...]
+    vectors: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class RehearsalRow:
+    """A rehearsal as it is stored."""
+
+    number: int
+    events: tuple[int, ...]
+    absorbed: tuple[int, ...]
+    recorded_at: datetime
+
+
+def event_id(query: str, passage_ids: Iterable[str], confidence: float, at: datetime) -> str:
+    """The content hash that names an event: the same feedback given twice at one moment is one."""
+    parts = [query, *sorted(passage_ids), repr(float(confidence)), at.isoformat()]
+    return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
+
+
+# -- writing ----------------------------------------------------------------------------------------------------
+
+
+def add_events(
+    connection: Connection, namespace: int, encoder: int, new: Sequence[NewLearning], at: datetime
+) -> dict[str, int]:
+    """Write events that are not there yet. Returns the numbers of all by id."""
+    known = numbers_of(connection, namespace, [event.id for event in new])
+    for event in {event.id: event for event in new if event.id not in known}.values():
+        number = connection.execute(
+            insert(learning_events).returning(learning_events.c.number),
+            {
+                "namespace": namespace,
+                "id": event.id,
+                "query": event.query,
+                "confidence": event.confidence,
+                "evidence": event.evidence,
+                "recorded_at": event.recorded_at,
+            },
+        ).scalar_one()
+        own = {"namespace": namespace, "event": number}
+        connection.execute(insert(learning_vectors), own | {"encoder": encoder, "vector": event.vector.tobytes()})
+        connection.execute(insert(learning_targets), [own | {"passage": passage} for passage in event.passages])
+        _log(connection, namespace, "learn", [(number, event.id)], at)
+        known[event.id] = number
+    return known
+
+
+def add_rehearsal(
+    connection: Connection,
+    namespace: int,
+    events: Sequence[int],
+    absorbed: Sequence[int],
+    at: datetime,
+    *,
+    recorded_at: datetime | None = None,
+) -> None:
+    """Write that these events were replayed, in this order; the same at the same moment is written once."""
+    moment = recorded_at or at
+    id_ = hashlib.blake2b(f"{namespace} {moment.isoformat()} {list(events)}".encode(), digest_size=16).hexdigest()
+    own = (rehearsals.c.namespace == namespace, rehearsals.c.id == id_)
+    if connection.execute(select(rehearsals.c.number).where(*own)).first() is not None:
+        return
+    row = {"namespace": namespace, "id": id_, "events": list(events), "absorbed": list(absorbed)}
+    made = insert(rehearsals).returning(rehearsals.c.number)
+    number = connection.execute(made, row | {"recorded_at": moment}).scalar_one()
+    _log(connection, namespace, "rehearse", [(number, id_)], at)
+
+
+def drop_targets(connection: Connection, namespace: int, numbers: Iterable[int], at: datetime) -> None:
+    """Passages are about to go: take them out of the events in which they were useful, and with them the events that
+    are left with none. What the experts said in such a ranking goes too.
+    """
+    touched: set[int] = set()
+    for some in chunks(numbers):
+        where = (learning_targets.c.namespace == namespace, learning_targets.c.passage.in_(some))
+        touched.update(connection.execute(select(learning_targets.c.event).where(*where)).scalars())
+        connection.execute(delete(learning_targets).where(*where))
+    if not touched:
+        return
+    ids = _ids(connection, namespace, touched)
+    for some in chunks(sorted(touched)):
+        ours = (learning_events.c.namespace == namespace, learning_events.c.number.in_(some))
+        left = exists().where(
+            learning_targets.c.namespace == namespace, learning_targets.c.event == learning_events.c.number
+        )
+        bare = set(connection.execute(select(learning_events.c.number).where(*ours, ~left)).scalars())
+        _delete(connection, namespace, bare)
+        connection.execute(update(learning_events).where(*ours).values(evidence=None))
+    _log(connection, namespace, "unlearn", sorted(ids.items()), at)
+
+
+def move_targets(connection: Connection, namespace: int, old: int, new: int, at: datetime) -> None:
+    """A passage has become another one by an update: what was useful about it is so still."""
+    where = (learning_targets.c.namespace == namespace, learning_targets.c.passage == old)
+    touched = list(connection.execute(select(learning_targets.c.event).where(*where)).scalars())
+    connection.execute(update(learning_targets).where(*where).values(passage=new))
+    _log(connection, namespace, "learn", sorted(_ids(connection, namespace, touched).items()), at)
+
+
+def remove_events(connection: Connection, namespace: int, numbers: Sequence[int], at: datetime) -> None:
+    """Take events out."""
+    ids = _ids(connection, namespace, numbers)
+    _delete(connection, namespace, ids)
+    _log(connection, namespace, "unlearn", sorted(ids.items()), at)
+
+
+def _delete(connection: Connection, namespace: int, numbers: Iterable[int]) -> None:
+    for some in chunks(sorted(numbers)):
+        for table, column in (
+            (learning_targets, learning_targets.c.event),
+            (learning_vectors, learning_vectors.c.event),
+            (learning_events, learning_events.c.number),
+        ):
+            connection.execute(delete(table).where(table.c.namespace == namespace, column.in_(some)))
+
+
+def _log(connection: Connection, namespace: int, action: str, entries: Sequence[tuple[int, str]], at: datetime) -> None:
+    rows = [
+        {"namespace": namespace, "action": action, "passage": number, "passage_id": id_, "at": at}
+        for number, id_ in entries
+    ]
+    if rows:
+        connection.execute(insert(changes), rows)
+
+
+# -- reading ----------------------------------------------------------------------------------------------------
+
+
+def anything(connection: Connection, namespace: int) -> bool:
+    """Whether the namespace has ever learned something that is still there."""
+    query = select(learning_events.c.number).where(learning_events.c.namespace == namespace).limit(1)
+    return connection.execute(query).first() is not None
+
+
+def numbers_of(connection: Connection, namespace: int, ids: Iterable[str]) -> dict[str, int]:
+    """The numbers of those events that are there, by id."""
+    found: dict[str, int] = {}
+    for some in chunks(ids):
+        rows = connection.execute(
+            select(learning_events.c.id, learning_events.c.number).where(
+                learning_events.c.namespace == namespace, learning_events.c.id.in_(some)
+            )
+        )
+        found.update({row.id: row.number for row in rows})
+    return found
+
+
+def events_about(connection: Connection, namespace: int, passage_numbers: Iterable[int]) -> list[int]:
+    """The events in which any of these passages was useful, ascending."""
+    found: set[int] = set()
+    for some in chunks(passage_numbers):
+        query = select(learning_targets.c.event).where(
+            learning_targets.c.namespace == namespace, learning_targets.c.passage.in_(some)
+        )
+        found.update(connection.execute(query).scalars())
+    return sorted(found)
+
+
+def event_numbers(connection: Connection, namespace: int) -> list[int]:
+    """The numbers of all events, ascending."""
+    query = select(learning_events.c.number).where(learning_events.c.namespace == namespace)
+    return list(connection.execute(query.order_by(learning_events.c.number)).scalars())
+
+
+def event_rows(
+    connection: Connection, namespace: int, encoder: int, numbers: Iterable[int] | None = None
+) -> Iterator[LearningRow]:
+    """The given events, or all, by number; those that are gone are left out."""
+    for some in chunks(event_numbers(connection, namespace) if numbers is None else sorted(set(numbers))):
+        useful: dict[int, list[tuple[int, str, bytes]]] = {}
+        rows = connection.execute(
+            select(learning_targets.c.event, passages.c.number, passages.c.id, analyses.c.vector)
+            .join(
+                passages,
+                (passages.c.namespace == learning_targets.c.namespace)
+                & (passages.c.number == learning_targets.c.passage),
+            )
+            .join(
+                analyses,
+                (analyses.c.namespace == passages.c.namespace)
+                & (analyses.c.content == passages.c.content)
+                & (analyses.c.encoder == encoder),
+            )
+            .where(learning_targets.c.namespace == namespace, learning_targets.c.event.in_(some))
+            .order_by(learning_targets.c.event, passages.c.number)
+        )
+        for event, number, id_, vector in rows:
+            useful.setdefault(event, []).append((number, id_, vector))
+        rows = connection.execute(
+            select(learning_events, learning_vectors.c.vector)
+            .join(
+                learning_vectors,
+                (learning_vectors.c.namespace == learning_events.c.namespace)
+                & (learning_vectors.c.event == learning_events.c.number)
+                & (learning_vectors.c.encoder == encoder),
+            )
+            .where(learning_events.c.namespace == namespace, learning_events.c.number.in_(some))
+            .order_by(learning_events.c.number)
+        )
+        for row in rows:
+            own = useful.get(row.number, [])
+            if own:
+                yield LearningRow(
+                    row.number,
+                    row.id,
+                    row.query,
+                    row.confidence,
+                    row.recorded_at,
+                    row.evidence,
+                    np.frombuffer(row.vector, np.float32),
+                    tuple((number, id_) for number, id_, _ in own),
+                    np.stack([np.frombuffer(vector, np.float32) for *_, vector in own]),
+                )
+
+
+def rehearsal_rows(connection: Connection, namespace: int, numbers: Iterable[int] | None = None) -> list[RehearsalRow]:
+    """The given rehearsals, or all, by number."""
+    query = select(rehearsals).where(rehearsals.c.namespace == namespace).order_by(rehearsals.c.number)
+    if numbers is None:
+        found = list(connection.execute(query))
+    else:
+        found = [
+            row for some in chunks(numbers) for row in connection.execute(query.where(rehearsals.c.number.in_(some)))
+        ]
+    return [RehearsalRow(row.number, tuple(row.events), tuple(row.absorbed), row.recorded_at) for row in found]
+
+
+def counts(connection: Connection, namespace: int) -> dict[str, int]:
+    """How many events and rehearsals there are."""
+    return {
+        name: int(
+            connection.execute(select(func.count()).select_from(t).where(t.c.namespace == namespace)).scalar_one()
+        )
+        for name, t in (("learned", learning_events), ("rehearsals", rehearsals))
+    }
+
+
+def _ids(connection: Connection, namespace: int, numbers: Iterable[int]) -> dict[int, str]:
+    found: dict[int, str] = {}
+    for some in chunks(numbers):
+        rows = connection.execute(
+            select(learning_events.c.number, learning_events.c.id).where(
+                learning_events.c.namespace == namespace, learning_events.c.number.in_(some)
+            )
+        )
+        found.update({row.number: row.id for row in rows})
+    return found
+
+
+# -- another encoder --------------------------------------------------------------------------------------------
+
+
+def without_vectors(connection: Connection, encoder: int, limit: int) -> list[tuple[int, int, str]]:
+    """Events of any namespace that have no vector of this encoder: (namespace, number, query)."""
+    there = exists().where(
+        learning_vectors.c.namespace == learning_events.c.namespace,
+        learning_vectors.c.event == learning_events.c.number,
+        learning_vectors.c.encoder == encoder,
+    )
+    query = select(learning_events.c.namespace, learning_events.c.number, learning_events.c.query).where(~there)
+    return [tuple(row) for row in connection.execute(query.limit(limit))]  # type: ignore[misc]
+
+
+def add_vectors(connection: Connection, encoder: int, vectors: Iterable[tuple[int, int, Floats]]) -> None:
+    """Write vectors, (namespace, event, vector), of events that are still there and have none of this encoder."""
+    for namespace, number, vector in vectors:
+        at = (learning_events.c.namespace == namespace, learning_events.c.number == number)
+        own = (
+            learning_vectors.c.namespace == namespace,
+            learning_vectors.c.event == number,
+            learning_vectors.c.encoder == encoder,
+        )
+        if connection.execute(select(learning_events.c.number).where(*at, ~exists().where(*own))).first() is not None:
+            row = {"namespace": namespace, "event": number, "encoder": encoder, "vector": vector.tobytes()}
+            connection.execute(insert(learning_vectors), row)
+
+
+def drop_vectors(connection: Connection, encoder: int) -> None:
+    """Drop the vectors of an encoder that is not to be."""
+    connection.execute(delete(learning_vectors).where(learning_vectors.c.encoder == encoder))
+
+
+def keep_vectors(connection: Connection, encoder: int) -> None:
+    """Drop the vectors of all other encoders; what experts said is of the old one, too."""
+    connection.execute(delete(learning_vectors).where(learning_vectors.c.encoder != encoder))
+    connection.execute(update(learning_events).values(evidence=None))

@@ -1,0 +1,115 @@
+"""What was learned, in an export: one learning event a line, then the rehearsals that name them by their places."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection
+
+from hippomem.storage import learning, writes
+from hippomem.transfer_fields import count_of, floats_of, moment_of, text_of
+
+TAUGHT = ("learning", "rehearsal")
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """A learning event of an export, with the ids that its passages have here."""
+
+    query: str
+    useful: tuple[str, ...]
+    confidence: float
+    at: datetime
+    vector: NDArray[np.float32]
+    evidence: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """A rehearsal of an export; events by their places among the export's learning events."""
+
+    events: tuple[int, ...]
+    absorbed: tuple[int, ...]
+    at: datetime
+
+
+@dataclass(slots=True)
+class Taught:
+    """Writes what was learned, in the order of the lines."""
+
+    numbers: list[int | None] = field(default_factory=list)
+
+    def write(self, connection: Connection, namespace: int, encoder: int, item: Lesson | Replay, now: datetime) -> None:
+        """Write one; what is there already stays as it is."""
+        if isinstance(item, Replay):
+            numbers = [[n for i in own if (n := self.numbers[i])] for own in (item.events, item.absorbed)]
+            if numbers[0]:
+                learning.add_rehearsal(connection, namespace, *numbers, now, recorded_at=item.at)
+            return
+        there = writes.existing(connection, namespace, item.useful)
+        if not there:
+            self.numbers.append(None)
+            return
+        id_ = learning.event_id(item.query, there, item.confidence, item.at)
+        new = learning.NewLearning(
+            id=id_,
+            query=item.query,
+            vector=item.vector,
+            passages=tuple(sorted(there.values())),
+            confidence=item.confidence,
+            recorded_at=item.at,
+            evidence=item.evidence,
+        )
+        self.numbers.append(learning.add_events(connection, namespace, encoder, [new], now)[id_])
+
+
+def taught_lines(connection: Connection, namespace: int, encoder: int) -> Iterator[dict[str, Any]]:
+    """The lines of an export."""
+    places: dict[int, int] = {}
+    for row in learning.event_rows(connection, namespace, encoder):
+        places[row.number] = len(places)
+        yield {
+            "type": "learning",
+            "query": row.query,
+            "useful": [id_ for _, id_ in row.passages],
+            "confidence": row.confidence,
+            "at": row.recorded_at.isoformat(),
+            "vector": base64.b64encode(row.vector.tobytes()).decode(),
+            "evidence": base64.b64encode(row.evidence).decode() if row.evidence else None,
+        }
+    for done in learning.rehearsal_rows(connection, namespace):
+        events = [places[number] for number in done.events if number in places]
+        absorbed = [places[number] for number in done.absorbed if number in places]
+        if events:
+            yield {"type": "rehearsal", "events": events, "absorbed": absorbed, "at": done.recorded_at.isoformat()}
+
+
+def taught_of(item: Mapping[str, Any], ids: Mapping[str, str], width: int) -> Lesson | Replay:
+    """A line, checked. `ids` are those of the passages before it, as they are here; `width` the length of a vector in
+    base64. Raises ValueError, KeyError or TypeError where it cannot be.
+    """
+    at = moment_of(item["at"])
+    if at is None:
+        raise ValueError("it has no time")
+    if item["type"] == "rehearsal":
+        return Replay(tuple(map(count_of, item["events"])), tuple(map(count_of, item["absorbed"])), at)
+    confidence = item["confidence"]
+    if isinstance(confidence, bool) or not isinstance(confidence, int | float) or not 0 < abs(confidence) <= 1:
+        raise ValueError("its confidence is not from -1 to 1")
+    if len(text_of(item["vector"])) != width:
+        raise ValueError("its vector is not as long as those of the passages")
+    evidence = None if item["evidence"] is None else base64.b64decode(text_of(item["evidence"]), validate=True)
+    if evidence is not None:
+        learning.Evidence.unpacked(evidence)
+    useful = tuple(ids[text_of(id_)] for id_ in item["useful"])
+    if not useful:
+        raise ValueError("it names no passage")
+    return Lesson(
+        text_of(item["query"]), useful, float(confidence), at, floats_of(item["vector"], np.float32), evidence
+    )
