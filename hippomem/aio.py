@@ -144,8 +144,9 @@ class AsyncMemory:
         context: int = 0,
         recipe: Recipe | None = None,
         learned: bool = True,
+        recognise: bool = False,
     ) -> Recall:
-        """Memory.recall on the memory's thread; with `decompose` or `iterative` on one of its own, after all earlier
+        """Memory.recall on the memory's thread; where it asks the chat model, on one of its own, after all earlier
         calls: later ones need not wait for the chat model.
         """
         recall = partial(
@@ -162,8 +163,9 @@ class AsyncMemory:
             context=context,
             recipe=recipe,
             learned=learned,
+            recognise=recognise,
         )
-        return await (self._run_beside(recall) if decompose or iterative else self._run(recall))
+        return await (self._run_beside(recall) if decompose or iterative or recognise else self._run(recall))
 
     async def ask(
         self,

@@ -172,6 +172,9 @@ def recall(
     iterative: Annotated[bool, typer.Option("--iterative", help="Split, look up, read, look up again.")] = False,
     max_steps: Annotated[int, typer.Option(min=1, help="Retrievals of --iterative.")] = 4,
     learned: Annotated[bool, typer.Option(help="With or without what feedback taught.")] = True,
+    recognise: Annotated[
+        bool, typer.Option("--recognise", help="First what the chat model finds to bear on it.")
+    ] = False,
     llm: Llm = None,
     context: Annotated[int, typer.Option(min=0, help="Neighbours of each passage, on either side.")] = 0,
     explain: Annotated[bool, typer.Option("--explain", help="Also ids, scores by cause, steps, times.")] = False,
@@ -191,6 +194,7 @@ def recall(
             decompose=decompose,
             iterative=iterative,
             max_steps=max_steps,
+            recognise=recognise,
             context=context,
             learned=learned,
         )

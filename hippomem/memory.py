@@ -49,6 +49,7 @@ from hippomem.iterate import Guide, recall_by_parts
 from hippomem.neocortex.encoder_choice import resolve_encoder
 from hippomem.neocortex.extraction import LocalExtractor
 from hippomem.question_vectors import QuestionVectors
+from hippomem.recognise import recognised
 from hippomem.settings import Settings, load_settings
 from hippomem.stats import stats
 from hippomem.storage import reads
@@ -250,6 +251,7 @@ class Memory(Catalogue, Thinking):
         context: int = 0,
         recipe: Recipe | None = None,
         learned: bool = True,
+        recognise: bool = False,
     ) -> Recall:
         """The `k` passages that a question leads to, best first, with paths, reasons and milliseconds by stage.
 
@@ -260,7 +262,8 @@ class Memory(Catalogue, Thinking):
         the default ones, to experiment; `learned=False` leaves out what `feedback` taught. An empty memory gives an
         empty recall. Raises InvalidInputError for an empty or too long question, or a number out of range.
 
-        Two ways ask the chat model (`llm`). `decompose`: one call splits the question, and its parts are recalled too.
+        Three ways ask the chat model (`llm`). `recognise`: it looks over the first twenty passages, and those that it
+        finds to bear on the question come first. `decompose`: one call splits it, and its parts are recalled too.
         `iterative`: it also reads the passages, which are sent to it, so that a sub-question is asked with the answer
         to the one before, in `max_steps` retrievals at most. What was found is fused; see `Recall.steps`. Where the
         model fails there are `warnings` and the plain recall; ModelError is raised where none is set.
@@ -270,9 +273,13 @@ class Memory(Catalogue, Thinking):
         check_recall(k, method, max_steps, context)
         moment = checked_moment(as_of, "as_of")
         session, source = checked_filter(session, "session"), checked_filter(source, "source")
+        limits: dict[str, Any] = {"as_of": moment, "session": session, "source": source}
+        limits |= {"method": method, "recipe": recipe, "learned": learned}
+        if recognise:
+            ways = {"decompose": decompose, "iterative": iterative, "max_steps": max_steps, "context": context}
+            return recognised(self._chat, partial(self.recall, **limits, **ways), query, k)
         if decompose or iterative:
-            limits = {"as_of": moment, "session": session, "source": source}
-            part = partial(self.recall, **limits, method=method, recipe=recipe, learned=learned)
+            part = partial(self.recall, **limits)
             guide = Guide(part, self.get, self._chat, self.settings.max_query_chars)
             fused = recall_by_parts(guide, query, k, max_steps if iterative else None)
             with self._lock, self._synced() as (view, connection):

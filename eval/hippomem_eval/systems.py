@@ -28,11 +28,18 @@ class MemorySystem:
     decompose: bool = False
     iterative: bool = False
     recipe: Recipe | None = None
+    recognise: bool = False
 
     def recall(self, question: str, k: int) -> Ranking:
         """Memory.recall."""
         recall = self.memory.recall(
-            question, k, method=self.method, decompose=self.decompose, iterative=self.iterative, recipe=self.recipe
+            question,
+            k,
+            method=self.method,
+            decompose=self.decompose,
+            iterative=self.iterative,
+            recipe=self.recipe,
+            recognise=self.recognise,
         )
         passages = tuple(Found(p.id, p.title, p.text, p.score) for p in recall.passages)
         return Ranking(passages, recall.timings, recall.usage, recall.warnings)
@@ -101,12 +108,13 @@ SYSTEMS: Mapping[str, Callable[[Memory, Bench], System]] = {
     "dense": lambda memory, _: MemorySystem(memory, "dense"),
     "hippomem+decompose": lambda memory, _: MemorySystem(memory, "graph", decompose=True),
     "hippomem+iterative": lambda memory, _: MemorySystem(memory, "graph", iterative=True),
+    "hippomem+recognise": lambda memory, _: MemorySystem(memory, "graph", recognise=True),
     "bm25": _bm25,
     "rrf": _rrf,
     "hipporag2": _hipporag2,
     "linearrag": _linearrag,
     **{name: _without(recipe) for name, recipe in WITHOUT.items()},
 }
+ASKING = frozenset({"hippomem+decompose", "hippomem+iterative", "hippomem+recognise"})  # these ask a chat model
 # What an LLM's triples change: hippomem searches an index that holds them too, hipporag2 has no others.
-WITH_OPENIE = frozenset({"hippomem", "hippomem+decompose", "hippomem+iterative", "hipporag2", *WITHOUT})
-ASKING = frozenset({"hippomem+decompose", "hippomem+iterative"})  # these ask a chat model
+WITH_OPENIE = frozenset({"hippomem", "hipporag2", *ASKING, *WITHOUT})

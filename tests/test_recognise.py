@@ -1,0 +1,60 @@
+"""Recognition: what the chat model finds to bear on the question comes first."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from langchain_core.messages import BaseMessage
+
+from hippomem import Memory, ModelError
+from hippomem.recognise import LOOKED_AT
+from hippomem.testing import ScriptedChatModel
+
+Opened = Callable[..., Memory]
+
+
+def filled(memory: Memory) -> Memory:
+    for number in range(30):
+        memory.add(f"On day {number} the harbour of Bergen was cold, and ship {number} lay there.")
+    return memory
+
+
+def test_what_is_recognised_comes_first_and_nothing_is_lost(fast: Opened) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def answer(messages: list[BaseMessage]) -> str:
+        asked.append(json.loads(messages[-1].text))
+        return 'Those: {"relevant": [4, 2, 99, "3", true, -1]}'
+
+    memory = filled(fast(llm=ScriptedChatModel(answers=answer)))
+    plain = memory.recall("What lay in the harbour of Bergen?", 25)
+    found = memory.recall("What lay in the harbour of Bergen?", 25, recognise=True)
+    order = [p.id for p in plain.passages]
+    assert [p.id for p in found.passages] == [order[1], order[3], order[0], *order[2:3], *order[4:]]
+    assert found.passages[0].why[0] == "the chat model recognised it"
+    assert (found.usage.calls, len(asked), len(asked[0]["candidates"])) == (1, 1, LOOKED_AT)
+    few = memory.recall("What lay in the harbour of Bergen?", 1, recognise=True)
+    assert [p.id for p in few.passages] == [order[1]]
+    assert {path.passage_id for path in few.paths} <= {order[1]}
+    assert found.timings["recognise"] > 0
+    assert memory.stats()["chat_models"][0]["purpose"] == "recognise"
+
+
+@pytest.mark.parametrize("answer", [ValueError("no"), "no JSON", '{"relevant": 3}'])
+def test_a_fault_is_a_warning(fast: Opened, answer: Any) -> None:
+    memory = filled(fast(llm=ScriptedChatModel(answers=[answer])))
+    found = memory.recall("harbour of Bergen", 3, recognise=True)
+    assert [p.id for p in found.passages] == [p.id for p in memory.recall("harbour of Bergen", 3).passages]
+    assert found.warnings[0].startswith("nothing recognised: ")
+
+
+def test_with_nothing_to_choose_from_nobody_is_asked(fast: Opened) -> None:
+    memory = fast(llm=ScriptedChatModel(answers=[]))
+    assert memory.recall("Anything?", recognise=True).passages == ()
+    memory.add("One thing.")
+    assert len(memory.recall("Anything?", recognise=True).passages) == 1
+    with pytest.raises(ModelError, match="HIPPOMEM_LLM"):
+        fast().recall("Anything?", recognise=True)
