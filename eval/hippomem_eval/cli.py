@@ -162,7 +162,7 @@ def documents(
     seed: Annotated[int, typer.Option("--seed", min=0, help="For the bootstrap intervals.")] = 0,
     as_json: Json = False,
 ) -> None:
-    """Recall of places in long documents, with and without what stands before and after them: transcripts."""
+    """Recall of places in long documents: transcripts of conversations, cut into passages."""
     from hippomem_eval.documents import as_markdown, measure_documents
 
     measured = measure_documents(data, out, passage_chars=passage_chars, k=k, seed=seed, tell=_tell)

@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from hippomem import Document, Memory, Recipe, Settings
-from hippomem_eval.ablation import WITHOUT, Remembering
+from hippomem import Document, Memory, Settings
+from hippomem_eval.ablation import Remembering
 from hippomem_eval.conversation_formats import Turn
 from hippomem_eval.conversations import Haystack, haystacks_of, load_conversations
 from hippomem_eval.index import NAMESPACE
@@ -23,8 +23,7 @@ from hippomem_eval.progress import progress_bar
 from hippomem_eval.results import make_folder, write_json
 
 CUTOFFS = (1, 2, 5, 10)
-NEIGHBOURS = "hippomem-without-neighbours"
-SYSTEMS: Mapping[str, Recipe | None] = {"hippomem": None, NEIGHBOURS: WITHOUT[NEIGHBOURS]}
+SYSTEMS: Mapping[str, Literal["graph", "dense"]] = {"hippomem": "graph", "dense": "dense"}
 
 Spans = Mapping[str, tuple[str, int, int]]  # turn -> source, start, end
 
@@ -55,7 +54,7 @@ def transcripts_of(turns: Sequence[Turn]) -> Transcripts:
 def measure_documents(
     data: Path, out: Path, *, passage_chars: int, k: int, seed: int, tell: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Recall of the places of evidence turns, with and without the smoothing over neighbouring passages."""
+    """Recall of the places of evidence turns, beside that of similarity search."""
     haystacks = haystacks_of(load_conversations(data))
     make_folder(out)
     rows: dict[str, list[dict[str, float]]] = {name: [] for name in SYSTEMS}
@@ -78,7 +77,7 @@ def measure_documents(
         "passage_chars": passage_chars,
         "systems": {name: {m: asdict(bootstrap(own[m], seed=seed)) for m in names} for name, own in columns.items()},
         "differences": {
-            m: asdict(paired_bootstrap(columns["hippomem"][m], columns[NEIGHBOURS][m], seed=seed)) for m in names
+            m: asdict(paired_bootstrap(columns["hippomem"][m], columns["dense"][m], seed=seed)) for m in names
         },
     }
     write_json(out / f"summary-{passage_chars}.json", summary)
@@ -114,8 +113,8 @@ def _ask(
     encoder = Remembering(own)
     with Memory.open(namespace=haystack.name or NAMESPACE, settings=settings, encoder=encoder) as memory:
         for question in haystack.questions:
-            for name, recipe in SYSTEMS.items():
-                found = memory.recall(question.text, k, recipe=recipe).passages
+            for name, method in SYSTEMS.items():
+                found = memory.recall(question.text, k, method=method).passages
                 ranks = [
                     next(
                         (

@@ -3,7 +3,8 @@ that a document was cut into.
 
 A memory is found by its neighbours as well (temporal contiguity: Howard and Kahana, "A distributed representation of
 temporal context", 2002). What a passage scores by likeness or words is smoothed along its chain: for vectors exactly,
-by the length of v_i + a v_(i-1) + a v_(i+1).
+by the length of v_i + a v_(i-1) + a v_(i+1). Not so the passages of a document: they say what they say by themselves,
+and smoothing them cost 4 points of recall (eval/README.md). They are neighbours for those who ask for context.
 """
 
 from __future__ import annotations
@@ -71,11 +72,11 @@ class Chains:
         self.any = bool(self._near.array.any())
 
     def neighbours(self, row: int) -> tuple[int, int]:
-        """The rows near before and after a row, NONE where there is none."""
+        """The rows near before and after a row, NONE where there is none; those of documents too."""
         at, follower = int(self._before.array[row]), int(self._after.array[row])
         return (
-            at if self._near.array[row] else NONE,
-            follower if follower != NONE and self._near.array[follower] else NONE,
+            at if at != NONE and self._is_near(at, row) else NONE,
+            follower if follower != NONE and self._is_near(row, follower) else NONE,
         )
 
     def append(self, places: Iterable[Place], numbers: NDArray[np.int64]) -> None:
@@ -197,7 +198,8 @@ class Chains:
             self._after.array[first] = second
         if second != NONE:
             self._before.array[second] = first
-            self._near.array[second] = first != NONE and self._is_near(first, second)
+            is_told = first != NONE and not self._has_extent(second)
+            self._near.array[second] = is_told and self._is_near(first, second)
 
     def _is_near(self, first: int, second: int) -> bool:
         apart = float(self._begins.array[second] - self._ends.array[first])
@@ -221,9 +223,10 @@ class Chains:
         rows = np.array(sorted(touched - {NONE}), np.int64)
         if not len(rows):
             return
-        self.any = True
+        before, after = self.around(rows)
+        self.any = self.any or bool((before != NONE).any() or (after != NONE).any())
         smoothed = self._vectors(rows).copy()
-        for neighbour in np.array([self.neighbours(int(row)) for row in rows], np.int64).T:
+        for neighbour in (before, after):
             linked = np.nonzero(neighbour != NONE)[0]
             smoothed[linked] += np.float32(VECTOR_SMOOTHING) * self._vectors(neighbour[linked])
         self._norms.array[rows] = np.maximum(np.linalg.norm(smoothed, axis=1), 1e-6)

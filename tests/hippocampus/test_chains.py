@@ -57,6 +57,12 @@ def test_parts_of_a_document_follow_each_other_by_where_they_begin() -> None:
     assert neighbours(chained(parts), 4) == [(NONE, 2), (2, NONE), (0, 1), (NONE, NONE)]
 
 
+def test_parts_of_a_document_are_not_smoothed() -> None:
+    chains = chained([Place(7, 0, 90), Place(7, 92, 198)])
+    np.testing.assert_array_equal(chains.smooth_likeness(VECTORS[:2] @ VECTORS[9]), VECTORS[:2] @ VECTORS[9])
+    np.testing.assert_array_equal(chains.smooth(np.ones(2, np.float32)), np.ones(2))
+
+
 def test_documents_of_one_title_are_no_neighbours() -> None:
     records = [Place(7, 0, 90), Place(7, 0, 50), Place(7, 0, 70)]
     assert neighbours(chained(records), 3) == [(NONE, NONE)] * 3
