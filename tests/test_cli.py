@@ -82,9 +82,9 @@ def commands() -> Iterator[tuple[str, Any]]:
 
 
 def test_the_commands_are_those_of_the_design() -> None:
-    expected = "demo add ingest recall feedback get update history forget stats doctor export import reencode".split()
-    expected += "consolidate worker".split()
-    assert {name for name, _ in commands()} == {*expected, "graph export"}
+    expected = "demo add ingest recall ask feedback get update history forget stats doctor export import".split()
+    expected += "reencode sources passages consolidate worker mcp".split()
+    assert {name for name, _ in commands()} == {*expected, "graph export", "jobs retry"}
 
 
 @pytest.mark.parametrize(
