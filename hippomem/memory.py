@@ -55,15 +55,14 @@ from hippomem.stats import stats
 from hippomem.storage import reads
 from hippomem.storage.store import Store, check_namespace
 from hippomem.storage.writes import check_encoder
+from hippomem.teaching import Teaching
 from hippomem.thinking import Thinking, chat_of, extraction_kind, steps_with_chat
 from hippomem.types import (
-    Answer,
     Change,
     Diagnosis,
     Event,
     Forgotten,
     IngestReport,
-    LearningEvent,
     Passage,
     Recall,
     Triple,
@@ -74,7 +73,7 @@ if TYPE_CHECKING:
     import networkx
 
 
-class Memory(Catalogue, Thinking):
+class Memory(Catalogue, Thinking, Teaching):
     """A long-term memory in one database and one namespace. Open it with `Memory.open`; use it from any thread.
 
     All methods raise the StoreError family where the database fails, and ClosedError after `close()`.
@@ -217,22 +216,6 @@ class Memory(Catalogue, Thinking):
                 view.saved_rows = 0
                 prove_gone(connection, self._number, view, gone.ids)
                 return replace(gone, dampened=self._learning.dampened(connection, view))
-
-    def feedback(
-        self,
-        found: Recall | Answer | str,
-        useful: Iterable[str | Passage] | None = None,
-        *,
-        confidence: float = 1.0,
-    ) -> LearningEvent:
-        """Learn which passages were useful for a question; later questions like it will find them first.
-
-        `found` is a recall, an answer (whose citations were useful where nothing else is said), or the question itself;
-        `useful` are passages or their ids, also such as should have been recalled. `confidence` in (0, 1] weighs the
-        event; in [-1, 0) the passages were of no use. That a passage was recalled teaches nothing. The event is durable
-        when this returns. Raises InvalidInputError with nothing to learn from, NotFoundError for an unknown passage.
-        """
-        return self._learning.feedback(found, useful, confidence)
 
     # -- reading ------------------------------------------------------------------------------------------------
 

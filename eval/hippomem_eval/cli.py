@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +9,8 @@ import typer
 from typer.core import TyperGroup
 
 from hippomem import HippomemError, NotFoundError
-from hippomem_eval import cli_chat
+from hippomem_eval import cli_chat, cli_feedback
+from hippomem_eval.cli_options import Corpus, Json, K, Limit, Questions, print_json, tell
 
 
 class _Group(TyperGroup):
@@ -21,23 +20,14 @@ class _Group(TyperGroup):
         try:
             return super().invoke(ctx)
         except HippomemError as error:
-            _tell(f"error: {error}")
+            tell(f"error: {error}")
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
-            _tell("interrupted: what was measured is kept, the same command goes on from there")
+            tell("interrupted: what was measured is kept, the same command goes on from there")
             raise typer.Exit(130) from None
 
 
 app = typer.Typer(cls=_Group, no_args_is_help=True, pretty_exceptions_enable=False)
-
-Questions = Annotated[Path, typer.Option("--questions", metavar="FILE", help="Questions with their gold passages.")]
-Corpus = Annotated[
-    Path | None,
-    typer.Option("--corpus", metavar="FILE", help="The passages; without it, the contexts in the questions' file."),
-]
-Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first questions.")]
-K = Annotated[int, typer.Option("--k", min=1, help="How many passages to recall.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
 @app.callback()
@@ -87,10 +77,10 @@ def multihop(
         openie=openie,
         misspell=misspell,
     )
-    summary = summarise(run_multihop(options, _tell), options)
+    summary = summarise(run_multihop(options, tell), options)
     write_report(summary, out)
-    write_html_report(out, summary, as_markdown(summary), _tell, title=questions.name)
-    _print(contract(summary)) if as_json else typer.echo(as_markdown(summary), nl=False)
+    write_html_report(out, summary, as_markdown(summary), tell, title=questions.name)
+    print_json(contract(summary)) if as_json else typer.echo(as_markdown(summary), nl=False)
 
 
 @app.command()
@@ -132,10 +122,10 @@ def conversation(
         plain=plain,
         one_index=one_index,
     )
-    summary = summarise(run_conversation(options, _tell), options)
+    summary = summarise(run_conversation(options, tell), options)
     write_report(summary, out)
-    write_html_report(out, summary, as_markdown(summary), _tell, title=data.name)
-    _print(contract(summary)) if as_json else typer.echo(as_markdown(summary), nl=False)
+    write_html_report(out, summary, as_markdown(summary), tell, title=data.name)
+    print_json(contract(summary)) if as_json else typer.echo(as_markdown(summary), nl=False)
 
 
 @app.command()
@@ -149,8 +139,8 @@ def mixed(
     """Put what earlier runs indexed into one index, ask their questions there, and see what that costs them."""
     from hippomem_eval.mixed import as_markdown, measure_mixed
 
-    measured = measure_mixed(runs, out, k=k, seed=seed, tell=_tell)
-    _print(measured) if as_json else typer.echo(as_markdown(measured), nl=False)
+    measured = measure_mixed(runs, out, k=k, seed=seed, tell=tell)
+    print_json(measured) if as_json else typer.echo(as_markdown(measured), nl=False)
 
 
 @app.command()
@@ -165,93 +155,8 @@ def documents(
     """Recall of places in long documents: transcripts of conversations, cut into passages."""
     from hippomem_eval.documents import as_markdown, measure_documents
 
-    measured = measure_documents(data, out, passage_chars=passage_chars, k=k, seed=seed, tell=_tell)
-    _print(measured) if as_json else typer.echo(as_markdown(measured), nl=False)
-
-
-@app.command()
-def feedback(
-    data: Annotated[Path, typer.Option("--data", metavar="FILE", help="LoCoMo or LongMemEval, as published.")],
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Index and results; the index is used again.")],
-    conversations: Annotated[
-        str, typer.Option("--conversations", metavar="LIST", help="Only these: places from 0, or ids; with commas.")
-    ] = "",
-    noise: Annotated[
-        str, typer.Option("--noise", metavar="SHARES", help="Of wrong feedback, with commas.")
-    ] = "0.2,0.4",
-    adversarial: Annotated[float, typer.Option("--adversarial", min=0, max=1, help="Share of an attacker's.")] = 0.1,
-    limit: Limit = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the noise, and for the intervals.")] = 0,
-    as_json: Json = False,
-) -> None:
-    """What a memory gains from being told which turns were useful: each question is asked first, then learned."""
-    from hippomem_eval.feedback_report import as_markdown, gains_in_time
-    from hippomem_eval.feedback_runner import FeedbackOptions, run_feedback
-    from hippomem_eval.plots import gain_over_time
-
-    try:
-        shares = [float(share) for share in noise.split(",") if share.strip()]
-    except ValueError:
-        raise typer.BadParameter(f"{noise!r} is not a list such as 0.2,0.4", param_hint="--noise") from None
-    if any(not 0 <= share <= 1 for share in shares):
-        raise typer.BadParameter("shares are from 0 to 1", param_hint="--noise")
-    options = FeedbackOptions(
-        data=data,
-        out=out,
-        conversations=[name for name in map(str.strip, conversations.split(",")) if name],
-        noise=shares,
-        adversarial=adversarial,
-        limit=limit,
-        seed=seed,
-    )
-    measured = run_feedback(options, _tell)
-    rows = measured.pop("rows")
-    text = as_markdown(measured)
-    (out / "feedback.md").write_text(text, encoding="utf-8")
-    (out / "feedback.png").write_bytes(gain_over_time(gains_in_time(rows)))
-    _print(measured) if as_json else typer.echo(text, nl=False)
-
-
-@app.command()
-def composed(
-    questions: Questions,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Index and results; the index is used again.")],
-    corpus: Corpus = None,
-    limit: Limit = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="For the bootstrap intervals.")] = 0,
-    as_json: Json = False,
-) -> None:
-    """What feedback on sub-questions is worth to the questions made of them (MuSiQue)."""
-    from hippomem_eval.feedback_composed import as_markdown, run_composed
-
-    summary = run_composed(questions, corpus, out, limit=limit, seed=seed, tell=_tell)
-    _print(summary) if as_json else typer.echo(as_markdown(summary), nl=False)
-
-
-@app.command("recall-capacity")
-def recall_capacity(
-    dimensions: Annotated[str, typer.Option("--dimensions", metavar="NUMBERS", help="With commas.")] = "64,128,384",
-    most: Annotated[int, typer.Option("--most", min=8, help="Associations to try at most.")] = 4096,
-    events: Annotated[int, typer.Option("--events", min=1, help="Random events of the stability test.")] = 50_000,
-    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Where recall_capacity.json goes.")] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the made-up associations.")] = 0,
-    as_json: Json = False,
-) -> None:
-    """How many associations the neural memory holds, what it costs, and whether it stays stable."""
-    from hippomem_eval.recall_capacity import CapacityOptions, as_markdown, measure_capacity
-    from hippomem_eval.results import make_folder, write_json
-
-    try:
-        sizes = tuple(int(number) for number in dimensions.split(","))
-    except ValueError:
-        raise typer.BadParameter(f"{dimensions!r} are no whole numbers", param_hint="--dimensions") from None
-    if min(sizes) < 4:
-        raise typer.BadParameter("a dimension is at least 4", param_hint="--dimensions")
-    measured = measure_capacity(CapacityOptions(dimensions=sizes, most=most, events=events, seed=seed), _tell)
-    if out:
-        make_folder(out)
-        write_json(out / "recall_capacity.json", measured)
-    _print(measured) if as_json else typer.echo(as_markdown(measured), nl=False)
+    measured = measure_documents(data, out, passage_chars=passage_chars, k=k, seed=seed, tell=tell)
+    print_json(measured) if as_json else typer.echo(as_markdown(measured), nl=False)
 
 
 @app.command()
@@ -267,7 +172,7 @@ def latency(
     from hippomem_eval.latency import as_text, measure_latency
 
     measured = measure_latency(questions, corpus, out, limit=limit, k=k)
-    _print(measured) if as_json else typer.echo(as_text(measured), nl=False)
+    print_json(measured) if as_json else typer.echo(as_text(measured), nl=False)
 
 
 @app.command()
@@ -293,8 +198,8 @@ def compare(
         make_folder(out)
         write_json(out / "compare.json", result)
         (out / "compare.md").write_text(text, encoding="utf-8")
-        write_compare_report(out, result, text, sides, _tell)
-    _print(result) if as_json else typer.echo(text, nl=False)
+        write_compare_report(out, result, text, sides, tell)
+    print_json(result) if as_json else typer.echo(text, nl=False)
 
 
 @app.command()
@@ -333,8 +238,8 @@ def scale(
             reuse_index=reuse_index,
             hipporag2=hipporag2,
         )
-        measured = measure_scale(options, _tell)
-    _print(measured) if as_json else typer.echo(as_markdown(measured), nl=False)
+        measured = measure_scale(options, tell)
+    print_json(measured) if as_json else typer.echo(as_markdown(measured), nl=False)
 
 
 @app.command()
@@ -358,7 +263,7 @@ def pagerank(
     if not db.is_file():
         raise NotFoundError(f"there is no file {db}")
     measured = measure_pagerank(Options(db, out, sizes, queries, passages))
-    _print(measured) if as_json else typer.echo(as_text(measured), nl=False)
+    print_json(measured) if as_json else typer.echo(as_text(measured), nl=False)
 
 
 @app.command()
@@ -388,7 +293,7 @@ def encoder(
         loads=loads, threads=threads, seed=seed,
     )  # fmt: skip
     measured = measure_encoders(options)
-    _print(measured) if as_json else typer.echo(as_markdown(measured), nl=False)
+    print_json(measured) if as_json else typer.echo(as_markdown(measured), nl=False)
 
 
 @app.command()
@@ -403,16 +308,12 @@ def connectors(
     from hippomem_eval.connector_bench import as_text, measure_connectors
 
     measured = measure_connectors(out, passages=passages, questions=questions, k=k)
-    _print(measured) if as_json else typer.echo(as_text(measured), nl=False)
+    print_json(measured) if as_json else typer.echo(as_text(measured), nl=False)
 
 
 cli_chat.register(app)
 
 
-def _print(value: object) -> None:
-    # ASCII: a terminal of any encoding can show it, and names in data sets are strangers' texts.
-    typer.echo(json.dumps(value, indent=2))
-
-
-def _tell(message: str) -> None:
-    typer.echo(" ".join(message.split()), file=sys.stderr)
+app.command()(cli_feedback.feedback)
+app.command()(cli_feedback.composed)
+app.command("recall-capacity")(cli_feedback.recall_capacity)
