@@ -29,14 +29,38 @@ SHOWS = {
         "Forgotten: 1 note, and 1 thing learned about it",
     ],
     "async_agents.py": ["cook: Oskar is allergic to walnuts.", "clerk: Oskar pays on the first Friday."],
+    "langgraph_agent.py": [
+        "[tuesday] tool: Oskar is allergic to walnuts and hazelnuts.",
+        "[wednesday] ai: I know of nothing",
+    ],
+    "llama_index_chat.py": [
+        "read: Whitlock Library, The Northern Patience, Renée Vautrin",
+        "kept of the talk: User: For what feat is the first librarian",
+    ],
+    "mcp_client.py": [
+        "tools: remember, recall,",
+        "Ada Thorne runs Northlight Labs.",
+        "refused: True Error executing tool recall: query is empty",
+        '{"passages": 2,',
+    ],
+    "from_mem0.py": [
+        "but I love science fiction.",
+        "food: Alice is a vegetarian and allergic to nuts.",
+        "UPDATE: Alice is a vegan and allergic to nuts.",
+        "left: 0 of Alice, 1 of Bob",
+    ],
 }
+
+SLOW = {"llama_index_chat.py", "from_mem0.py"}  # what they use is tested without models in tests/connectors
 
 
 def test_every_example_is_tested() -> None:
     assert {file.name for file in EXAMPLES.glob("*.py")} == set(SHOWS)
 
 
-@pytest.mark.parametrize("name", sorted(SHOWS))
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in sorted(SHOWS)]
+)
 def test_an_example_runs(name: str, tmp_path: Path) -> None:
     run = subprocess.run(
         [sys.executable, str(EXAMPLES / name)], cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False

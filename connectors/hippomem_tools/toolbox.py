@@ -120,7 +120,11 @@ class Toolbox:
     def consolidate(self) -> Result:
         """Tidy the memory up: replay, strengthen and merge what is due."""
         report = self.memory.consolidate()
-        return Result(str(report), {"report": str(report)})
+        told = [
+            f"{s.name}: " + (s.error or ", ".join(f"{n} {name}" for name, n in s.counts.items())) for s in report.steps
+        ]
+        data = {s.name: {"counts": dict(s.counts), "error": s.error, "is_done": s.is_done} for s in report.steps}
+        return Result("\n".join(told) or "Nothing was due.", {"steps": data})
 
     def stats(self) -> Result:
         """How much is remembered."""

@@ -161,8 +161,17 @@ def passages_where(
     offset: int = 0,
 ) -> list[Passage]:
     """Passages of a session or a source, oldest first."""
+    if source and not source.endswith("/") and session is None and limit is None and not offset:
+        return [_passage(row) for row in connection.execute(_OF_SOURCE, {"namespace": namespace, "source": source})]
     query = _where(_passages(), namespace, session, source).order_by(passages.c.number)
     return [_passage(row) for row in connection.execute(query.limit(limit).offset(offset))]
+
+
+_OF_SOURCE = (
+    select(passages)
+    .where(passages.c.namespace == bindparam("namespace"), passages.c.source == bindparam("source"))
+    .order_by(passages.c.number)
+)
 
 
 def sources(connection: Connection, namespace: int, below: str) -> list[str]:

@@ -186,7 +186,7 @@ QUIET = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.
 
 
 @given(sequences, st.sampled_from(["graph", "dense"]))
-@settings(max_examples=40, deadline=None, suppress_health_check=QUIET)
+@settings(max_examples=20, deadline=None, suppress_health_check=QUIET)
 def test_a_few_sequences(memory: Memory, batches: list[list[Op]], method: Literal["graph", "dense"]) -> None:
     check(memory, batches, method)
 

@@ -161,13 +161,6 @@ def database(small: Path, tmp_path: Path) -> Path:
     return Path(shutil.copy(small, tmp_path / "shared.db"))
 
 
-async def test_a_client_in_another_process_over_stdio(database: Path) -> None:
-    parameters = StdioServerParameters(command=sys.executable, args=[SERVER, str(database), "stdio"])
-    async with Client(parameters) as client:
-        assert "Bea Lind keeps bees" in await said(client, "recall", query="Who keeps bees?", k=1)
-        assert "query is empty" in await refused(client, "recall", query="")
-
-
 @contextmanager
 def serving(database: Path, **environment: str) -> Iterator[str]:
     """A server over HTTP in a process of its own."""
@@ -208,10 +201,12 @@ async def test_two_clients_at_once_over_http_and_one_over_stdio_on_one_database(
                     assert f"{who} Falk saw {i} whales" in await said(client, "recall", query=f"{who} Falk?", k=9)
 
             await asyncio.gather(use(one, "Anna"), use(two, "Bent"), use(three, "Cleo"))
+            assert "query is empty" in await refused(three, "recall", query="")
             for client in (one, two, three):
                 assert (await said(client, "stats")).startswith("19 passages")
 
 
+@pytest.mark.slow
 async def test_over_http_a_token_can_be_asked_for(database: Path) -> None:
     with serving(database, HIPPOMEM_MCP_TOKEN="open sesame") as url:  # noqa: S106
         async with httpx.AsyncClient() as client:

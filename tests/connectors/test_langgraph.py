@@ -1,0 +1,210 @@
+"""What the LangGraph store does beyond InMemoryStore: time to live, meaning, many processes; and agents that use it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langchain.agents import create_agent
+from langchain_core.language_models import GenericFakeChatModel
+from langchain_core.messages import AIMessage
+from langgraph.store.base import GetOp, InvalidNamespaceError, PutOp, SearchOp
+
+from hippomem import InvalidInputError, Memory, SimulatedClock
+from langgraph_hippomem import HippomemStore
+
+pytestmark = pytest.mark.anyio
+
+ADA = ("memories", "ada")
+
+
+@pytest.fixture
+def clock() -> SimulatedClock:
+    return SimulatedClock()
+
+
+@pytest.fixture
+def store(memory: Memory, clock: SimulatedClock) -> HippomemStore:
+    return HippomemStore(memory, clock=clock)
+
+
+def keys(items: Sequence[Any]) -> list[str]:
+    return [item.key for item in items]
+
+
+def test_items_are_found_by_what_they_mean_and_nothing_else_is(store: HippomemStore) -> None:
+    store.put(ADA, "drink", {"text": "Ada Thorne takes her coffee black."})
+    store.put(ADA, "pet", {"text": "Ada Thorne has a parrot called Quill."})
+    store.put(("memories", "bea"), "pet", {"text": "Bea Lind has bees."})
+    found = store.search(ADA, query="How does Ada take her coffee?")
+    assert keys(found) == ["drink", "pet"]
+    assert found[0].score > found[1].score  # type: ignore[operator]
+    assert len(store.search(("memories",), query="Who keeps bees in Bergen?", limit=9)) == 3
+    assert store.search(("memo",), query="coffee") == []
+    # An item is a memory like any other.
+    assert any(p.text.startswith("Ada Thorne takes") for p in store.memory.recall("coffee of Ada Thorne").passages)
+
+
+def test_a_long_value_is_found_by_its_last_sentence_and_comes_back_whole(store: HippomemStore) -> None:
+    story = " ".join(f"On day {day} Ada Thorne counted {day * 7} ships." for day in range(300))
+    story += " Then the harbourmaster Zebulon gave her a telescope."
+    store.put(ADA, "story", {"text": story, "n": 1}, index=["text"])
+    store.put(ADA, "other", {"text": "Nothing of the sort."})
+    assert len(store.memory.passages(source="langgraph:/memories/ada/story")) > 5
+    (found,) = store.search(ADA, query="Who gave the telescope? Zebulon?", limit=1)
+    assert found.value == {"text": story, "n": 1}
+    store.put(ADA, "story", {"text": "Short now."})
+    assert len(store.memory.passages(source="langgraph:/memories/ada/story")) == 1
+    assert store.memory.doctor().ok
+
+
+def test_time_to_live(store: HippomemStore, clock: SimulatedClock) -> None:
+    store.put(ADA, "brief", {"text": "Ada is on the train."}, ttl=10)
+    store.put(("trains",), "brief", {"text": "Ada is on the train."}, ttl=10)
+    store.put(ADA, "lasting", {"text": "Ada lives in Vardø."})
+    clock.advance(timedelta(minutes=8))
+    assert store.get(ADA, "brief") is not None  # read: its time begins anew
+    clock.advance(timedelta(minutes=8))
+    assert store.get(("trains",), "brief") is None
+    assert store.list_namespaces(prefix=("trains",)) == []
+    assert keys(store.search(ADA, query="Where is Ada?", refresh_ttl=False)) == ["brief", "lasting"]
+    clock.advance(timedelta(minutes=3))
+    assert keys(store.search(ADA, query="Where is Ada?")) == ["lasting"]
+    assert store.memory.stats()["passages"] == 7
+    assert store.sweep_ttl() == 2
+    assert store.sweep_ttl() == 0
+    assert store.memory.stats()["passages"] == 5
+    store.put(ADA, "brief", {"text": "Ada is on the ferry."})  # again, without an end
+    clock.advance(timedelta(days=900))
+    assert store.get(ADA, "brief") is not None
+    for wrong in (float("inf"), float("nan"), "soon"):
+        with pytest.raises(InvalidInputError, match="minutes"):
+            store.put(ADA, "wrong", {"text": "x"}, ttl=wrong)  # type: ignore[arg-type]
+
+
+def test_the_configuration_of_time_to_live(memory: Memory, clock: SimulatedClock) -> None:
+    store = HippomemStore(memory, ttl={"default_ttl": 5, "refresh_on_read": False}, clock=clock)
+    store.put(ADA, "a", {"text": "Ada is on the train."})
+    clock.advance(timedelta(minutes=4))
+    assert store.get(ADA, "a") is not None
+    clock.advance(timedelta(minutes=2))
+    assert store.get(ADA, "a") is None
+
+
+def test_the_sweeper_runs_on_a_thread(memory: Memory) -> None:
+    store = HippomemStore(memory, ttl={"sweep_interval_minutes": 1})
+    store.start_ttl_sweeper(0.0005)
+    store.put(ADA, "a", {"text": "Ada is on the train."}, ttl=0)
+    for _ in range(1000):
+        if not memory.sources("langgraph:/"):
+            break
+        store._stopping.wait(0.01)
+    assert store.stop_ttl_sweeper(10)
+    assert memory.sources("langgraph:/") == ()
+
+
+def test_writing_keeps_when_it_was_made_and_tells_when_it_changed(store: HippomemStore, clock: SimulatedClock) -> None:
+    store.put(ADA, "a", {"text": "One.", "n": 1})
+    made = store.get(ADA, "a")
+    clock.advance(timedelta(minutes=1))
+    store.put(ADA, "a", {"text": "One.", "n": 2})
+    changed = store.get(ADA, "a")
+    assert made is not None
+    assert changed is not None
+    assert changed.value == {"text": "One.", "n": 2}
+    assert changed.created_at == made.created_at == made.updated_at < changed.updated_at
+
+
+def test_of_one_batch_reads_come_first_and_the_last_write_counts(store: HippomemStore) -> None:
+    ops = [
+        PutOp(ADA, "a", {"text": "One."}),
+        GetOp(ADA, "a"),
+        PutOp(ADA, "a", {"text": "Two."}),
+        SearchOp(ADA),
+        PutOp(ADA, "b", {"text": "Three."}),
+        PutOp(ADA, "b", None),
+    ]
+    assert store.batch(ops) == [None, None, None, [], None, None]
+    assert store.batch([GetOp(ADA, "a"), GetOp(ADA, "b")])[0].value == {"text": "Two."}  # type: ignore[union-attr]
+    assert store.get(ADA, "b") is None
+    assert store.batch([]) == []
+
+
+@pytest.mark.parametrize(
+    "value", [{"x": {1, 2}}, {"x": float("nan")}, {"x": "a\0b"}, {"a\0": 1}, {"x": "\ud800"}, {"x": b"raw"}]
+)
+def test_what_cannot_be_stored_is_refused_and_nothing_of_its_batch_is_written(store: HippomemStore, value: Any) -> None:
+    with pytest.raises(InvalidInputError):
+        store.batch([PutOp(ADA, "good", {"text": "Good."}), PutOp(ADA, "bad", value)])
+    assert store.search(()) == []
+
+
+def test_names_that_cannot_be(store: HippomemStore) -> None:
+    for namespace in ((), ("a.b",), ("",), ("langgraph", "a")):
+        with pytest.raises(InvalidNamespaceError):
+            store.put(namespace, "k", {"text": "x"})
+    with pytest.raises(InvalidNamespaceError):
+        store.batch([PutOp(("a.b",), "k", {"text": "x"})])
+    for key in ("a\0", "\ud800"):
+        with pytest.raises(InvalidInputError):
+            store.put(ADA, key, {"text": "x"})
+    with pytest.raises(InvalidInputError, match="operator"):
+        store.search(ADA, filter={"n": {"$near": 3}}) or store.put(ADA, "k", {"n": 1}) or store.search(
+            ADA, filter={"n": {"$near": 3}}
+        )
+    with pytest.raises(InvalidInputError, match="at least 0"):
+        store.search(ADA, limit=-1)
+
+
+def test_another_memory_of_the_same_database_sees_it(fast: Callable[..., Memory], tmp_path: Path) -> None:
+    one, two = (HippomemStore(fast(tmp_path / "shared.db")) for _ in range(2))
+    one.put(ADA, "a", {"text": "Ada lives in Vardø."})
+    assert keys(two.search(ADA, query="Where does Ada live?")) == ["a"]
+    two.delete(ADA, "a")
+    assert one.get(ADA, "a") is None
+    assert HippomemStore(fast(tmp_path / "shared.db", namespace="other")).search(()) == []
+
+
+async def test_with_an_event_loop(store: HippomemStore) -> None:
+    await store.aput(ADA, "a", {"text": "Ada lives in Vardø."}, ttl=5)
+    assert (await store.aget(ADA, "a")).value == {"text": "Ada lives in Vardø."}  # type: ignore[union-attr]
+    assert keys(await store.asearch(ADA, query="Where does Ada live?")) == ["a"]
+    assert await store.alist_namespaces() == [ADA]
+    await store.adelete(ADA, "a")
+    assert await store.aget(ADA, "a") is None
+
+
+class ScriptedModel(GenericFakeChatModel):
+    """Says what it is told to say."""
+
+    def bind_tools(self, tools: Sequence[Any], **_: Any) -> ScriptedModel:
+        return self
+
+
+def call(name: str, **arguments: Any) -> AIMessage:
+    return AIMessage("", tool_calls=[{"name": name, "args": arguments, "id": name, "type": "tool_call"}])
+
+
+def test_langmem_manages_and_searches_its_memories(store: HippomemStore) -> None:
+    langmem = pytest.importorskip("langmem", reason="LangMem is not installed")
+    namespace = ("memories", "{user}")
+    tools = [
+        langmem.create_manage_memory_tool(namespace=namespace, store=store),
+        langmem.create_search_memory_tool(namespace=namespace, store=store),
+    ]
+    script = [
+        call("manage_memory", content="Oskar is allergic to walnuts.", action="create"),
+        AIMessage("Noted."),
+        call("search_memory", query="What is Oskar allergic to?"),
+        AIMessage("To walnuts."),
+    ]
+    agent = create_agent(ScriptedModel(messages=iter(script)), tools, store=store)
+    said = []
+    for text in ("I am allergic to walnuts.", "May I have the salad?"):
+        told = {"configurable": {"user": "oskar"}}
+        said += agent.invoke({"messages": [{"role": "user", "content": text}]}, told)["messages"]
+    assert [item.value["content"] for item in store.search(("memories", "oskar"))] == ["Oskar is allergic to walnuts."]
+    assert any(m.type == "tool" and "allergic to walnuts" in str(m.content) for m in said[4:])
