@@ -145,6 +145,7 @@ class AsyncMemory:
         recipe: Recipe | None = None,
         learned: bool = True,
         recognise: bool = False,
+        deep: bool = False,
     ) -> Recall:
         """Memory.recall on the memory's thread; where it asks the chat model, on one of its own, after all earlier
         calls: later ones need not wait for the chat model.
@@ -164,6 +165,7 @@ class AsyncMemory:
             recipe=recipe,
             learned=learned,
             recognise=recognise,
+            deep=deep,
         )
         return await (self._run_beside(recall) if decompose or iterative or recognise else self._run(recall))
 
@@ -233,9 +235,15 @@ class AsyncMemory:
         """Memory.retry_jobs on the memory's thread."""
         return await self._run(self._memory.retry_jobs, passage_ids, renew=renew)
 
-    async def consolidate(self, now: datetime | None = None, budget: Budget | int | None = None) -> Report:
+    async def consolidate(
+        self, now: datetime | None = None, budget: Budget | int | None = None, *, dry_run: bool = False
+    ) -> Report:
         """Memory.consolidate on a thread of its own, after all earlier calls."""
-        return await self._run_beside(partial(self._memory.consolidate, now, budget))
+        return await self._run_beside(partial(self._memory.consolidate, now, budget, dry_run=dry_run))
+
+    async def undo(self, sequence: int) -> Passage:
+        """Memory.undo on the memory's thread."""
+        return await self._run(self._memory.undo, sequence)
 
     async def feedback(
         self, found: Recall | Answer | str, useful: Iterable[str | Passage] | None = None, *, confidence: float = 1.0

@@ -175,6 +175,7 @@ def recall(
     recognise: Annotated[
         bool, typer.Option("--recognise", help="First what the chat model finds to bear on it.")
     ] = False,
+    deep: Annotated[bool, typer.Option("--deep", help="Also what is archived or superseded.")] = False,
     llm: Llm = None,
     context: Annotated[int, typer.Option(min=0, help="Neighbours of each passage, on either side.")] = 0,
     explain: Annotated[bool, typer.Option("--explain", help="Also ids, scores by cause, steps, times.")] = False,
@@ -195,6 +196,7 @@ def recall(
             iterative=iterative,
             max_steps=max_steps,
             recognise=recognise,
+            deep=deep,
             context=context,
             learned=learned,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
 
@@ -11,6 +12,7 @@ import typer
 from hippomem import cli_output as out
 from hippomem.cli_input import moment_of
 from hippomem.cli_options import Db, Json, Llm, Namespace, opened
+from hippomem.cli_plot import draw_retention, retention_lines
 from hippomem.errors import HippomemError
 from hippomem.neocortex.chat import none_set
 from hippomem.types import Budget, Report, Usage
@@ -20,6 +22,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
     app.command()(consolidate)
     app.command()(worker)
+    app.command()(undo)
 
 
 def consolidate(
@@ -27,17 +30,41 @@ def consolidate(
     units: Annotated[int | None, typer.Option(min=0, help="Passages to read or replay at most.")] = None,
     seconds: Annotated[float | None, typer.Option(min=0, help="Begin nothing after so many.")] = None,
     tokens: Annotated[int | None, typer.Option(min=0, help="Tokens of the chat model at most.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE", help="Draw how well memories are found, by age: a PNG.")
+    ] = None,
     llm: Llm = None,
     db: Db = None,
     namespace: Namespace = None,
     as_json: Json = False,
 ) -> None:
-    """Do what is due: with a chat model, extract from what it has not read yet. Exit code 1 where a step failed."""
+    """Do what is due: replay memories at spaced intervals, merge duplicates, end contradicted facts; with a chat model,
+    extract from what it has not read yet. Exit code 1 where a step failed.
+    """
     moment = moment_of(now, "--now")
     with opened(db, namespace, llm=llm) as memory:
-        report = memory.consolidate(moment, Budget(units, seconds, tokens))
+        report = memory.consolidate(moment, Budget(units, seconds, tokens), dry_run=dry_run)
+        graded = memory._graded() if plot is not None else []
+    if plot is not None:
+        draw_retention(graded, plot)
     out.print_json(report) if as_json else print_report(report)
+    if graded and not as_json:
+        for line in retention_lines(graded):
+            typer.echo(line)
     _end(report)
+
+
+def undo(
+    sequence: Annotated[int, typer.Argument(min=1, help="The number of a change, as history prints it.")],
+    db: Db = None,
+    namespace: Namespace = None,
+    as_json: Json = False,
+) -> None:
+    """Undo one deed of consolidation: an archiving, a merge, a contradiction, a repair. Prints the passage's id."""
+    with opened(db, namespace) as memory:
+        passage = memory.undo(sequence)
+    out.print_json(passage) if as_json else typer.echo(passage.id)
 
 
 def worker(
@@ -92,8 +119,6 @@ def together(rounds: list[Report], error: str | None) -> dict[str, Any]:
 def print_report(report: Report) -> None:
     """A line for each step, below it what there is to say about single things."""
     console = out.screen()
-    if not report.steps:
-        console.print(out.styled("There is nothing to do: no chat model is set (HIPPOMEM_LLM)."))
     for part in report.steps:
         counts = ", ".join(f"{count:,} {name}" for name, count in part.counts.items() if count) or "nothing to do"
         usage = f"; {part.usage}" if part.usage.calls else ""

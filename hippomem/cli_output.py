@@ -190,6 +190,8 @@ def print_history(changes: Iterable[Change]) -> None:
         )
         if change.text is not None:
             print_indented(console, f"was: {snippet(change.text)}", "dim")
+        if change.detail and change.detail.get("why"):
+            print_indented(console, f"why: {visible(str(change.detail['why']))}", "dim")
         for triple in change.triples:
             print_indented(console, f"{visible(str(triple))}  ({visible(triple.extractor)})", "dim")
 

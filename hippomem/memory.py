@@ -30,6 +30,7 @@ from hippomem.checks import (
     checked_triples,
 )
 from hippomem.clock import Clock, SystemClock
+from hippomem.consolidation.quality import Echoes
 from hippomem.consolidation.round import Step
 from hippomem.consolidation.worker import Worker
 from hippomem.doctor import examine, prove_gone, with_chat
@@ -38,7 +39,6 @@ from hippomem.feedback import Learning
 from hippomem.hippocampus.catchup import catch_up
 from hippomem.hippocampus.explain import explain
 from hippomem.hippocampus.export import as_networkx
-from hippomem.hippocampus.limits import eligible
 from hippomem.hippocampus.ranking import Recipe, U, dense, rank
 from hippomem.hippocampus.snapshot import Snapshots
 from hippomem.hippocampus.view import View
@@ -50,6 +50,7 @@ from hippomem.neocortex.encoder_choice import resolve_encoder
 from hippomem.neocortex.extraction import LocalExtractor
 from hippomem.question_vectors import QuestionVectors
 from hippomem.recognise import recognised
+from hippomem.replaying import Replaying
 from hippomem.settings import Settings, load_settings
 from hippomem.stats import stats
 from hippomem.storage import reads
@@ -73,7 +74,7 @@ if TYPE_CHECKING:
     import networkx
 
 
-class Memory(Catalogue, Thinking, Teaching):
+class Memory(Catalogue, Thinking, Teaching, Replaying):
     """A long-term memory in one database and one namespace. Open it with `Memory.open`; use it from any thread.
 
     All methods raise the StoreError family where the database fails, and ClosedError after `close()`.
@@ -96,7 +97,9 @@ class Memory(Catalogue, Thinking, Teaching):
         self._view: View | None = None
         self._questions = QuestionVectors(self._encoder)
         self._lock = threading.RLock()
-        self._steps: list[Step] = steps_with_chat(self._chat, self._writer, settings) if self._chat else []
+        self._echoes = Echoes()
+        self._steps: list[Step] = self._replay_steps()
+        self._steps += steps_with_chat(self._chat, self._writer, settings) if self._chat else []
         self._worker: Worker | None = None
         learner = self._held, self._question, self._writer.current
         self._learning = Learning(store, settings, self._encoder_number, clock, *learner, self._snapshots)
@@ -151,7 +154,8 @@ class Memory(Catalogue, Thinking, Teaching):
         """Remember one text as one passage, at once and without an LLM; it is durable when this returns.
 
         The same text (with the same title, source, session and time) is remembered once: its event comes back with
-        `created=False`. `triples` are facts of your own about it, added to those found in the text. Raises
+        `created=False`. So does that of a passage recalled just now whose words this text only repeats: it counts as
+        used (`quality_gate`). `triples` are facts of your own about it, added to those found in the text. Raises
         InvalidInputError where the text is empty, too long (ingest it as a Document), or cannot be stored.
         """
         checked_text(text, self.settings.max_text_chars, "text", "max_text_chars (HIPPOMEM_MAX_TEXT_CHARS)")
@@ -164,7 +168,8 @@ class Memory(Catalogue, Thinking, Teaching):
             occurred_at,
             metadata,
         )
-        return self._writer.add(passage, checked_triples(triples))
+        own = checked_triples(triples)
+        return self._echo(passage, own) or self._writer.add(passage, own)
 
     def ingest(self, sources: Input | Iterable[Input], *, progress: bool | ProgressCallback = False) -> IngestReport:
         """Take in files, folders, Documents, or dicts with a text; a list may mix them.
@@ -235,15 +240,18 @@ class Memory(Catalogue, Thinking, Teaching):
         recipe: Recipe | None = None,
         learned: bool = True,
         recognise: bool = False,
+        deep: bool = False,
     ) -> Recall:
         """The `k` passages that a question leads to, best first, with paths, reasons and milliseconds by stage.
 
         `session`, `source` and `as_of` limit what may come back: to one session, to one source or all below it where
         it ends with a slash ("docs/"), to what had happened by then (passages without a date count from when they
-        were recorded). `context` gives each passage so many neighbours on either side, in its session or document
-        (`before`, `after`). `method="dense"` is plain similarity search, to compare; `recipe` has other constants than
-        the default ones, to experiment; `learned=False` leaves out what `feedback` taught. An empty memory gives an
-        empty recall. Raises InvalidInputError for an empty or too long question, or a number out of range.
+        were recorded) and held then. What consolidation archived, or found that a later passage contradicts
+        altogether, comes back with `deep` only. `context` gives each passage so many neighbours on either side, in its
+        session or document (`before`, `after`). `method="dense"` is plain similarity search, to compare; `recipe` has
+        other constants than the default ones, to experiment; `learned=False` leaves out what `feedback` taught. An
+        empty memory gives an empty recall. Raises InvalidInputError for an empty or too long question, or a number out
+        of range.
 
         Three ways ask the chat model (`llm`). `recognise`: it looks over the first twenty passages, and those that it
         finds to bear on the question come first. `decompose`: one call splits it, and its parts are recalled too.
@@ -257,7 +265,7 @@ class Memory(Catalogue, Thinking, Teaching):
         moment = checked_moment(as_of, "as_of")
         session, source = checked_filter(session, "session"), checked_filter(source, "source")
         limits: dict[str, Any] = {"as_of": moment, "session": session, "source": source}
-        limits |= {"method": method, "recipe": recipe, "learned": learned}
+        limits |= {"method": method, "recipe": recipe, "learned": learned, "deep": deep}
         if recognise:
             ways = {"decompose": decompose, "iterative": iterative, "max_steps": max_steps, "context": context}
             return recognised(self._chat, partial(self.recall, **limits, **ways), query, k)
@@ -276,7 +284,7 @@ class Memory(Catalogue, Thinking, Teaching):
             timings["catch up"] = time.perf_counter() - mark
             if vector is None or not view.size:
                 return Recall(query, (), (), _milliseconds(timings, began))
-            allowed = eligible(view, connection, self._number, session, moment, source)
+            allowed = self._eligible(connection, view, session, moment, source, deep)
             mark = time.perf_counter()
             advice = self._learning.advice(connection, view, vector, recipe or U, learned and method == "graph")
             timings["learned"] = time.perf_counter() - mark
@@ -287,6 +295,7 @@ class Memory(Catalogue, Thinking, Teaching):
             passages, paths = explain(view, ranking, connection, self._number)
             found = in_context(view, connection, self._number, passages, context, moment)
             timings["explain"] = time.perf_counter() - mark
+            self._hear(found)
         return Recall(query, found, tuple(paths), _milliseconds(timings, began))
 
     def get(self, id: str) -> Passage:
@@ -308,7 +317,7 @@ class Memory(Catalogue, Thinking, Teaching):
         """Counts of what is remembered, bytes on disk, and how far each view has followed the log."""
         with self._lock, self._synced() as (view, connection):
             views = self._snapshots.bytes_on_disk() if self._snapshots else 0
-            counted = stats(self._store, connection, self._number, view, views)
+            counted = stats(self._store, connection, self._number, view, views, self._clock.now())
         return {**counted, "namespace": self.settings.namespace, "db": self.settings.db}
 
     def graph(self) -> networkx.MultiDiGraph:

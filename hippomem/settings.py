@@ -12,6 +12,10 @@ from hippomem.neocortex.encoder import PACKAGED as PACKAGED_ENCODER
 from hippomem.neocortex.encoder import Backend, Precision
 from hippomem.neocortex.extraction import PACKAGED as PACKAGED_PIPELINE
 
+ALL_STEPS: Any = frozenset(
+    ("flag", "invalidate", "merge", "promote", "strengthen", "probe", "rehearse", "repair", "archive")
+)
+
 
 class Settings(BaseSettings):
     """What can be set, with the defaults of the embedded memory: no server, no key, no download.
@@ -89,6 +93,15 @@ class Settings(BaseSettings):
         default="none", description="plasticity rule of the slow map"
     )
     neural_device: str = Field(default="cpu", description="where the slow map learns, as torch calls it: cpu, cuda")
+    forgetting_curve: Literal["fsrs", "ebbinghaus", "leitner", "expanding", "uniform"] = Field(
+        default="fsrs", description="how replays are spaced"
+    )
+    consolidation_steps: frozenset[
+        Literal["flag", "invalidate", "merge", "promote", "strengthen", "probe", "rehearse", "repair", "archive"]
+    ] = Field(default=ALL_STEPS, description="what a round of consolidation may do")
+    quality_gate: bool = Field(
+        default=True, description="whether what was just recalled and comes back in as new is kept out"
+    )
     batch: int = Field(default=256, ge=1, le=10_000, description="passages in one transaction of an ingest")
 
     @classmethod

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection
 
 from hippomem.hippocampus.view import View
-from hippomem.storage import jobs, learning, ledger, reads
+from hippomem.storage import jobs, learning, ledger, reads, reviews, statuses
 from hippomem.storage.store import Store
 
 LAST_INGESTS = 10
 
 
-def stats(store: Store, connection: Connection, namespace: int, view: View, views_bytes: int) -> dict[str, Any]:
+def stats(
+    store: Store, connection: Connection, namespace: int, view: View, views_bytes: int, now: datetime
+) -> dict[str, Any]:
     """The figures of one namespace; bytes are of the whole store, `views_bytes` those of its snapshots.
 
     `chat_models` is the ledger: calls by outcome, tokens, seconds and dollars of each model and purpose; `ingests` the
@@ -24,6 +27,10 @@ def stats(store: Store, connection: Connection, namespace: int, view: View, view
     return {
         **reads.counts(connection, namespace),
         **learning.counts(connection, namespace),
+        "consolidation": {
+            **reviews.review_counts(connection, namespace, now),
+            **statuses.status_counts(connection, namespace),
+        },
         "edges": view.graph.edge_count(),
         "bytes": {"database": store.bytes_on_disk(), "views": views_bytes},
         "views": {name: {"applied": view.applied, "log": log} for name in ("graph", "vectors")},

@@ -164,17 +164,24 @@ class Thinking:
         found, thoughts = reasoned(self._chat, find, question, max_steps) if iterative else (find(question), ())
         return self._chat, Question(question, found, prompt_for(style), thoughts)
 
-    def consolidate(self, now: datetime | None = None, budget: Budget | int | None = None) -> Report:
-        """A round of what is due: one part of the report for each kind of work. With a chat model (`llm`), the triples
-        of passages that it has not read yet; they take the place of those that the local extractor found.
+    def consolidate(
+        self, now: datetime | None = None, budget: Budget | int | None = None, *, dry_run: bool = False
+    ) -> Report:
+        """A round of what is due: one part of the report for each kind of work.
+
+        Memories that are due are tested by their own cues, and helped or archived where they fail; duplicates are
+        merged, contradicted facts end, paths that were of use grow stronger. Nothing is deleted, and each deed can be
+        undone (`undo`). With a chat model (`llm`), the triples of passages that it has not read yet; they take the
+        place of those that the local extractor found.
 
         `budget` is a `Budget`, or how many units (passages to read, replays) at most. `now` is the moment that the
-        round is about, for what falls due by a schedule; calls of a model go by the clock. May be called by any number
-        of threads and processes at once, and killed at any instant: what was done is done, and paid for once. A step
-        that fails is told about in the report. Raises InvalidInputError for a budget or a moment that cannot be.
+        round is about, for what falls due by a schedule; calls of a model go by the clock. With `dry_run` nothing is
+        done, and the report says what would be. May be called by any number of threads and processes at once, and
+        killed at any instant: what was done is done, and paid for once. A step that fails is told about in the report.
+        Raises InvalidInputError for a budget or a moment that cannot be.
         """
         moment = checked_moment(now, "now") or self._clock.now()
-        return self._round(moment, checked_budget(budget), threading.Event())
+        return self._round(moment, checked_budget(budget), threading.Event(), dry_run)
 
     def estimate(self, sources: Input | Iterable[Input], *, progress: bool = False) -> Estimate:
         """What `ingest` of the same would bring, and what the chat model would then be asked and cost, before anything
@@ -211,9 +218,9 @@ class Thinking:
             self._worker.wake()
         return count
 
-    def _round(self, now: datetime, budget: Budget, stopping: threading.Event) -> Report:
+    def _round(self, now: datetime, budget: Budget, stopping: threading.Event, is_dry: bool = False) -> Report:
         self._check_open()
-        return run_round(self._steps, Round(now, budget, stopping))
+        return run_round(self._steps, Round(now, budget, stopping, is_dry))
 
     def _new_worker(self, told: Callable[[Report], None] | None = None) -> Worker:
         """Rounds one after the other, as `hippomem worker` and `background` run them."""

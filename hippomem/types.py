@@ -29,7 +29,11 @@ class Document:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Passage:
-    """A stored piece of text. `start` and `end` are character offsets in its document's text."""
+    """A stored piece of text. `start` and `end` are character offsets in its document's text.
+
+    `valid_from` is from when it holds: when it happened, else when it was recorded. `invalid_at` is from when later
+    memories contradict all that it states, None while they do not.
+    """
 
     id: str
     text: str
@@ -41,6 +45,8 @@ class Passage:
     session: str | None = None
     occurred_at: datetime | None = None
     recorded_at: datetime | None = None
+    valid_from: datetime | None = None
+    invalid_at: datetime | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -268,7 +274,7 @@ class LearningEvent:
 class Change:
     """One entry of a memory's history. `text` is the earlier text where an update replaced it. `extractor` names all
     that the facts came from; the facts themselves, each with its extractor, are in `triples` of the entry that left
-    them as they are now.
+    them as they are now. `detail` says of what consolidation did why, and what it takes to undo it (`Memory.undo`).
     """
 
     sequence: int
@@ -279,6 +285,7 @@ class Change:
     text: str | None = None
     extractor: str | None = None
     triples: tuple[Triple, ...] = ()
+    detail: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

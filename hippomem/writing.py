@@ -165,7 +165,7 @@ class Writer:
         stored = reads.by_id(connection, self.number, id_)
         if stored is None:
             raise StoreError(f"{id_} was written and is not there: run hippomem doctor")
-        return _as_event(stored[1], created)
+        return as_event(stored[1], created)
 
     def update(self, id_: str, text: str) -> Event:
         """Replace a memory's text: a new passage in the old one's place, linked to it in the history."""
@@ -184,7 +184,7 @@ class Writer:
             metadata=old.metadata,
         )
         if new.id == old.id:
-            return _as_event(old, created=False)
+            return as_event(old, created=False)
         (complete,) = self.analyser.complete([new])
         with self.writing() as connection:
             now = self.clock.now()
@@ -298,7 +298,7 @@ def _facts_among(triples: Iterable[Triple]) -> list[Triple]:
     return [t for t in triples if len({entity_key(t.subject), entity_key(t.object)} - {""}) == 2]
 
 
-def _as_event(passage: Passage, created: bool) -> Event:
+def as_event(passage: Passage, created: bool) -> Event:
     return Event(**{name: getattr(passage, name) for name in Passage.__dataclass_fields__}, created=created)
 
 

@@ -14,6 +14,7 @@ import shutil
 import signal
 import sqlite3
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from threading import Barrier
 from typing import Any
@@ -367,3 +368,17 @@ def extract(db: Path, url: str, concurrency: int) -> None:
     hippomem.consolidation.worker.POLL_SECONDS = 0.2
     with Memory.open(settings=settings) as memory:
         memory._new_worker().run(until_idle=True)
+
+
+def consolidate(db: Path, moment: datetime, log: Path) -> None:
+    """Rounds of consolidation at a moment, with uses in between, until killed or nothing is due."""
+    clock = SimulatedClock(moment)
+    with Memory.open(settings=Settings(db=str(db), encoder=HashEncoder(), pipeline=PIPELINE), clock=clock) as memory:
+        say(log, "began")
+        for round_ in range(50):
+            counts = memory.consolidate(budget=4)["replay graph"].counts
+            found = memory.recall(f"Whom did {PEOPLE[round_ % 12]} meet?", 3)
+            memory._note_use(found, [p.id for p in found.passages[:2]])
+            if not counts.get("replayed"):
+                break
+        say(log, "ended")

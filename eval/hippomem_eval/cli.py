@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 from hippomem import HippomemError, NotFoundError
 from hippomem_eval import cli_chat, cli_feedback
 from hippomem_eval.cli_options import Corpus, Json, K, Limit, Questions, print_json, tell
+from hippomem_eval.cli_retention import contradictions, retention
 
 
 class _Group(TyperGroup):
@@ -312,6 +313,8 @@ def connectors(
 
 
 cli_chat.register(app)
+app.command()(retention)
+app.command()(contradictions)
 
 
 app.command()(cli_feedback.feedback)

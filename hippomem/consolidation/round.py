@@ -23,13 +23,14 @@ log = logging.getLogger("hippomem")
 
 @dataclass
 class Round:
-    """What the steps of one round share: the moment that it is about, the budget and what is spent of it, and whether
-    it was asked to stop. Safe to use from several threads.
+    """What the steps of one round share: the moment that it is about, the budget and what is spent of it, whether it
+    was asked to stop, and whether it is dry. Safe to use from several threads.
     """
 
     now: datetime
     budget: Budget = field(default_factory=Budget)
     stopping: threading.Event = field(default_factory=threading.Event)
+    is_dry: bool = False  # only say what would be done
     _began: float = field(default_factory=time.monotonic)
     _units: int = 0
     _tokens: int = 0
@@ -75,7 +76,8 @@ def run_round(steps: Sequence[Step], round: Round) -> Report:
     began = time.perf_counter()
     parts = []
     for step in steps:
-        if round.is_over:
+        # A step that cannot say what it would do is not run dry.
+        if round.is_over or (round.is_dry and not getattr(step, "can_foretell", False)):
             parts.append(StepReport(step.name, is_done=False))
             continue
         mark = time.perf_counter()

@@ -18,6 +18,7 @@ from hippomem.types import Report
 
 log = logging.getLogger("hippomem")
 POLL_SECONDS = 5.0  # other processes add as well, and nobody wakes us then
+IDLE_SECONDS = 3600.0  # what falls due later is not waited for `until_idle`
 LONGEST_PAUSE = 60.0  # after rounds that failed
 
 
@@ -70,11 +71,11 @@ class Worker:
             self._thread.join(timeout)
 
     def run(self, until_idle: bool = False) -> None:
-        """Work until asked to stop; `until_idle`: or until nothing is left that is due or will be."""
+        """Work until asked to stop; `until_idle`: or until nothing is left that is due or will be soon."""
         while not self._stopping.is_set():
             self._waking.clear()
             due = self._seconds_to_work()
-            if due is None and until_idle:
+            if until_idle and (due is None or due > IDLE_SECONDS):
                 return
             if due == 0.0:
                 did_something = self._round()

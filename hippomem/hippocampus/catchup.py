@@ -13,7 +13,7 @@ from hippomem.hippocampus.names import key_hash
 from hippomem.hippocampus.view import Indexed, View
 from hippomem.storage import reads
 from hippomem.storage.rows import ViewRow
-from hippomem.storage.schema import PASSAGE_ACTIONS
+from hippomem.storage.schema import PASSAGE_ACTIONS, RELINKING
 from hippomem.storage.writes import chunks
 
 BATCH = 2048  # passages held in memory at once
@@ -32,10 +32,10 @@ def catch_up(view: View, connection: Connection, namespace: int, encoder: int) -
         del log[0]
     if not log:
         return True
-    own = [e for e in log if e.action in PASSAGE_ACTIONS]
+    own = [e for e in log if e.action in (*PASSAGE_ACTIONS, *RELINKING)]
     gone = {e.previous for e in own if e.previous is not None} | {e.passage for e in own if e.action != "add"}
     view.remove(gone)
-    touched = {e.passage for e in own if e.action in ("add", "update", "link")}
+    touched = {e.passage for e in own if e.action in ("add", "update", "link", *RELINKING)}
     missing = (number for number in sorted(touched) if view.row_of(number) is None)
     for some in chunks(missing, BATCH):
         view.append([_indexed(row) for row in reads.view_rows(connection, namespace, encoder, some)])
@@ -71,7 +71,16 @@ def _contents(view: View) -> dict[int, tuple[object, ...]]:
         _, lines, sentences = view.sentences_of(np.array([row]))
         told = [int(view.numbers[at]) if at != NONE else at for at in view.chains.neighbours(row)]
         words = (int(view.lexical.lengths[row]), int(view.lexical.sizes[row]))
-        contents[int(view.numbers[row])] = (tuple(edges), vector, lines.tobytes(), sentences.tobytes(), told, words)
+        weight = round(float(view.graph.passage_weight[row]), 3)
+        contents[int(view.numbers[row])] = (
+            tuple(edges),
+            weight,
+            vector,
+            lines.tobytes(),
+            sentences.tobytes(),
+            told,
+            words,
+        )
     return contents
 
 
@@ -90,6 +99,7 @@ def _indexed(row: ViewRow) -> Indexed:
         row.sentence_vectors,
         date_in_words(row.occurred_at) if row.occurred_at else "",
         _place(row),
+        row.strengths,
     )
 
 

@@ -4,7 +4,8 @@ Those of the snapshot lie in compressed rows, once by passage and once by entity
 lie in a log that is chained by passage and by entity (a linked list in arrays), so that one more costs the same
 whatever is there already.
 
-Weight of an edge: ln(1 + n) + 4 [the entity names the passage's title], n the lines of the passage that name it.
+Weight of an edge: ln(1 + n) + 4 [the entity names the passage's title], n the lines of the passage that name it; times
+how far use has strengthened it, which consolidation sets.
 """
 
 from __future__ import annotations
@@ -32,6 +33,18 @@ Flags = NDArray[np.bool_]
 def edge_weight(mask: int) -> float:
     """The weight of an edge with this mask of lines."""
     return log1p((mask & int(LINES)).bit_count()) + (TITLE_WEIGHT if mask < 0 else 0.0)
+
+
+def strengthened(weights: list[float], primary: Sequence[bool], strengths: Sequence[float] | None) -> list[float]:
+    """Weights of one passage's edges by how use has strengthened them. Of those found by the extractor (primary) the
+    sum stays: what one gains the others give. The rest, found by the words alone, are as they were.
+    """
+    if strengths is None:
+        return weights
+    own = [w for w, is_primary in zip(weights, primary, strict=True) if is_primary]
+    grown = [w * s for w, s, is_primary in zip(weights, strengths, primary, strict=True) if is_primary]
+    share = sum(own) / sum(grown) if sum(grown) > 0 else 1.0
+    return [w * s * share if is_primary else w for w, s, is_primary in zip(weights, strengths, primary, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,9 +202,16 @@ class EdgeLog:
         """One more entity, without edges."""
         self._first_of_entity.extend([0])
 
-    def append(self, row: int, nodes: Sequence[int], masks: Sequence[int], primary: Sequence[bool]) -> list[float]:
-        """Edges of one passage to different entities. Returns their weights."""
-        weights = [edge_weight(mask) for mask in masks]
+    def append(
+        self,
+        row: int,
+        nodes: Sequence[int],
+        masks: Sequence[int],
+        primary: Sequence[bool],
+        strengths: Sequence[float] | None = None,
+    ) -> list[float]:
+        """Edges of one passage to different entities, with factors of their weights. Returns the weights."""
+        weights = strengthened([edge_weight(mask) for mask in masks], primary, strengths)
         if not weights:
             return weights
         first, end = len(self._rows), len(self._rows) + len(nodes)
@@ -207,13 +227,14 @@ class EdgeLog:
         self._primary.extend(primary)
         return weights
 
-    def of_row(self, row: int) -> list[tuple[int, int, bool]]:
-        """The edges of a passage: entity, mask, primary."""
+    def of_row(self, row: int) -> list[tuple[int, int, bool, float]]:
+        """The edges of a passage: entity, mask, primary, weight."""
         found = []
         at = int(self._first_of_row.array[row])
         entities, masks, primary, following = self.entities, self.masks, self.primary, self._next_of_row.array
+        weights = self.weights
         while at:
-            found.append((int(entities[at - 1]), int(masks[at - 1]), bool(primary[at - 1])))
+            found.append((int(entities[at - 1]), int(masks[at - 1]), bool(primary[at - 1]), float(weights[at - 1])))
             at = int(following[at - 1])
         return found
 

@@ -5,7 +5,7 @@ Removing changes no edge: a node whose inverse weight is 0 passes nothing on, wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -22,6 +22,7 @@ __all__ = ["LINES", "KnowledgeGraph", "edge_weight"]
 Ints = NDArray[np.int32]
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
+Linked: TypeAlias = "tuple[dict[str, int], dict[str, int]] | tuple[dict[str, int], dict[str, int], Mapping[str, float]]"
 Matrix: TypeAlias = "tuple[sparse.csr_matrix, sparse.csc_matrix]"  # rows by entities, and transposed
 
 
@@ -114,16 +115,16 @@ class KnowledgeGraph:
                 own = pairs[at : at + size]
                 at += size
             if len(self.log):
-                own = own + [(entity, mask) for entity, mask, _ in self.log.of_row(row)]
+                own = own + [(entity, mask) for entity, mask, *_ in self.log.of_row(row)]
             found.append([edge for edge in own if namings[edge[0]] > 0] if self._gone else own)
         return found
 
-    def _edges(self, row: int) -> list[tuple[int, int, bool]]:
-        """Entity, mask, whether primary; also of entities that are gone."""
+    def _edges(self, row: int) -> list[tuple[int, int, bool, float]]:
+        """Entity, mask, whether primary, weight; also of entities that are gone."""
         found = []
         if row < self.base.passages:
             run = slice(int(self.base.starts[row]), int(self.base.starts[row + 1]))
-            arrays = (self.base.entities, self.base.masks, self.base.primary)
+            arrays = (self.base.entities, self.base.masks, self.base.primary, self.base.weights)
             found = list(zip(*(array[run].tolist() for array in arrays), strict=True))
         return found + self.log.of_row(row)
 
@@ -180,19 +181,20 @@ class KnowledgeGraph:
 
     # -- writing ------------------------------------------------------------------------------------------------
 
-    def append(self, passages: Iterable[tuple[dict[str, int], dict[str, int]]]) -> None:
-        """Append passages, each given by its extracted entities and its grams: key -> mask of lines.
+    def append(self, passages: Iterable[Linked]) -> None:
+        """Append passages, each given by its extracted entities and its grams, key -> mask of lines; where use has
+        changed its edges, also by their strengths, key -> factor.
 
         Linked by the words against all entities there are then, and the other way round for entities that are new.
         """
         batch = list(passages)
         self._cache = None
-        self._add_entities({key for extracted, _ in batch for key in extracted})
-        for extracted, _ in batch:  # before any row is linked: rows of one batch name each other's entities
+        self._add_entities({key for extracted, *_ in batch for key in extracted})
+        for extracted, *_ in batch:  # before any row is linked: rows of one batch name each other's entities
             for key in extracted:
                 self._namings.array[self._node(key)] += 1
-        for extracted, found in batch:
-            self._append_row(self.rows, extracted, found)
+        for extracted, found, *strengths in batch:
+            self._append_row(self.rows, extracted, found, strengths[0] if strengths else {})
 
     def _add_entities(self, keys: set[str]) -> None:
         for key in sorted(keys):
@@ -206,7 +208,9 @@ class KnowledgeGraph:
                 if self._alive.array[row]:
                     self._append_edges(row, [node], [mask], [False])
 
-    def _append_row(self, row: int, extracted: dict[str, int], found: dict[str, int]) -> None:
+    def _append_row(
+        self, row: int, extracted: dict[str, int], found: dict[str, int], strengths: Mapping[str, float]
+    ) -> None:
         masks = dict(extracted)
         for key, mask in found.items():
             if key in masks or self.find(key) is not None:
@@ -216,14 +220,17 @@ class KnowledgeGraph:
         self._alive.extend([True])
         self.log.add_passage()
         nodes = [self._node(key) for key in ordered]
-        self._append_edges(row, nodes, [masks[key] for key in ordered], [key in extracted for key in ordered])
+        factors = [strengths.get(key, 1.0) for key in ordered] if strengths else None
+        self._append_edges(row, nodes, [masks[key] for key in ordered], [key in extracted for key in ordered], factors)
         for key, node in zip(ordered, nodes, strict=True):
             if masks[key] < 0:
                 self._titled_new.setdefault(node, []).append(row)
         self._grams.add(row, found)
 
-    def _append_edges(self, row: int, nodes: list[int], masks: list[int], primary: list[bool]) -> None:
-        weights = self.log.append(row, nodes, masks, primary)
+    def _append_edges(
+        self, row: int, nodes: list[int], masks: list[int], primary: list[bool], factors: list[float] | None = None
+    ) -> None:
+        weights = self.log.append(row, nodes, masks, primary, factors)
         self._passage_weight.array[row] += sum(weights)
         for node, weight in zip(nodes, weights, strict=True):
             self._entity_weight.array[node] += weight
@@ -242,10 +249,10 @@ class KnowledgeGraph:
         for row in rows:
             if not self._alive.array[row]:
                 continue
-            for entity, mask, primary in self._edges(row):
+            for entity, _, primary, weight in self._edges(row):
                 if self._namings.array[entity] == 0:  # gone before
                     continue
-                self._entity_weight.array[entity] -= edge_weight(mask)
+                self._entity_weight.array[entity] -= weight
                 self._frequency.array[entity] -= 1
                 self._namings.array[entity] -= primary
                 if primary and self._namings.array[entity] == 0:

@@ -8,7 +8,7 @@ caught up step by step equals one that was built at once.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,8 @@ class Indexed:
     `entities` gives each extracted entity's key the lines that name it as bits; `titles` are the keys that name the
     passage's title; `vector` is (d,) float32 and `sentence_vectors` (s, d) float16, L2-normalised: one for each line
     that is not empty. `tie` is a hash of the passage's content that orders passages of equal score, `date` when it
-    happened, in words, `place` its place in a chain.
+    happened, in words, `place` its place in a chain, `strengths` factors of edges that use has strengthened, by the
+    entity's key.
     """
 
     number: int
@@ -45,6 +46,7 @@ class Indexed:
     sentence_vectors: NDArray[np.float16]
     date: str = ""
     place: Place = NOWHERE
+    strengths: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +139,7 @@ class View:
                 {key: mask | TITLED if key in p.titles else mask for key, mask in p.entities.items()},
                 # Of the title's own words only what was extracted counts: its parts led nowhere when measured.
                 grams(["", *p.lines[1:]]),
+                p.strengths,
             )
             for p in passages
         )

@@ -8,11 +8,13 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Row, Select, bindparam, func, select
+from sqlalchemy import Connection, Row, Select, and_, bindparam, func, select
 
 from hippomem.storage.rows import Analysis, ViewRow
 from hippomem.storage.schema import (
     LEARNING_ACTIONS,
+    MARKING,
+    RELINKING,
     analyses,
     changes,
     documents,
@@ -21,10 +23,14 @@ from hippomem.storage.schema import (
     mentions,
     namespaces,
     passages,
+    statuses,
     store_info,
 )
+from hippomem.storage.statuses import cues_of, strengths_of
 from hippomem.storage.writes import chunks, is_source
 from hippomem.types import Change, Passage, Triple
+
+FIRST_SENTENCE = 1 << 1  # the bit of a mask of lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +83,7 @@ def forgotten_after(connection: Connection, namespace: int, sequence: int) -> bo
     query = select(changes.c.sequence).where(
         changes.c.namespace == namespace,
         changes.c.sequence > sequence,
-        changes.c.action.not_in(("add", "link", *LEARNING_ACTIONS)),
+        changes.c.action.not_in(("add", "link", *LEARNING_ACTIONS, *RELINKING, *MARKING)),
     )
     return connection.execute(query.limit(1)).first() is not None
 
@@ -86,6 +92,7 @@ def view_rows(connection: Connection, namespace: int, encoder: int, numbers: Ite
     """The given passages as the views take them, by number; those that are gone are left out."""
     for some in chunks(sorted(numbers)):
         named: dict[int, list[tuple[str, int, bool]]] = {}
+        strengths = strengths_of(connection, namespace, some)
         rows = connection.execute(
             select(mentions.c.passage, entities.c.key, mentions.c.lines, mentions.c.titled)
             .join(entities, entities.c.number == mentions.c.entity)
@@ -93,6 +100,9 @@ def view_rows(connection: Connection, namespace: int, encoder: int, numbers: Ite
         )
         for passage, key, lines, titled in rows:
             named.setdefault(passage, []).append((key, lines, titled))
+        for passage, keys in cues_of(connection, namespace, some).items():
+            known = {key for key, _, _ in named.get(passage, ())}
+            named.setdefault(passage, []).extend((key, FIRST_SENTENCE, False) for key in keys if key not in known)
         analysed = connection.execute(
             select(
                 passages.c.number,
@@ -118,17 +128,37 @@ def view_rows(connection: Connection, namespace: int, encoder: int, numbers: Ite
             .where(passages.c.namespace == namespace, passages.c.number.in_(some))
             .order_by(passages.c.number)
         )
-        for number, id_, title, text, spans, vector, sentence_vectors, *setting in analysed:
+        for (
+            number,
+            id_,
+            title,
+            text,
+            spans,
+            vector,
+            sentence_vectors,
+            source,
+            session,
+            occurred,
+            recorded,
+            begin,
+            end,
+        ) in analysed:
             dense = np.frombuffer(vector, dtype=np.float32)
             sentences = np.frombuffer(spans, dtype=np.int32).reshape(-1, 2).tolist()
             yield ViewRow(
                 number,
                 id_,
-                (title, *(text[start:end] for start, end in sentences)),
+                (title, *(text[a:b] for a, b in sentences)),
                 dense,
                 np.frombuffer(sentence_vectors, dtype=np.float16).reshape(-1, len(dense)),
                 tuple(named.get(number, ())),
-                *setting,
+                source,
+                session,
+                occurred,
+                recorded,
+                begin,
+                end,
+                strengths.get(number, {}),
             )
 
 
@@ -197,7 +227,10 @@ def numbers_of_source(connection: Connection, namespace: int, source: str) -> di
     return {row.number: row.id for row in connection.execute(query)}
 
 
-_BY_NUMBER = select(passages).where(
+_PASSAGES = select(passages, statuses.c.invalid_at).outerjoin(
+    statuses, and_(statuses.c.namespace == passages.c.namespace, statuses.c.passage == passages.c.number)
+)
+_BY_NUMBER = _PASSAGES.where(
     passages.c.namespace == bindparam("namespace"), passages.c.number.in_(bindparam("numbers", expanding=True))
 )
 
@@ -248,7 +281,14 @@ def history(connection: Connection, namespace: int, passage_id: str) -> list[Cha
         )
         for row in rows:
             found[row.sequence] = Change(
-                row.sequence, row.action, row.passage_id, row.at, row.previous_id, row.text, row.extractor
+                row.sequence,
+                row.action,
+                row.passage_id,
+                row.at,
+                row.previous_id,
+                row.text,
+                row.extractor,
+                detail=row.detail,
             )
         names = {c.id for c in found.values()} | {c.previous_id for c in found.values() if c.previous_id}
         grew = not names <= ids
@@ -389,7 +429,7 @@ def namespace_names(connection: Connection) -> list[str]:
 
 
 def _passages() -> Select[Any]:
-    return select(passages)
+    return _PASSAGES
 
 
 def _passage(row: Row[Any]) -> Passage:
@@ -404,5 +444,7 @@ def _passage(row: Row[Any]) -> Passage:
         session=row.session,
         occurred_at=row.occurred_at,
         recorded_at=row.recorded_at,
+        valid_from=row.occurred_at or row.recorded_at,
+        invalid_at=row.invalid_at,
         metadata=row.metadata,
     )

@@ -95,6 +95,7 @@ class ViewRow:
     recorded_at: datetime
     start: int
     end: int
+    strengths: Mapping[str, float] = field(default_factory=dict)  # of edges, by entity key, where use has changed them
 
 
 def passage_id(

@@ -11,6 +11,11 @@ changes     the log: one row a change to a passage or to what was learned, in th
 jobs        what a chat model is to do with a passage, and how far that is: claimed with a lease and a fencing token
 calls       the ledger: one row a call of a chat model, written when it begins; its number is the fencing token
 answers     what it answered about a content, so that nothing is paid for twice
+reviews     when each passage is due to be replayed, by channel; a row is claimed with a lease and a fencing token
+review_log  what the replays found;  usages: how often a passage was of use
+statuses    what became of a passage: archived, merged, flagged;  validities: from when to when a fact holds
+strengths   how far use has strengthened an edge;  cues: names that a repair added to a passage
+semantic_facts  facts that several events of several sources support
 store_info  which encoder and pipeline made the store
 """
 
@@ -240,7 +245,7 @@ changes = Table(
     metadata,
     Column("sequence", Number, primary_key=True, autoincrement=True),
     _namespace(),
-    Column("action", String(16), nullable=False),  # one of PASSAGE_ACTIONS or LEARNING_ACTIONS
+    Column("action", String(16), nullable=False),  # one of PASSAGE_ACTIONS, LEARNING_ACTIONS, RELINKING, MARKING
     Column("passage", Number, nullable=False),  # or the learning event, or the rehearsal
     Column("passage_id", String(32), nullable=False),
     Column("previous", Number),
@@ -248,6 +253,7 @@ changes = Table(
     Column("at", UTCDateTime, nullable=False),
     Column("text", Text),  # what an update replaced; emptied when the memory is forgotten
     Column("extractor", String(128)),
+    Column("detail", JSON),  # of what consolidation did: why, and what it takes to undo it; emptied likewise
     Index(None, "namespace", "sequence"),
     Index(None, "namespace", "passage_id"),
     Index(None, "namespace", "previous_id"),
@@ -311,5 +317,141 @@ answers = Table(
 
 PASSAGE_ACTIONS = ("add", "update", "link", "forget", "replace")
 LEARNING_ACTIONS = ("learn", "unlearn", "rehearse")
+# Of what consolidation logs: this changes edges, so that views read the passage anew, …
+RELINKING = ("strengthen", "repair")
+# … and this changes nothing that a view holds.
+MARKING = ("archive", "restore", "merge", "invalidate", "revalidate", "promote", "demote", "flag")
 
-HEAD = "0002"  # the newest migration; a test holds it to the migration scripts
+
+def _of_passage(*columns: Any) -> list[Any]:
+    """What lies beside passages, and goes with them."""
+    return [
+        Column("namespace", Integer, primary_key=True),
+        Column("passage", Number, primary_key=True),
+        *columns,
+        ForeignKeyConstraint(["namespace", "passage"], ["passages.namespace", "passages.number"]),
+    ]
+
+
+reviews = Table(
+    "reviews",
+    metadata,
+    *_of_passage(
+        Column("channel", String(8), primary_key=True),  # graph, neural
+        Column("last_review", UTCDateTime, nullable=False),
+        Column("due", UTCDateTime, nullable=False),
+        Column("stability", Float, nullable=False),  # days
+        Column("difficulty", Float, nullable=False),
+        Column("step", Integer, nullable=False),
+        Column("reviews", Integer, nullable=False),
+        Column("lapses", Integer, nullable=False),
+        Column("failures", Integer, nullable=False),  # in a row, up to now
+        Column("uses", Integer, nullable=False),  # that had been counted at the last review
+        Column("state", String(8), nullable=False),  # live, dead
+        Column("attempts", Integer, nullable=False),  # since the last review that was carried through
+        Column("token", Number, nullable=False),  # of the newest claim; an older one may write nothing
+        Column("lease_until", UTCDateTime),
+    ),
+    Index(None, "namespace", "channel", "state", "due"),
+    Index(None, "namespace", "channel", "state", "last_review"),
+    sqlite_with_rowid=False,
+)
+
+review_log = Table(
+    "review_log",
+    metadata,
+    Column("number", Number, primary_key=True, autoincrement=True),
+    Column("namespace", Integer, nullable=False),
+    Column("passage", Number, nullable=False),
+    Column("channel", String(8), nullable=False),
+    Column("token", Number, nullable=False),
+    Column("at", UTCDateTime, nullable=False),
+    Column("grade", Integer, nullable=False),
+    Column("predicted", Float, nullable=False),  # retrievability, by the curve
+    Column("reason", String(8), nullable=False),  # floor, due, slack
+    Column("rehearsed", Boolean, nullable=False),
+    ForeignKeyConstraint(["namespace", "passage"], ["passages.namespace", "passages.number"]),
+    UniqueConstraint("namespace", "passage", "channel", "token"),  # nothing is replayed twice under one claim
+    Index(None, "namespace", "at"),
+    sqlite_autoincrement=True,
+)
+
+usages = Table(
+    "usages",
+    metadata,
+    *_of_passage(
+        Column("uses", Integer, nullable=False),
+        Column("last_used_at", UTCDateTime, nullable=False),
+    ),
+    sqlite_with_rowid=False,
+)
+
+statuses = Table(
+    "statuses",
+    metadata,
+    *_of_passage(
+        Column("archived_at", UTCDateTime),
+        Column("merged_into", String(32)),
+        Column("invalid_at", UTCDateTime),  # from when nothing of what it says holds any more
+        Column("flag", String(32)),  # why it is kept out of the neural memory; "" where it is not to be
+    ),
+    sqlite_with_rowid=False,
+)
+
+validities = Table(
+    "validities",
+    metadata,
+    *_of_passage(
+        Column("fact", String(32), primary_key=True),  # the hash of its triple
+        Column("valid_from", UTCDateTime),
+        Column("invalid_at", UTCDateTime),
+        Column("by_passage", String(32)),  # what contradicts it
+    ),
+    sqlite_with_rowid=False,
+)
+
+strengths = Table(
+    "strengths",
+    metadata,
+    *_of_passage(
+        Column("entity", Number, primary_key=True),
+        Column("strength", Float, nullable=False),  # a factor of the edge's weight, from 1
+        Column("pending", Integer, nullable=False),  # uses that have not strengthened it yet
+        Column("at", UTCDateTime, nullable=False),
+    ),
+    sqlite_with_rowid=False,
+)
+
+cues = Table(
+    "cues",
+    metadata,
+    *_of_passage(Column("key", String(255), primary_key=True), Column("name", Text, nullable=False)),
+    sqlite_with_rowid=False,
+)
+
+semantic_facts = Table(
+    "semantic_facts",
+    metadata,
+    Column("namespace", Integer, primary_key=True),
+    Column("subject", Number, primary_key=True),
+    Column("relation", String(255), primary_key=True),
+    Column("object", Number, primary_key=True),
+    Column("events", Integer, nullable=False),
+    Column("sources", Integer, nullable=False),
+    Column("promoted_at", UTCDateTime, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("namespace", Integer, ForeignKey("namespaces.number"), primary_key=True),
+    Column("wall", UTCDateTime, nullable=False),  # the clock at the last round
+    Column("moment", UTCDateTime, nullable=False),  # and what it counted as
+    Column("overloaded_since", UTCDateTime),
+    Column("tidied", Number, nullable=False),  # the change up to which contradictions and duplicates were looked for
+)
+
+BESIDE_PASSAGES = (reviews, review_log, usages, statuses, validities, strengths, cues)
+
+HEAD = "0004"  # the newest migration; a test holds it to the migration scripts

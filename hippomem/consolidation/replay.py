@@ -1,0 +1,289 @@
+"""Replay of one channel: claim what is due, test each memory by its own cue, help those that fail, put off the rest.
+
+Each replay is claimed (lease, fencing token), worked on outside any transaction, and written in one transaction that
+the token guards. Killed at any instant, a replay has happened whole or not at all.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from sqlalchemy import Connection
+
+from hippomem.clock import Clock
+from hippomem.consolidation.curves import Curve
+from hippomem.consolidation.grades import Probe, grade_of
+from hippomem.consolidation.replay_time import ReplayTime
+from hippomem.consolidation.round import Round
+from hippomem.consolidation.selection import OVERLOAD, OVERLOAD_DAYS, select
+from hippomem.consolidation.states import Grade, ReviewState, after, days_between
+from hippomem.storage import reviews, statuses
+from hippomem.storage.reviews import Review
+from hippomem.storage.store import Store
+from hippomem.types import StepReport
+
+BATCH = 8  # claimed at once: each is held as long as the batch takes
+LIMIT = 1024  # rows that are considered of each kind
+PER_ROUND = 256  # replays of a round without a budget of units
+ENROLLED = 2000  # passages that one round takes into the schedule
+FAILURES = 3  # in a row, after which a memory that its own cue never brings is archived
+NOTES = 20
+SPREAD = 0.1  # of an interval, so that what came together is not due together for ever
+REST = 9.0  # times what a round took: by itself, replay uses a tenth of one core
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a probe found of one passage: where it came, the cue's words, and the names in it that lead nowhere yet, as
+    (key, name)."""
+
+    id: str
+    probe: Probe
+    cue: str
+    names: tuple[tuple[str, str], ...] = ()
+
+
+# Writes a review in the caller's transaction, given whether it was learned again. False, with nothing written, where
+# another claim came later: then the transaction is to write nothing else either.
+Commit = Callable[[Connection, bool], bool]
+
+
+class Channel(Protocol):
+    """One of the memories that are replayed."""
+
+    @property
+    def name(self) -> str:
+        """graph, neural."""
+
+    def probe(self, passage: int) -> Found | None:
+        """Look a passage up by its own cue; None where it is gone. Raises HippomemError."""
+
+    def carry_out(self, passage: int, found: Found, is_rehearsed: bool, commit: Commit) -> None:
+        """Have the review written: `commit` in one transaction, together with what learning it again writes where
+        `is_rehearsed` is asked for. So neither is ever done without the other, or twice."""
+
+
+@dataclass
+class ReplayStep:
+    """The replay of a channel, as a step of a round."""
+
+    channel: Channel
+    store: Store
+    namespace: Callable[[], int]
+    clock: Clock
+    curve: Curve
+    switched: frozenset[str] = frozenset(("probe", "rehearse", "repair", "archive"))
+    can_foretell: bool = field(default=True, init=False)
+    _not_before: datetime | None = field(default=None, init=False)
+
+    @property
+    def name(self) -> str:
+        """`replay graph`, `replay neural`."""
+        return f"replay {self.channel.name}"
+
+    def next_due(self) -> datetime | None:
+        """When the next memory falls due, and not before this process has rested."""
+        if "probe" not in self.switched:
+            return None
+        namespace = self.namespace()
+        with self.store.read() as connection:
+            due = reviews.next_due(connection, namespace, self.channel.name)
+            known = reviews.schedule(connection, namespace)
+            if due is None or known is None:
+                return self.clock.now() if reviews.unenrolled(connection, namespace, self.channel.name, 1) else None
+            moment = ReplayTime(known.wall, known.moment).clock_at(due)
+        return max(moment, self._not_before) if self._not_before else moment
+
+    def run(self, round: Round) -> StepReport:
+        """Replay until nothing is due or the round is over.
+
+        A budget of units is spent whole: what is not due is replayed too, what waited longest and what is least
+        retrievable first.
+        """
+        if "probe" not in self.switched:
+            return StepReport(self.name)
+        if round.is_dry:
+            return self._foretold(round)
+        counts: Counter[str] = Counter()
+        notes: list[str] = []
+        began = self.clock.monotonic()
+        plan, now, is_overloaded = self._plan(round)
+        counts["overloaded"] = int(is_overloaded)
+        waiting = list(plan)
+        while waiting and not round.is_over:
+            batch, waiting = waiting[:BATCH], waiting[BATCH:]
+            with self.store.write() as connection:
+                chosen = [review for review, _ in batch]
+                held = reviews.claim(connection, self.namespace(), self.channel.name, chosen, self.clock.now())
+            for review, reason in batch:
+                if round.is_over:
+                    break
+                if review.passage in held:
+                    token = held.pop(review.passage)
+                    self._replay(review, token, reason, now, counts, notes, is_overloaded)
+                    round.spend(units=1)
+            if held:
+                with self.store.write() as connection:
+                    reviews.release(connection, self.namespace(), self.channel.name, held)
+        self._not_before = self.clock.now() + timedelta(seconds=REST * (self.clock.monotonic() - began))
+        is_done = not waiting and len(plan) < PER_ROUND
+        return StepReport(self.name, dict(counts), notes=tuple(notes[:NOTES]), is_done=is_done)
+
+    def _plan(self, round: Round) -> tuple[list[tuple[Review, str]], datetime, bool]:
+        """What to replay in this round, in order, and why; the moment that it is for replay; whether in overload."""
+        left = round.units_left()
+        with self.store.write() as connection:
+            namespace = self.namespace()
+            if not namespace:
+                return [], round.now, False
+            time, is_overloaded = _advance(connection, namespace, round)
+            self._enrol(connection, namespace, time)
+            return self._chosen(connection, namespace, time.moment, left), time.moment, is_overloaded
+
+    def _chosen(
+        self, connection: Connection, namespace: int, moment: datetime, left: int | None
+    ) -> list[tuple[Review, str]]:
+        rows = reviews.candidates(
+            connection, namespace, self.channel.name, moment, self.clock.now(), LIMIT, slack=left is not None
+        )
+        picks = select([state_of(row) for row in rows], self.curve, moment, PER_ROUND if left is None else left)
+        return [(rows[pick.place], pick.reason) for pick in picks]
+
+    def _enrol(self, connection: Connection, namespace: int, time: ReplayTime) -> None:
+        new: dict[int, Mapping[str, Any]] = {}
+        for number, recorded in reviews.unenrolled(connection, namespace, self.channel.name, ENROLLED):
+            state = self.curve.first(time.moment_of(recorded))
+            if self.channel.name == "graph":
+                # The graph holds at once what is written to it: there is time, and not all at the same.
+                wait = state.stability * (0.5 + _share_of(number))
+                state = replace(state, due=after(state.last_review, wait))
+            new[number] = _columns(state)
+        reviews.enrol(connection, namespace, self.channel.name, new)
+
+    def _replay(
+        self,
+        review: Review,
+        token: int,
+        reason: str,
+        now: datetime,
+        counts: Counter[str],
+        notes: list[str],
+        is_overloaded: bool,
+    ) -> None:
+        found = self.channel.probe(review.passage)
+        if found is None:
+            return  # forgotten meanwhile, and its row with it
+        with self.store.read() as connection:
+            uses = reviews.uses_of(connection, self.namespace(), [review.passage]).get(review.passage, 0)
+        grade = grade_of(found.probe, uses - review.uses)
+        state = state_of(review)
+        predicted = self.curve.retrievability(state, now)
+        after_it = _spread(self.curve.review(state, grade, now), now, review.passage)
+        failures = review.failures + 1 if grade == Grade.AGAIN else 0
+        values = _columns(after_it) | {"failures": failures, "uses": uses}
+        deeds: list[tuple[str, str]] = []
+        outcome: list[bool] = []
+
+        def commit(connection: Connection, is_rehearsed: bool) -> bool:
+            deeds.clear()
+            outcome.clear()
+            namespace = self.namespace()
+            if not reviews.finish(connection, namespace, self.channel.name, review.passage, token, values):
+                return False
+            line = {"at": now, "grade": int(grade), "predicted": predicted, "reason": reason}
+            name = self.channel.name
+            reviews.log_review(connection, namespace, review.passage, name, token, rehearsed=is_rehearsed, **line)
+            deeds.extend(self._help(connection, namespace, review.passage, found, grade, failures))
+            outcome.append(is_rehearsed)
+            return True
+
+        # In overload only what is not found first is worth learning again.
+        is_wanted = "rehearse" in self.switched and (not is_overloaded or grade < Grade.GOOD)
+        self.channel.carry_out(review.passage, found, is_wanted, commit)
+        if not outcome:
+            counts["overtaken"] += 1
+            return
+        counts["replayed"] += 1
+        counts[grade.name.lower()] += 1
+        counts["rehearsed"] += outcome[0]
+        counts.update(what for what, _ in deeds)
+        if deeds or grade == Grade.AGAIN:
+            place = "not found" if found.probe.rank is None else f"came {found.probe.rank + 1}."
+            notes.append("; ".join([f"{found.id}: {place} by {found.cue!r}", *(told for _, told in deeds)]))
+
+    def _help(
+        self, connection: Connection, namespace: int, passage: int, found: Found, grade: Grade, failures: int
+    ) -> list[tuple[str, str]]:
+        """Repair or archive what was not found well. Returns what was done, and in words."""
+        at = self.clock.now()
+        if grade <= Grade.HARD and "repair" in self.switched:
+            for key, name in found.names:
+                if statuses.set_cue(connection, namespace, passage, key, name):
+                    detail = {"why": f"its own cue did not bring it first (grade {grade.name.lower()})", "key": key}
+                    statuses.log_change(connection, namespace, "repair", passage, found.id, at, detail)
+                    return [("repaired", f"repaired: {name!r} leads to it now")]
+        if failures >= FAILURES and "archive" in self.switched and self.channel.name == "graph":
+            statuses.set_status(connection, namespace, passage, archived_at=at)
+            detail = {"why": f"its own cue did not bring it among the first, {failures} times in a row"}
+            statuses.log_change(connection, namespace, "archive", passage, found.id, at, detail)
+            return [("archived", "archived: a deep recall still finds it")]
+        return []
+
+    def _foretold(self, round: Round) -> StepReport:
+        with self.store.read() as connection:
+            namespace = self.namespace()
+            known = reviews.schedule(connection, namespace)
+            time = ReplayTime(known.wall, known.moment).at(round.now) if known else ReplayTime(round.now, round.now)
+            plan = self._chosen(connection, namespace, time.moment, round.units_left())
+            counts = Counter(f"would be replayed ({reason})" for _, reason in plan)
+            counts["not scheduled yet"] = len(reviews.unenrolled(connection, namespace, self.channel.name, ENROLLED))
+            notes = [
+                f"{statuses.id_of(connection, namespace, review.passage)}: {reason}" for review, reason in plan[:NOTES]
+            ]
+        return StepReport(self.name, dict(counts), notes=tuple(notes), is_done=not plan)
+
+
+def state_of(review: Review) -> ReviewState:
+    """The part of a row that a curve knows."""
+    return ReviewState(
+        review.last_review,
+        review.due,
+        review.stability,
+        review.difficulty,
+        review.step,
+        review.reviews,
+        review.lapses,
+    )
+
+
+def _advance(connection: Connection, namespace: int, round: Round) -> tuple[ReplayTime, bool]:
+    """The time of this round, written down; whether there has been too much to do for days."""
+    known = reviews.schedule(connection, namespace)
+    time = ReplayTime(known.wall, known.moment).at(round.now) if known else ReplayTime(round.now, round.now)
+    since = known.overloaded_since if known else None
+    units = round.budget.units
+    if units is not None:
+        due = sum(reviews.due_count(connection, namespace, channel, time.moment) for channel in ("graph", "neural"))
+        since = (since or time.moment) if due > OVERLOAD * max(units, 1) else None
+    values = {"wall": time.wall, "moment": time.moment, "overloaded_since": since}
+    reviews.set_schedule(connection, namespace, **values)
+    return time, since is not None and days_between(since, time.moment) >= OVERLOAD_DAYS
+
+
+def _spread(state: ReviewState, now: datetime, number: int) -> ReviewState:
+    """The state, due a little earlier or later: always the same for a passage."""
+    interval = days_between(now, state.due) * (1 + SPREAD * (_share_of(number) - 0.5))
+    return replace(state, due=after(now, interval))
+
+
+def _share_of(number: int) -> float:
+    """A number in [0, 1) for each passage, evenly spread: Weyl's sequence."""
+    return number * 0.6180339887498949 % 1.0
+
+
+def _columns(state: ReviewState) -> dict[str, Any]:
+    return {name: getattr(state, name) for name in ReviewState.__dataclass_fields__}

@@ -1,0 +1,306 @@
+"""The part of a round that looks at memories together: what contradicts what, what is there twice, what many say, and
+which paths were of use.
+
+It follows the log: each change is looked at once, by whoever comes first. Every deed is a line in the history that says
+why and can be undone (undo.py); what was undone is not done again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from hippomem.clock import Clock
+from hippomem.consolidation.contradictions import Contradiction, Functionality, Statement, contradictions
+from hippomem.consolidation.quality import flag_of, says_the_same
+from hippomem.consolidation.round import Round
+from hippomem.consolidation.states import days_between
+from hippomem.storage import reads, reviews, statuses
+from hippomem.storage.store import Store
+from hippomem.types import Passage, StepReport
+
+BATCH = 200  # changes looked at in one transaction
+ALIKE = 0.95  # cosine of two passages that may be the same one twice
+EVENTS, SOURCES = 3, 2  # that say a fact before it is promoted
+MOST_STRENGTH = 2.0  # of an edge, to 1 of one that was never used
+LEARNING = 0.2  # share of what is left to the most, for each use
+HALF_LIFE = 30.0  # days in which half of an edge's strength relaxes
+NOTICEABLE = 0.05  # change of strength for which a passage is linked anew
+NOTES = 20
+
+
+@dataclass
+class TidyStep:
+    """Contradictions, duplicates, promotion, strengthening, as a step of a round.
+
+    `alike` gives the passages most like one, with their cosine.
+    """
+
+    store: Store
+    namespace: Callable[[], int]
+    clock: Clock
+    alike: Callable[[int], Sequence[tuple[int, float]]]
+    switched: frozenset[str] = frozenset(("flag", "invalidate", "merge", "promote", "strengthen"))
+    name: str = field(default="tidy", init=False)
+    can_foretell: bool = field(default=True, init=False)
+
+    def next_due(self) -> datetime | None:
+        """Now, where something has changed since it last ran."""
+        namespace = self.namespace()
+        if not namespace:
+            return None
+        with self.store.read() as connection:
+            known = reviews.schedule(connection, namespace)
+            tidied = known.tidied if known else 0
+            return self.clock.now() if statuses.changed_after(connection, namespace, tidied, 1) else None
+
+    def run(self, round: Round) -> StepReport:
+        """Look at what has changed, then strengthen what was used."""
+        counts: Counter[str] = Counter()
+        notes: list[str] = []
+        is_done = True
+        while True:
+            if round.is_over:
+                is_done = False
+                break
+            if not self._some(round, counts, notes) or round.is_dry:
+                break
+        if "strengthen" in self.switched and self.namespace() and not round.is_dry:
+            with self.store.write() as connection:
+                counts["strengthened"] += _strengthen(connection, self.namespace(), round.now)
+        return StepReport(
+            self.name, {k: v for k, v in counts.items() if v}, notes=tuple(notes[:NOTES]), is_done=is_done
+        )
+
+    def _some(self, round: Round, counts: Counter[str], notes: list[str]) -> bool:
+        """Look at a batch of changes. False where there was none."""
+        namespace = self.namespace()
+        with self.store.read() as connection:
+            known = reviews.schedule(connection, namespace)
+            tidied = known.tidied if known else 0
+            changed = statuses.changed_after(connection, namespace, tidied, BATCH)
+            if not namespace or not changed:
+                return False
+            numbers = list(dict.fromkeys(number for _, number in changed))
+            there = reads.by_number(connection, namespace, numbers)
+        # Which are alike is the view's to say; it takes its own transaction.
+        pairs = [
+            (number, other)
+            for number in there
+            if "merge" in self.switched
+            for other, cosine in self.alike(number)
+            if other < number and cosine >= ALIKE
+        ]
+        with self.store.read() as connection:
+            others = reads.by_number(connection, namespace, sorted({other for _, other in pairs}))
+            found = _contradictions(connection, namespace, there) if "invalidate" in self.switched else []
+            raised = _promotions(connection, namespace) if "promote" in self.switched else {}
+        now = self.clock.now()
+        if round.is_dry:
+            with self.store.read() as connection:
+                self._apply(connection, namespace, there, others, pairs, found, raised, now, counts, notes, is_dry=True)
+            return True
+        with self.store.write() as connection:
+            again = reviews.schedule(connection, namespace)
+            if again is not None and again.tidied != tidied:
+                return True  # another process was faster
+            self._apply(connection, namespace, there, others, pairs, found, raised, now, counts, notes, is_dry=False)
+            moments = {"wall": round.now, "moment": round.now} if again is None else {}
+            reviews.set_schedule(connection, namespace, tidied=changed[-1][0], **moments)
+        return True
+
+    def _apply(
+        self,
+        connection: Connection,
+        namespace: int,
+        there: dict[int, Passage],
+        others: dict[int, Passage],
+        pairs: Sequence[tuple[int, int]],
+        found: Sequence[Contradiction],
+        raised: dict[tuple[int, str, int], tuple[int, int, int] | None],
+        now: datetime,
+        counts: Counter[str],
+        notes: list[str],
+        *,
+        is_dry: bool,
+    ) -> None:
+        desk = _Desk(connection, namespace, now, counts, notes, is_dry)
+        if "flag" in self.switched:
+            for number, passage in there.items():
+                desk.flag(number, passage)
+        for number, other in pairs:
+            if number in there and other in others:
+                desk.merge(number, there[number], other, others[other])
+        for contradiction in found:
+            desk.invalidate(contradiction)
+        for fact, support in raised.items():
+            desk.promote(fact, support)
+
+
+@dataclass
+class _Desk:
+    """What is done to single passages, inside one transaction; dry, it only counts."""
+
+    connection: Connection
+    namespace: int
+    now: datetime
+    counts: Counter[str]
+    notes: list[str]
+    is_dry: bool
+
+    def flag(self, number: int, passage: Passage) -> None:
+        """Keep junk out of the neural memory."""
+        why = flag_of(passage.text)
+        status = statuses.status_of(self.connection, self.namespace, [number]).get(number)
+        if why is None or (status and status.flag is not None):
+            return
+        self._did("flagged", passage.id, why)
+        if not self.is_dry:
+            statuses.set_status(self.connection, self.namespace, number, flag=why)
+            self._log("flag", number, passage.id, {"why": why})
+
+    def merge(self, number: int, passage: Passage, other: int, kept: Passage) -> None:
+        """Archive the newer of two that say the same, where they were said on the same occasion."""
+        if (passage.session, passage.occurred_at) != (kept.session, kept.occurred_at):
+            return
+        if passage.metadata.get("pinned") or not says_the_same(passage.text, kept.text):
+            return
+        known = statuses.status_of(self.connection, self.namespace, [number, other])
+        ours, theirs = known.get(number), known.get(other)
+        if (ours and (ours.archived_at or ours.merged_into)) or (theirs and theirs.archived_at):
+            return  # done, or undone, or given way itself
+        self._did("merged", passage.id, f"says the same as {kept.id}")
+        if not self.is_dry:
+            statuses.set_status(self.connection, self.namespace, number, archived_at=self.now, merged_into=kept.id)
+            reviews.count_uses(self.connection, self.namespace, [other], self.now)
+            self._log("merge", number, passage.id, {"into": kept.id, "why": "it says the same in the same words"})
+
+    def invalidate(self, found: Contradiction) -> None:
+        """End a fact where the one that contradicts it begins."""
+        older, newer = found.older, found.newer
+        fact = statuses.fact_id(older.subject, older.relation, older.object)
+        known = statuses.validities_of(self.connection, self.namespace, [older.passage]).get((older.passage, fact))
+        by = statuses.id_of(self.connection, self.namespace, newer.passage)
+        id_ = statuses.id_of(self.connection, self.namespace, older.passage)
+        if by is None or id_ is None or newer.moment is None:
+            return
+        if known and known.by_passage is not None and (known.invalid_at is None or known.invalid_at <= newer.moment):
+            return  # found before, or found to hold after all
+        why = (
+            f"what {by} says of the same subject holds since {newer.moment:%Y-%m-%d}; subjects of {older.relation!r} "
+            f"have one object (functionality {found.functionality:.2f} over {found.subjects} others)"
+        )
+        self._did("invalidated", id_, why)
+        if not self.is_dry:
+            values = {"valid_from": older.moment, "invalid_at": newer.moment, "by_passage": by}
+            statuses.set_validity(self.connection, self.namespace, older.passage, fact, **values)
+            self._log("invalidate", older.passage, id_, {"fact": fact, "by": by, "why": why})
+            settle(self.connection, self.namespace, older.passage)
+
+    def promote(self, fact: tuple[int, str, int], support: tuple[int, int, int] | None) -> None:
+        """Promote a fact that several events of several sources support, demote one that lost its support."""
+        self.counts["promoted" if support else "demoted"] += 1
+        if self.is_dry:
+            return
+        statuses.set_semantic(self.connection, self.namespace, fact, support and support[:2], self.now)
+        id_ = statuses.id_of(self.connection, self.namespace, support[2]) if support else None
+        if support and id_:
+            why = f"{support[0]} events of {support[1]} sources say so"
+            self._log("promote", support[2], id_, {"fact": statuses.fact_id(*fact), "why": why})
+
+    def _did(self, what: str, id_: str, why: str) -> None:
+        self.counts[what] += 1
+        self.notes.append(f"{id_} {'would be ' if self.is_dry else ''}{what}: {why}")
+
+    def _log(self, action: str, number: int, id_: str, detail: dict[str, str]) -> None:
+        statuses.log_change(self.connection, self.namespace, action, number, id_, self.now, detail)
+
+
+def settle(connection: Connection, namespace: int, number: int) -> None:
+    """A passage is invalid from when the last of its facts is, and only if all of them are."""
+    facts = statuses.facts_in(connection, namespace, number)
+    known = statuses.validities_of(connection, namespace, [number])
+    ends = [known[number, fact].invalid_at if (number, fact) in known else None for fact in facts]
+    held = [end for end in ends if end is not None]
+    invalid_at = max(held) if held and len(held) == len(ends) else None
+    before = statuses.status_of(connection, namespace, [number]).get(number)
+    if invalid_at is not None or (before and before.invalid_at is not None):
+        statuses.set_status(connection, namespace, number, invalid_at=invalid_at)
+
+
+def _contradictions(connection: Connection, namespace: int, there: dict[int, Passage]) -> list[Contradiction]:
+    subjects = statuses.subjects_of(connection, namespace, there)
+    facts = statuses.facts_about(connection, namespace, subjects)
+    if not facts:
+        return []
+    about = reads.by_number(connection, namespace, sorted({fact[0] for fact in facts}))
+    archived = {
+        number
+        for number, status in statuses.status_of(connection, namespace, about).items()
+        if status.archived_at is not None
+    }
+    keys = statuses.entity_keys(connection, namespace, sorted({fact[3] for fact in facts}))
+    promoted = statuses.semantic_of(connection, namespace, subjects)
+    documents = statuses.ingested_sources(connection, namespace)
+    statements = [
+        Statement(
+            passage, subject, relation, object_, keys.get(object_, ""), moment_of(about[passage], documents),
+            (subject, relation, object_) in promoted,
+        )
+        for passage, subject, relation, object_, _ in facts
+        if passage in about and passage not in archived
+    ]  # fmt: skip
+    return contradictions(statements, Functionality(statuses.relations(connection, namespace)))
+
+
+def moment_of(passage: Passage, documents: set[str]) -> datetime | None:
+    """From when on what a passage says holds: when it happened; for a note, else, when it was taken. A document that is
+    not dated tells nothing by when it was read."""
+    if passage.occurred_at is not None:
+        return passage.occurred_at
+    return None if passage.source in documents else passage.recorded_at
+
+
+def _promotions(connection: Connection, namespace: int) -> dict[tuple[int, str, int], tuple[int, int, int] | None]:
+    """What is to be promoted, with its support, and what demoted (None)."""
+    now = statuses.supported(connection, namespace, EVENTS, SOURCES)
+    before = statuses.all_semantic(connection, namespace)
+    changed: dict[tuple[int, str, int], tuple[int, int, int] | None] = {
+        fact: support for fact, support in now.items() if before.get(fact) != support[:2]
+    }
+    changed |= dict.fromkeys(fact for fact in before if fact not in now)
+    return changed
+
+
+def _strengthen(connection: Connection, namespace: int, now: datetime) -> int:
+    """Hebbian: an edge gains with each use a share of what is left to the most, and relaxes to 1. Where edges are read,
+    those of one passage keep their sum (graph.py), so that what gains does so at the cost of the rest.
+    """
+    by_passage: dict[int, dict[int, float]] = {}
+    before: dict[int, dict[int, float]] = {}
+    used: set[int] = set()
+    for passage, entity, strength, pending, at in statuses.all_strengths(connection, namespace):
+        relaxed = 1 + (strength - 1) * 0.5 ** (max(0.0, days_between(at, now)) / HALF_LIFE)
+        new = relaxed + (MOST_STRENGTH - relaxed) * (1 - (1 - LEARNING) ** pending)
+        by_passage.setdefault(passage, {})[entity] = new
+        before.setdefault(passage, {})[entity] = strength
+        if pending:
+            used.add(passage)
+    count = 0
+    for passage, own in by_passage.items():
+        moved = max(abs(own[entity] - before[passage][entity]) for entity in own)
+        if moved < NOTICEABLE and passage not in used:
+            continue
+        kept = {entity: strength for entity, strength in own.items() if strength > 1 + NOTICEABLE / 2}
+        statuses.set_strengths(connection, namespace, passage, kept, now)
+        id_ = statuses.id_of(connection, namespace, passage)
+        if id_ is not None:
+            why = "its paths were of use" if passage in used else "relaxed: not used for a while"
+            detail = {"why": why, "before": {str(entity): value for entity, value in before[passage].items()}}
+            statuses.log_change(connection, namespace, "strengthen", passage, id_, now, detail)
+        count += 1
+    return count

@@ -1,0 +1,108 @@
+"""Undoing one deed of consolidation, given by its line in the history. What was undone is not done again by itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection
+
+from hippomem.consolidation.tidying import settle
+from hippomem.errors import InvalidInputError, NotFoundError
+from hippomem.storage import statuses
+
+UNDOABLE = ("archive", "merge", "invalidate", "strengthen", "repair", "flag")
+
+
+@dataclass(frozen=True, slots=True)
+class _Deed:
+    """What is to be undone, and where."""
+
+    connection: Connection
+    namespace: int
+    number: int
+    id: str
+    detail: dict[str, Any]
+    sequence: int
+    at: datetime
+
+    @property
+    def why(self) -> str:
+        return f"change {self.sequence} was undone"
+
+
+def undo(connection: Connection, namespace: int, sequence: int, at: datetime) -> str:
+    """Undo a change, as a change of its own. Returns the id of the passage.
+
+    Raises NotFoundError where there is no such change or its passage is gone, InvalidInputError where it is not one of
+    consolidation or was undone already.
+    """
+    row = statuses.change(connection, namespace, sequence)
+    if row is None:
+        raise NotFoundError(f"there is no change {sequence}: history gives the numbers")
+    if row.action not in UNDOABLE:
+        raise InvalidInputError(
+            f"change {sequence} is of kind {row.action!r}: only {', '.join(UNDOABLE)} can be undone"
+        )
+    if statuses.id_of(connection, namespace, row.passage) is None:
+        raise NotFoundError(f"the passage of change {sequence} is gone")
+    detail = dict(row.detail or {})
+    _UNDO[row.action](_Deed(connection, namespace, row.passage, row.passage_id, detail, sequence, at))
+    return str(row.passage_id)
+
+
+def restore(connection: Connection, namespace: int, number: int, id_: str, why: str, at: datetime) -> bool:
+    """Bring back an archived passage. False where it is not archived."""
+    status = statuses.status_of(connection, namespace, [number]).get(number)
+    if status is None or status.archived_at is None:
+        return False
+    statuses.set_status(connection, namespace, number, archived_at=None)
+    statuses.forgive(connection, namespace, number)
+    statuses.log_change(connection, namespace, "restore", number, id_, at, {"why": why})
+    return True
+
+
+def _archive(deed: _Deed) -> None:
+    if not restore(deed.connection, deed.namespace, deed.number, deed.id, deed.why, deed.at):
+        raise InvalidInputError(f"change {deed.sequence} was undone already: the passage is not archived")
+
+
+def _invalidate(deed: _Deed) -> None:
+    fact = deed.detail.get("fact", "")
+    known = statuses.validities_of(deed.connection, deed.namespace, [deed.number]).get((deed.number, fact))
+    if known is None or known.invalid_at is None:
+        raise InvalidInputError(f"change {deed.sequence} was undone already: the fact holds")
+    statuses.set_validity(deed.connection, deed.namespace, deed.number, fact, invalid_at=None)
+    settle(deed.connection, deed.namespace, deed.number)
+    statuses.log_change(
+        deed.connection, deed.namespace, "revalidate", deed.number, deed.id, deed.at, {"fact": fact, "why": deed.why}
+    )
+
+
+def _strengthen(deed: _Deed) -> None:
+    before = deed.detail.get("before", {})
+    own = {int(entity): float(value) for entity, value in before.items() if float(value) != 1.0}
+    statuses.set_strengths(deed.connection, deed.namespace, deed.number, own, deed.at)
+    statuses.log_change(deed.connection, deed.namespace, "strengthen", deed.number, deed.id, deed.at, {"why": deed.why})
+
+
+def _repair(deed: _Deed) -> None:
+    if not statuses.drop_cue(deed.connection, deed.namespace, deed.number, deed.detail.get("key", "")):
+        raise InvalidInputError(f"change {deed.sequence} was undone already")
+    statuses.log_change(deed.connection, deed.namespace, "repair", deed.number, deed.id, deed.at, {"why": deed.why})
+
+
+def _flag(deed: _Deed) -> None:
+    statuses.set_status(deed.connection, deed.namespace, deed.number, flag="")
+    statuses.log_change(deed.connection, deed.namespace, "flag", deed.number, deed.id, deed.at, {"why": deed.why})
+
+
+_UNDO = {
+    "archive": _archive,
+    "merge": _archive,
+    "invalidate": _invalidate,
+    "strengthen": _strengthen,
+    "repair": _repair,
+    "flag": _flag,
+}

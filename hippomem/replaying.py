@@ -1,0 +1,200 @@
+"""Replay wired into `Memory`: how a passage is looked up by its own cue, what a use is, and what can be undone."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection
+
+from hippomem.checks import checked_count
+from hippomem.clock import Clock
+from hippomem.consolidation.curves import curve_called
+from hippomem.consolidation.grades import SHOWN, Probe, cue_of
+from hippomem.consolidation.quality import Echoes
+from hippomem.consolidation.replay import Commit, Found, ReplayStep
+from hippomem.consolidation.round import Step
+from hippomem.consolidation.tidying import TidyStep
+from hippomem.consolidation.undo import restore, undo
+from hippomem.hippocampus.keys import entity_key
+from hippomem.hippocampus.limits import eligible
+from hippomem.hippocampus.ranking import rank
+from hippomem.hippocampus.view import View
+from hippomem.question_vectors import QuestionVectors
+from hippomem.settings import Settings
+from hippomem.storage import reads, reviews, statuses, writes
+from hippomem.storage.rows import NewPassage
+from hippomem.storage.store import Store
+from hippomem.types import Event, Passage, Recall, RecalledPassage, Triple
+from hippomem.writing import Writer, as_event
+
+TWINS = 4  # passages most like one that are looked at for a duplicate
+
+Synced = Callable[[], AbstractContextManager[tuple[View, Connection]]]
+
+
+@dataclass(frozen=True)
+class GraphChannel:
+    """The graph index as a channel of replay. It holds what was written to it; what it suffers is competition."""
+
+    store: Store
+    namespace: Callable[[], int]
+    lock: threading.RLock
+    synced: Synced
+    questions: QuestionVectors
+    clock: Clock
+    name: str = "graph"
+
+    def probe(self, passage: int) -> Found | None:
+        """Recall with the passage's own cue. None where it is gone."""
+        with self.lock, self.synced() as (_, connection):
+            there = reads.by_number(connection, self.namespace(), [passage]).get(passage)
+            facts = reads.facts_of(connection, self.namespace(), [passage]).get(passage, [])
+        if there is None:
+            return None
+        cue = cue_of(there.title, there.text, facts)
+        vector = self.questions.encode(cue)  # outside the lock: other threads go on meanwhile
+        with self.lock, self.synced() as (view, connection):
+            row = view.row_of(passage)
+            if row is None:
+                return None
+            others = statuses.hidden(connection, self.namespace(), self.clock.now())
+            hidden = view.rows_of(number for number in others if number != passage)
+            allowed = np.ones(view.graph.rows, np.bool_) if len(hidden) else None
+            if allowed is not None:
+                allowed[hidden] = False  # what a recall passes over is no competition
+            ranking = rank(view, cue, vector, SHOWN + 1, allowed)
+            order = ranking.order.tolist()
+            found = _place(order, [float(ranking.score[ranking.place(each)]) for each in order], row)
+            own = {view.graph.keys.key(entity) for entity, _ in view.graph.edges_of(row)}
+        names = (
+            dict.fromkeys((entity_key(name), name) for name in (facts[0].subject, there.title) if name) if facts else {}
+        )
+        return Found(there.id, found, cue, tuple((key, name) for key, name in names if key and key not in own))
+
+    def carry_out(self, passage: int, found: Found, is_rehearsed: bool, commit: Commit) -> None:  # noqa: ARG002
+        """Only the review: the graph does not learn by repetition."""
+        with self.store.write() as connection:
+            commit(connection, False)
+
+    def alike(self, passage: int) -> Sequence[tuple[int, float]]:
+        """The passages most like one, by cosine, without itself."""
+        with self.lock, self.synced() as (view, _):
+            row = view.row_of(passage)
+            if row is None or view.vectors is None:
+                return []
+            vector = view.vectors.take(np.array([row]))[0]
+            rows, cosines = view.vectors.search(vector, TWINS + 1, view.graph.alive)
+            pairs = zip(view.numbers[rows].tolist(), cosines.tolist(), strict=True)
+            return [(number, cosine) for number, cosine in pairs if number != passage]
+
+
+def _place(order: list[int], scores: list[float], row: int) -> Probe:
+    """Where a row stands among those that came, given best first with their scores."""
+    if row not in order:
+        return Probe(None)
+    rank_ = order.index(row)
+    lead = (scores[0] - scores[1]) / max(abs(scores[0]), 1e-6) if len(order) > 1 else 1.0
+    return Probe(rank_, scores[rank_], lead if rank_ == 0 else 0.0)
+
+
+class Replaying:
+    """Part of `Memory`, which sets what stands here."""
+
+    settings: Settings
+    _store: Store
+    _writer: Writer
+    _clock: Clock
+    _lock: threading.RLock
+    _questions: QuestionVectors
+    _synced: Synced
+    _echoes: Echoes
+
+    def undo(self, sequence: int) -> Passage:
+        """Undo one deed of consolidation, by its `sequence` in `history`: an archiving, a merge, an invalidation, a
+        strengthening, a repair, a flag. It is not done again by itself. Returns the passage it was about.
+
+        Raises NotFoundError where there is no such change, InvalidInputError where it cannot be undone, or was.
+        """
+        checked_count(sequence, "sequence")
+        self._writer.look_up()
+        with self._store.write() as connection:
+            id_ = undo(connection, self._writer.number, sequence, self._clock.now())
+        return self._writer.current(id_)[1]
+
+    def _replay_steps(self) -> list[Step]:
+        """The steps of a round that need no chat model."""
+        on = frozenset(self.settings.consolidation_steps)
+        channel = GraphChannel(
+            self._store, lambda: self._writer.number, self._lock, self._synced, self._questions, self._clock
+        )
+        common = self._store, lambda: self._writer.number, self._clock
+        return [
+            TidyStep(*common, channel.alike, on),
+            ReplayStep(channel, *common, curve_called(self.settings.forgetting_curve), on),
+        ]
+
+    def _graded(self) -> list[tuple[datetime, str, int, float, datetime]]:
+        """Every review, oldest first: when, channel, grade, predicted retrievability, when the passage was recorded."""
+        with self._store.read() as connection:
+            return reviews.graded(connection, self._writer.number)
+
+    def _note_use(self, found: object, ids: Iterable[str]) -> None:
+        """Passages were of use: count it, note the paths that led to them, and bring back what is archived of them."""
+        paths = {path.passage_id: path for path in found.paths} if isinstance(found, Recall) else {}
+        now = self._clock.now()
+        with self._store.write() as connection:
+            number = self._writer.number
+            there = writes.existing(connection, number, ids)
+            reviews.count_uses(connection, number, there.values(), now)
+            used: dict[int, set[int]] = {}
+            for id_, passage in there.items():
+                restore(connection, number, passage, id_, "it was of use", now)
+                keys = {entity_key(step.entity) for step in paths[id_].steps} if id_ in paths else set()
+                used[passage] = statuses.entities_named(connection, number, passage, keys)
+            statuses.count_paths(connection, number, {p: own for p, own in used.items() if own}, now)
+
+    def _eligible(
+        self,
+        connection: Connection,
+        view: View,
+        session: str | None,
+        as_of: datetime | None,
+        source: str | None,
+        deep: bool,
+    ) -> NDArray[np.bool_] | None:
+        """Which rows may come back, None where all may."""
+        number = self._writer.number
+        allowed = eligible(view, connection, number, session, as_of, source)
+        hidden = [] if deep else statuses.hidden(connection, number, as_of or self._clock.now())
+        if hidden:
+            allowed = np.ones(view.graph.rows, np.bool_) if allowed is None else allowed
+            allowed[view.rows_of(hidden)] = False
+        return allowed
+
+    def _echo(self, new: NewPassage, triples: Sequence[Triple]) -> Event | None:
+        """The memory that a text only repeats, where that was recalled just now and the text brings nothing of its own;
+        None otherwise. It counts as a use."""
+        if not self.settings.quality_gate or triples or new.metadata or new.occurred_at:
+            return None
+        with self._lock:
+            id_ = self._echoes.source_of(new.text)
+        if id_ is None or id_ == new.id:
+            return None
+        with self._store.read() as connection:
+            there = reads.by_id(connection, self._writer.number, id_)
+            known = writes.existing(connection, self._writer.number, [new.id])
+        if there is None or known:
+            return None
+        with self._store.write() as connection:
+            reviews.count_uses(connection, self._writer.number, [there[0]], self._clock.now())
+        return as_event(there[1], created=False)
+
+    def _hear(self, passages: Iterable[RecalledPassage]) -> None:
+        if self.settings.quality_gate:
+            self._echoes.heard((p.id, p.text) for p in passages)

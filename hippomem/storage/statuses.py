@@ -1,0 +1,384 @@
+"""What became of passages, facts and edges: archived, merged, flagged, invalid, strengthened. Nothing here deletes.
+
+Every change that counts for people is a row of the log (`changes`) with a `detail` that says why and holds what it
+takes to undo it. A detail holds no text of another passage, so that forgetting leaves none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from hippomem.storage.schema import (
+    changes,
+    cues,
+    documents,
+    entities,
+    facts,
+    mentions,
+    passages,
+    reviews,
+    semantic_facts,
+    statuses,
+    strengths,
+    validities,
+)
+from hippomem.storage.writes import chunks
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What became of a passage."""
+
+    archived_at: datetime | None = None
+    merged_into: str | None = None
+    invalid_at: datetime | None = None
+    flag: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Validity:
+    """From when to when a fact holds. One that names what contradicts it and has no end was found to hold after all:
+    it is not contradicted by that again."""
+
+    valid_from: datetime | None = None
+    invalid_at: datetime | None = None
+    by_passage: str | None = None
+
+
+def fact_id(subject: int, relation: str, object_: int) -> str:
+    """The hash of a triple, by its entities' numbers."""
+    return hashlib.blake2b(f"{subject}\0{relation}\0{object_}".encode(), digest_size=16).hexdigest()
+
+
+def log_change(
+    connection: Connection, namespace: int, action: str, number: int, id_: str, at: datetime, detail: Mapping[str, Any]
+) -> int:
+    """A line of the log. Returns its sequence."""
+    row = insert(changes).values(
+        namespace=namespace, action=action, passage=number, passage_id=id_, at=at, detail=dict(detail)
+    )
+    return int(connection.execute(row.returning(changes.c.sequence)).scalar_one())
+
+
+def change(connection: Connection, namespace: int, sequence: int) -> Any:
+    """A row of the log, None where there is none."""
+    query = select(changes).where(changes.c.namespace == namespace, changes.c.sequence == sequence)
+    return connection.execute(query).first()
+
+
+# -- passages -------------------------------------------------------------------------------------------------------
+
+
+def status_of(connection: Connection, namespace: int, numbers: Iterable[int]) -> dict[int, Status]:
+    """The status of those passages that have one."""
+    found: dict[int, Status] = {}
+    for some in chunks(numbers):
+        rows = connection.execute(
+            select(statuses).where(statuses.c.namespace == namespace, statuses.c.passage.in_(some))
+        )
+        found.update((r.passage, Status(r.archived_at, r.merged_into, r.invalid_at, r.flag)) for r in rows)
+    return found
+
+
+def set_status(connection: Connection, namespace: int, number: int, **values: Any) -> None:
+    """Change some of a passage's status."""
+    where = (statuses.c.namespace == namespace, statuses.c.passage == number)
+    if not connection.execute(update(statuses).where(*where).values(**values)).rowcount:
+        connection.execute(insert(statuses).values(namespace=namespace, passage=number, **values))
+
+
+def forgive(connection: Connection, namespace: int, number: int) -> None:
+    """Count the failures of a passage from 0 again."""
+    connection.execute(
+        update(reviews).where(reviews.c.namespace == namespace, reviews.c.passage == number).values(failures=0)
+    )
+
+
+def hidden(connection: Connection, namespace: int, moment: datetime) -> list[int]:
+    """Passages that a recall about `moment` passes over, unless it is deep: archived or invalid by then."""
+    query = select(statuses.c.passage).where(
+        statuses.c.namespace == namespace, (statuses.c.archived_at <= moment) | (statuses.c.invalid_at <= moment)
+    )
+    return list(connection.execute(query).scalars())
+
+
+def id_of(connection: Connection, namespace: int, number: int) -> str | None:
+    """The id of a passage, None where it is gone."""
+    query = select(passages.c.id).where(passages.c.namespace == namespace, passages.c.number == number)
+    return connection.execute(query).scalar()
+
+
+def changed_after(connection: Connection, namespace: int, sequence: int, limit: int) -> list[tuple[int, int]]:
+    """(sequence, passage) of what was added or linked anew after a change, oldest first."""
+    query = (
+        select(changes.c.sequence, changes.c.passage)
+        .where(
+            changes.c.namespace == namespace,
+            changes.c.sequence > sequence,
+            changes.c.action.in_(("add", "update", "link")),
+        )
+        .order_by(changes.c.sequence)
+        .limit(limit)
+    )
+    return [(row.sequence, row.passage) for row in connection.execute(query)]
+
+
+# -- facts ----------------------------------------------------------------------------------------------------------
+
+
+def validities_of(connection: Connection, namespace: int, numbers: Iterable[int]) -> dict[tuple[int, str], Validity]:
+    """(passage, fact) → validity, where anything is known of it."""
+    found: dict[tuple[int, str], Validity] = {}
+    for some in chunks(numbers):
+        rows = connection.execute(
+            select(validities).where(validities.c.namespace == namespace, validities.c.passage.in_(some))
+        )
+        found.update(((r.passage, r.fact), Validity(r.valid_from, r.invalid_at, r.by_passage)) for r in rows)
+    return found
+
+
+def set_validity(connection: Connection, namespace: int, number: int, fact: str, **values: Any) -> None:
+    """Change some of a fact's validity."""
+    where = (validities.c.namespace == namespace, validities.c.passage == number, validities.c.fact == fact)
+    if not connection.execute(update(validities).where(*where).values(**values)).rowcount:
+        connection.execute(insert(validities).values(namespace=namespace, passage=number, fact=fact, **values))
+
+
+def drop_validity(connection: Connection, namespace: int, number: int, fact: str) -> None:
+    """Forget what was found about a fact's validity."""
+    connection.execute(
+        delete(validities).where(
+            validities.c.namespace == namespace, validities.c.passage == number, validities.c.fact == fact
+        )
+    )
+
+
+def semantic_of(connection: Connection, namespace: int, subjects: Iterable[int]) -> set[tuple[int, str, int]]:
+    """The promoted facts about these entities: subject, relation, object."""
+    found: set[tuple[int, str, int]] = set()
+    for some in chunks(subjects):
+        rows = connection.execute(
+            select(semantic_facts.c.subject, semantic_facts.c.relation, semantic_facts.c.object).where(
+                semantic_facts.c.namespace == namespace, semantic_facts.c.subject.in_(some)
+            )
+        )
+        found.update((row.subject, row.relation, row.object) for row in rows)
+    return found
+
+
+# -- edges ----------------------------------------------------------------------------------------------------------
+
+
+def count_paths(connection: Connection, namespace: int, used: Mapping[int, Iterable[int]], at: datetime) -> None:
+    """Count one use of each edge, given as passage → entities; the next round strengthens them."""
+    for passage, own in used.items():
+        for entity in sorted(set(own)):
+            where = (
+                strengths.c.namespace == namespace,
+                strengths.c.passage == passage,
+                strengths.c.entity == entity,
+            )
+            more = update(strengths).where(*where).values(pending=strengths.c.pending + 1)
+            if not connection.execute(more).rowcount:
+                connection.execute(
+                    insert(strengths).values(
+                        namespace=namespace, passage=passage, entity=entity, strength=1.0, pending=1, at=at
+                    )
+                )
+
+
+def entities_named(connection: Connection, namespace: int, passage: int, keys: Iterable[str]) -> set[int]:
+    """The entities by these keys that a passage mentions."""
+    query = (
+        select(entities.c.number)
+        .join(mentions, (mentions.c.namespace == entities.c.namespace) & (mentions.c.entity == entities.c.number))
+        .where(entities.c.namespace == namespace, mentions.c.passage == passage, entities.c.key.in_(sorted(keys)))
+    )
+    return set(connection.execute(query).scalars())
+
+
+def all_strengths(connection: Connection, namespace: int) -> list[tuple[int, int, float, int, datetime]]:
+    """(passage, entity, strength, uses since, when it was set) of all edges that use has changed or will."""
+    query = select(
+        strengths.c.passage, strengths.c.entity, strengths.c.strength, strengths.c.pending, strengths.c.at
+    ).where(strengths.c.namespace == namespace)
+    return [tuple(row) for row in connection.execute(query.order_by(strengths.c.passage, strengths.c.entity))]
+
+
+def set_strengths(connection: Connection, namespace: int, passage: int, own: Mapping[int, float], at: datetime) -> None:
+    """The strengths of a passage's edges, by entity; all others of it are 1 again."""
+    connection.execute(delete(strengths).where(strengths.c.namespace == namespace, strengths.c.passage == passage))
+    rows = [
+        {"namespace": namespace, "passage": passage, "entity": e, "strength": s, "pending": 0, "at": at}
+        for e, s in own.items()
+    ]
+    if rows:
+        connection.execute(insert(strengths), rows)
+
+
+def strengths_of(connection: Connection, namespace: int, numbers: Sequence[int]) -> dict[int, dict[str, float]]:
+    """passage → entity key → strength, where that is not 1."""
+    found: dict[int, dict[str, float]] = {}
+    for some in chunks(numbers):
+        rows = connection.execute(
+            select(strengths.c.passage, entities.c.key, strengths.c.strength)
+            .join(entities, entities.c.number == strengths.c.entity)
+            .where(strengths.c.namespace == namespace, strengths.c.passage.in_(some), strengths.c.strength != 1.0)
+        )
+        for passage, key, strength in rows:
+            found.setdefault(passage, {})[key] = strength
+    return found
+
+
+def cues_of(connection: Connection, namespace: int, numbers: Sequence[int]) -> dict[int, list[str]]:
+    """passage → keys of the names that a repair added to it."""
+    found: dict[int, list[str]] = {}
+    for some in chunks(numbers):
+        rows = connection.execute(
+            select(cues.c.passage, cues.c.key).where(
+                cues.c.namespace == namespace, cues.c.passage.in_(some), cues.c.name != ""
+            )
+        )
+        for passage, key in rows:
+            found.setdefault(passage, []).append(key)
+    return found
+
+
+def set_cue(connection: Connection, namespace: int, number: int, key: str, name: str) -> bool:
+    """Add a name to a passage. False where it has it already, or had it and was not to keep it."""
+    where = (cues.c.namespace == namespace, cues.c.passage == number, cues.c.key == key)
+    if connection.execute(select(cues.c.key).where(*where)).first():
+        return False
+    connection.execute(insert(cues).values(namespace=namespace, passage=number, key=key, name=name))
+    return True
+
+
+def drop_cue(connection: Connection, namespace: int, number: int, key: str) -> bool:
+    """Take a name from a passage, for good: it is not added again. False where the passage does not have it."""
+    where = (cues.c.namespace == namespace, cues.c.passage == number, cues.c.key == key, cues.c.name != "")
+    return bool(connection.execute(update(cues).where(*where).values(name="")).rowcount)
+
+
+def status_counts(connection: Connection, namespace: int) -> dict[str, int]:
+    """How many are archived, merged, superseded, flagged; how many facts are contradicted and how many promoted."""
+    own = statuses.c.namespace == namespace
+    counted = {
+        "archived": (statuses, own & statuses.c.archived_at.is_not(None)),
+        "merged": (statuses, own & statuses.c.merged_into.is_not(None) & statuses.c.archived_at.is_not(None)),
+        "superseded": (statuses, own & statuses.c.invalid_at.is_not(None)),
+        "flagged": (statuses, own & (statuses.c.flag != "")),
+        "contradicted": (validities, (validities.c.namespace == namespace) & validities.c.invalid_at.is_not(None)),
+        "semantic_facts": (semantic_facts, semantic_facts.c.namespace == namespace),
+        "strengthened": (strengths, (strengths.c.namespace == namespace) & (strengths.c.strength != 1.0)),
+    }
+    return {
+        name: int(connection.execute(select(func.count()).select_from(table).where(where)).scalar_one())
+        for name, (table, where) in counted.items()
+    }
+
+
+def facts_about(
+    connection: Connection, namespace: int, subjects: Iterable[int]
+) -> list[tuple[int, int, str, int, str]]:
+    """(passage, subject, relation, object, extractor) of all facts about these entities."""
+    found: list[tuple[int, int, str, int, str]] = []
+    for some in chunks(subjects):
+        rows = connection.execute(
+            select(facts.c.passage, facts.c.subject, facts.c.relation, facts.c.object, facts.c.extractor)
+            .where(facts.c.namespace == namespace, facts.c.subject.in_(some))
+            .order_by(facts.c.passage, facts.c.position)
+        )
+        found += [tuple(row) for row in rows]
+    return found
+
+
+def relations(connection: Connection, namespace: int) -> list[tuple[str, int, int]]:
+    """Each relation of the corpus with its number of subjects and of pairs of subject and object."""
+    pairs = (
+        select(facts.c.subject, facts.c.relation, facts.c.object)
+        .where(facts.c.namespace == namespace)
+        .distinct()
+        .subquery()
+    )
+    query = select(pairs.c.relation, func.count(pairs.c.subject.distinct()), func.count()).group_by(pairs.c.relation)
+    return [tuple(row) for row in connection.execute(query)]
+
+
+def supported(
+    connection: Connection, namespace: int, events: int, sources: int
+) -> dict[tuple[int, str, int], tuple[int, int, int]]:
+    """Facts with that much support: (subject, relation, object) → events, sources, the newest passage of them."""
+    source = func.coalesce(func.nullif(passages.c.source, ""), passages.c.session, "")
+    by_events, by_sources = func.count(facts.c.passage.distinct()), func.count(source.distinct())
+    query = (
+        select(facts.c.subject, facts.c.relation, facts.c.object, by_events, by_sources, func.max(facts.c.passage))
+        .join(passages, (passages.c.namespace == facts.c.namespace) & (passages.c.number == facts.c.passage))
+        .where(facts.c.namespace == namespace)
+        .group_by(facts.c.subject, facts.c.relation, facts.c.object)
+        .having((by_events >= events) & (by_sources >= sources))
+    )
+    return {(s, r, o): (e, n, newest) for s, r, o, e, n, newest in connection.execute(query) if len(r) <= 255}
+
+
+def set_semantic(
+    connection: Connection, namespace: int, fact: tuple[int, str, int], support: tuple[int, int] | None, at: datetime
+) -> None:
+    """Promote a fact, or count its support anew; demote it where there is none."""
+    subject, relation, object_ = fact
+    where = (
+        semantic_facts.c.namespace == namespace,
+        semantic_facts.c.subject == subject,
+        semantic_facts.c.relation == relation,
+        semantic_facts.c.object == object_,
+    )
+    if support is None:
+        connection.execute(delete(semantic_facts).where(*where))
+        return
+    values = {"events": support[0], "sources": support[1]}
+    if not connection.execute(update(semantic_facts).where(*where).values(**values)).rowcount:
+        key = {"namespace": namespace, "subject": subject, "relation": relation, "object": object_}
+        connection.execute(insert(semantic_facts).values(**key, **values, promoted_at=at))
+
+
+def all_semantic(connection: Connection, namespace: int) -> dict[tuple[int, str, int], tuple[int, int]]:
+    """Every promoted fact with its events and sources."""
+    query = select(semantic_facts).where(semantic_facts.c.namespace == namespace)
+    return {(r.subject, r.relation, r.object): (r.events, r.sources) for r in connection.execute(query)}
+
+
+def entity_keys(connection: Connection, namespace: int, numbers: Iterable[int]) -> dict[int, str]:
+    """The keys of entities."""
+    found: dict[int, str] = {}
+    for some in chunks(numbers):
+        query = select(entities.c.number, entities.c.key)
+        rows = connection.execute(query.where(entities.c.namespace == namespace, entities.c.number.in_(some)))
+        found.update((row.number, row.key) for row in rows)
+    return found
+
+
+def subjects_of(connection: Connection, namespace: int, numbers: Iterable[int]) -> set[int]:
+    """The entities that facts of these passages are about."""
+    found: set[int] = set()
+    for some in chunks(numbers):
+        query = select(facts.c.subject).where(facts.c.namespace == namespace, facts.c.passage.in_(some))
+        found.update(connection.execute(query.distinct()).scalars())
+    return found
+
+
+def ingested_sources(connection: Connection, namespace: int) -> set[str]:
+    """The sources of documents, whose passages have no moment but the one they are dated with."""
+    return set(connection.execute(select(documents.c.source).where(documents.c.namespace == namespace)).scalars())
+
+
+def facts_in(connection: Connection, namespace: int, number: int) -> list[str]:
+    """The hashes of a passage's facts, each once."""
+    query = select(facts.c.subject, facts.c.relation, facts.c.object).where(
+        facts.c.namespace == namespace, facts.c.passage == number
+    )
+    return list(dict.fromkeys(fact_id(*row) for row in connection.execute(query)))

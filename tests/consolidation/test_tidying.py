@@ -1,0 +1,202 @@
+"""Contradictions, duplicates, promotion, strengthening: done for a reason, told, undone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from hippomem import InvalidInputError, Memory, SimulatedClock
+from hippomem.consolidation.contradictions import Functionality, Statement, contradictions, relation_key
+
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+PEOPLE = "Ada Bea Cid Dov Eve Fay Gil Hal Ivy Jon Kay Lea".split()
+
+
+@pytest.fixture
+def clock() -> SimulatedClock:
+    return SimulatedClock(NOW)
+
+
+@pytest.fixture
+def memory(fast: Callable[..., Memory], clock: SimulatedClock) -> Memory:
+    """Everybody lives in one place and visited several."""
+    opened = fast(clock=clock)
+    for place, name in enumerate(PEOPLE):
+        opened.add(f"{name} lives in Town{place}.", triples=[(name, "lives in", f"Town{place}")])
+        for other in (20, 30):
+            opened.add(f"{name} visited Town{place + other}.", triples=[(name, "visited", f"Town{place + other}")])
+    return opened
+
+
+def lives_in(memory: Memory, name: str, town: str) -> str:
+    return memory.add(f"{name} lives in {town}.", triples=[(name, "lives in", town)]).id
+
+
+def test_a_newer_fact_ends_the_older_both_are_kept_and_it_can_be_undone(memory: Memory, clock: SimulatedClock) -> None:
+    assert memory.consolidate()["tidy"].counts == {}
+    old = memory.recall("Ada lives in", 1).passages[0]
+    clock.advance(timedelta(days=3))
+    new = lives_in(memory, "Ada", "Oslo")
+    counts = memory.consolidate()["tidy"].counts
+    assert counts == {"invalidated": 1}
+    now = [p.id for p in memory.recall("Where does Ada live?", 50).passages]
+    assert new in now
+    assert old.id not in now
+    assert {old.id, new} <= {p.id for p in memory.recall("Where does Ada live?", 50, deep=True).passages}
+    before = [p.id for p in memory.recall("Where does Ada live?", 50, as_of=NOW + timedelta(days=1)).passages]
+    assert old.id in before
+    assert new not in before
+    (change,) = [c for c in memory.history(old.id) if c.action == "invalidate"]
+    assert change.detail["by"] == new
+    assert "functionality 1.00 over 11 others" in change.detail["why"]
+    assert memory.get(old.id).text == old.text
+    assert memory.get(old.id).invalid_at == NOW + timedelta(days=3)
+    assert memory.get(new).invalid_at is None
+    assert memory.get(new).valid_from == NOW + timedelta(days=3)
+    assert memory.undo(change.sequence).id == old.id
+    assert old.id in [p.id for p in memory.recall("Where does Ada live?", 50).passages]
+    lives_in(memory, "Ada", "Oslo again")  # the same pair is not found again
+    assert memory.consolidate()["tidy"].counts.get("invalidated", 0) == 0
+    with pytest.raises(InvalidInputError, match="undone already"):
+        memory.undo(change.sequence)
+    assert memory.stats()["consolidation"]["contradicted"] == 0
+    assert memory.doctor().ok
+
+
+def test_what_several_may_be_true_of_is_left_alone(memory: Memory, clock: SimulatedClock) -> None:
+    clock.advance(timedelta(days=3))
+    memory.add("Ada visited Oslo.", triples=[("Ada", "visited", "Oslo")])
+    memory.add("Bea lives in Town1, Norway.", triples=[("Bea", "lives in", "Town1 Norway")])
+    memory.add("Cid lives in Oslo and Rome.", triples=[("Cid", "lives in", "Oslo"), ("Cid", "lives in", "Rome")])
+    assert memory.consolidate()["tidy"].counts == {}
+
+
+def test_an_earlier_fact_that_comes_late_is_the_one_that_ended(memory: Memory, clock: SimulatedClock) -> None:
+    clock.advance(timedelta(days=3))
+    late = memory.add(
+        "Ada lives in Rome.", triples=[("Ada", "lives in", "Rome")], occurred_at=datetime(2001, 1, 1, tzinfo=UTC)
+    )
+    memory.consolidate()
+    assert memory.get(late.id).invalid_at == NOW
+    assert memory.recall("Ada lives in Town0", 1).passages[0].text == "Ada lives in Town0."
+
+
+def test_forgetting_what_contradicted_lets_the_older_stand_again(memory: Memory, clock: SimulatedClock) -> None:
+    old = memory.recall("Ada lives in", 1).passages[0]
+    clock.advance(timedelta(days=3))
+    new = lives_in(memory, "Ada", "Oslo")
+    memory.consolidate()
+    assert memory.get(old.id).invalid_at is not None
+    memory.forget(new)
+    assert memory.get(old.id).invalid_at is None
+    assert memory.history(old.id)[-1].action == "revalidate"
+    assert old.id in [p.id for p in memory.recall("Where does Ada live?", 50).passages]
+
+
+def test_many_voices_are_promoted_and_one_does_not_undo_them(memory: Memory, clock: SimulatedClock) -> None:
+    for source in ("a", "b", "c"):
+        memory.add(f"{source}: Zed lives in Paris.", source=source, triples=[("Zed", "lives in", "Paris")])
+    counts = memory.consolidate()["tidy"].counts
+    assert counts["promoted"] == 1
+    assert memory.stats()["consolidation"]["semantic_facts"] == 1
+    told = memory.recall("Zed lives in Paris", 3).passages
+    assert any(c.action == "promote" for p in told for c in memory.history(p.id))
+    clock.advance(timedelta(days=3))
+    lives_in(memory, "Zed", "Oslo")
+    assert memory.consolidate()["tidy"].counts.get("invalidated", 0) == 0
+    clock.advance(timedelta(days=3))
+    memory.add("Zed lives in Oslo, she says.", triples=[("Zed", "lives in", "Oslo")])
+    assert memory.consolidate()["tidy"].counts["invalidated"] >= 3
+    for passage in told:
+        if "Paris" in passage.text:
+            memory.forget(passage.id)
+    memory.add("Bea left.")
+    memory.consolidate()
+    assert memory.stats()["consolidation"]["semantic_facts"] == 0
+
+
+def test_the_same_said_twice_is_merged_and_can_be_taken_apart(memory: Memory, clock: SimulatedClock) -> None:
+    first = memory.add("Zoe bought the old lighthouse at Gannet Point.", source="a")
+    again = memory.add("zoe bought the old lighthouse, at Gannet Point!", source="b")
+    other = memory.add("Zoe bought the old lighthouse at Gannet Point 2.", source="c")
+    elsewhere = memory.add("Zoe bought the old lighthouse at Gannet Point.", session="s2")
+    assert memory.consolidate()["tidy"].counts["merged"] == 1
+    found = {p.id for p in memory.recall("Who bought the lighthouse at Gannet Point?", 50).passages}
+    assert {first.id, other.id, elsewhere.id} <= found
+    assert again.id not in found
+    deep = {p.id for p in memory.recall("Who bought the lighthouse at Gannet Point?", 50, deep=True).passages}
+    assert again.id in deep
+    (merge,) = [c for c in memory.history(again.id) if c.action == "merge"]
+    assert merge.detail["into"] == first.id
+    memory.undo(merge.sequence)
+    assert again.id in {p.id for p in memory.recall("Who bought the lighthouse?", 50).passages}
+    memory.add("zoe bought the old lighthouse, at Gannet Point!", source="b", triples=[("Zoe", "bought", "it")])
+    assert memory.consolidate()["tidy"].counts.get("merged", 0) == 0
+
+
+def test_forgetting_the_kept_one_brings_the_merged_one_back(memory: Memory) -> None:
+    first = memory.add("Zoe bought the old lighthouse at Gannet Point.", source="a")
+    again = memory.add("zoe bought the old lighthouse, at Gannet Point!", source="b")
+    memory.consolidate()
+    memory.forget(first.id)
+    assert again.id in {p.id for p in memory.recall("Who bought the lighthouse?", 50).passages}
+    assert memory.history(again.id)[-1].action == "restore"
+
+
+def test_used_paths_grow_stronger_within_bounds_and_relax(memory: Memory, clock: SimulatedClock) -> None:
+    memory.add("Ada and Bea met Cid at Gannet Point.", title="A meeting")
+    question = "Whom did Ada meet?"
+    target = next(p for p in memory.recall(question, 9).passages if p.title == "A meeting")
+    memory.consolidate()
+    row = memory._view.row_of(memory._writer.current(target.id)[0])
+    weight = float(memory._view.graph.passage_weight[row])
+    for _ in range(30):
+        memory._note_use(memory.recall(question, 9), [target.id])
+    assert memory.consolidate()["tidy"].counts["strengthened"] >= 1
+    stronger = next(p for p in memory.recall(question, 9).passages if p.id == target.id)
+    assert stronger.score > target.score
+    assert memory.doctor().ok  # the view equals its rebuild
+    row = memory._view.row_of(memory._writer.current(target.id)[0])
+    assert float(memory._view.graph.passage_weight[row]) == pytest.approx(
+        weight, abs=1e-3
+    )  # what one gains others give
+    strengths = {s for _, _, s, _, _ in all_strengths(memory)}
+    assert 1.9 < max(strengths) <= 2.0
+    assert memory.consolidate()["tidy"].counts.get("strengthened", 0) == 0  # again, at the same moment
+    clock.advance(timedelta(days=300))
+    memory.consolidate()
+    assert all_strengths(memory) == []
+    relaxed = next(p for p in memory.recall(question, 9).passages if p.id == target.id)
+    assert relaxed.score == pytest.approx(target.score, abs=1e-3)
+    memory.forget(target.id)
+    assert memory.doctor().ok
+
+
+def all_strengths(memory: Memory) -> list[tuple[int, int, float, int, datetime]]:
+    from hippomem.storage import statuses
+
+    with memory._store.read() as connection:
+        return statuses.all_strengths(connection, memory._writer.number)
+
+
+def test_functionality_is_measured_without_the_subject_in_question() -> None:
+    facts = [(n, "lives in", n) for n in range(20)] + [(n, "likes", m) for n in range(20) for m in range(3)]
+    measured = Functionality.of([*facts, (0, "lives in", 99)])
+    assert measured.without("lives in", 2) == (1.0, 19)
+    assert measured.without("likes", 3) == (pytest.approx(1 / 3), 19)
+    assert measured.without("unknown", 1) == (0.0, 0)
+    assert relation_key("Works_For ") == relation_key("works for") == "works for"
+
+
+def test_a_fact_said_again_holds_again() -> None:
+    def said(passage: int, town: int, day: int) -> Statement:
+        return Statement(passage, 0, "lives in", town, f"town {town}", NOW + timedelta(days=day))
+
+    measured = Functionality.of((n, "lives in", n) for n in range(20))
+    pairs = contradictions([said(1, 5, 1), said(2, 6, 2), said(3, 5, 3)], measured)
+    assert [(c.older.passage, c.newer.passage) for c in pairs] == [(1, 2), (2, 3)]
+    undated = Statement(4, 0, "lives in", 7, "town 7", None)
+    assert contradictions([said(1, 5, 1), undated], measured) == []
+    assert contradictions([said(1, 5, 1), said(2, 6, 1)], measured) == []  # nothing tells which is newer
