@@ -23,6 +23,7 @@ ALLOWED = {
     "hippomem.neocortex": set(),
     "hippomem.hippocampus": {"hippomem.storage"},
     "hippomem.ingest": {"hippomem.storage"},
+    "hippomem.consolidation": {"hippomem.storage"},
 }
 
 
