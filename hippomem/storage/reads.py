@@ -197,13 +197,6 @@ def passages_where(
     return [_passage(row) for row in connection.execute(query.limit(limit).offset(offset))]
 
 
-_OF_SOURCE = (
-    select(passages)
-    .where(passages.c.namespace == bindparam("namespace"), passages.c.source == bindparam("source"))
-    .order_by(passages.c.number)
-)
-
-
 def sources(connection: Connection, namespace: int, below: str) -> list[str]:
     """The names of all sources, in order of their code points; those `below` a name that ends with a slash."""
     query = _where(select(passages.c.source).distinct(), namespace, None, below or None)
@@ -230,6 +223,10 @@ def numbers_of_source(connection: Connection, namespace: int, source: str) -> di
 _PASSAGES = select(passages, statuses.c.invalid_at).outerjoin(
     statuses, and_(statuses.c.namespace == passages.c.namespace, statuses.c.passage == passages.c.number)
 )
+_OF_SOURCE = _PASSAGES.where(
+    passages.c.namespace == bindparam("namespace"), passages.c.source == bindparam("source")
+).order_by(passages.c.number)
+
 _BY_NUMBER = _PASSAGES.where(
     passages.c.namespace == bindparam("namespace"), passages.c.number.in_(bindparam("numbers", expanding=True))
 )
