@@ -48,9 +48,12 @@ class Taught:
     def write(self, connection: Connection, namespace: int, encoder: int, item: Lesson | Replay, now: datetime) -> None:
         """Write one; what is there already stays as it is."""
         if isinstance(item, Replay):
-            numbers = [[n for i in own if (n := self.numbers[i])] for own in (item.events, item.absorbed)]
-            if numbers[0]:
-                learning.add_rehearsal(connection, namespace, *numbers, now, recorded_at=item.at)
+            events, absorbed = (
+                [n for i in own if i < len(self.numbers) and (n := self.numbers[i])]
+                for own in (item.events, item.absorbed)
+            )
+            if events:
+                learning.add_rehearsal(connection, namespace, events, absorbed, now, recorded_at=item.at)
             return
         there = writes.existing(connection, namespace, item.useful)
         if not there:

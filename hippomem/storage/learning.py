@@ -333,7 +333,7 @@ def without_vectors(connection: Connection, encoder: int, limit: int) -> list[tu
         learning_vectors.c.encoder == encoder,
     )
     query = select(learning_events.c.namespace, learning_events.c.number, learning_events.c.query).where(~there)
-    return [tuple(row) for row in connection.execute(query.limit(limit))]  # type: ignore[misc]
+    return [tuple(row) for row in connection.execute(query.limit(limit))]
 
 
 def add_vectors(connection: Connection, encoder: int, vectors: Iterable[tuple[int, int, Floats]]) -> None:
