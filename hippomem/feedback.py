@@ -40,6 +40,10 @@ ATTEMPTS = 5  # at a rehearsal that others come between
 Synced = Callable[[], AbstractContextManager[tuple[View, Connection]]]
 
 
+class _GivenUpError(Exception):
+    """What was to be written with a rehearsal is not to be written after all."""
+
+
 @dataclass(slots=True)
 class Learning:
     """The learning of one memory. `synced` gives its view and a read transaction that equals it, under its lock;
@@ -172,10 +176,17 @@ class Learning:
             return memory.probe(numbers, whole=whole) if memory else []
 
     def rehearse(
-        self, numbers: Sequence[int], *, interferers: int = 0, guard: Sequence[int] = (), passes: int = 1
+        self,
+        numbers: Sequence[int],
+        *,
+        interferers: int = 0,
+        guard: Sequence[int] = (),
+        passes: int = 1,
+        also: Callable[[Connection], bool] | None = None,
     ) -> Rehearsal:
         """`NeuralMemory.rehearse`, written to the log: it has happened for every process, once, or not at all.
 
+        `also` writes something else in the same transaction; where it says False, nothing is written or learned.
         Raises StoreBusyError where others keep writing in between.
         """
         for _ in range(ATTEMPTS):
@@ -189,7 +200,9 @@ class Learning:
                     return done
                 written = None
                 try:
-                    written = self._write_rehearsal(done, memory.applied)
+                    written = self._write_rehearsal(done, memory.applied, also)
+                except _GivenUpError:
+                    return replace(done, kept=False, reason="it was not to be written")
                 finally:
                     if written is None:
                         memory.rollback(before)
@@ -199,12 +212,16 @@ class Learning:
                     return done
         raise StoreBusyError("others keep writing while events are rehearsed: try again later")
 
-    def _write_rehearsal(self, done: Rehearsal, at: int) -> tuple[int, str] | None:
+    def _write_rehearsal(
+        self, done: Rehearsal, at: int, also: Callable[[Connection], bool] | None
+    ) -> tuple[int, str] | None:
         """The log entry that was written, None where the log went on since `at`."""
         with self.store.write() as connection:
             number = self.number()
             if reads.last_sequence(connection, number) != at:
                 return None
+            if also is not None and not also(connection):
+                raise _GivenUpError
             rows.add_rehearsal(connection, number, done.numbers, done.absorbed, self.clock.now())
             entry = reads.log_from(connection, number, at)[-1]
             return entry.sequence, entry.mark

@@ -98,11 +98,11 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         self._questions = QuestionVectors(self._encoder)
         self._lock = threading.RLock()
         self._echoes = Echoes()
-        self._steps: list[Step] = self._replay_steps()
-        self._steps += steps_with_chat(self._chat, self._writer, settings) if self._chat else []
         self._worker: Worker | None = None
         learner = self._held, self._question, self._writer.current
         self._learning = Learning(store, settings, self._encoder_number, clock, *learner, self._snapshots)
+        self._steps: list[Step] = self._replay_steps()
+        self._steps += steps_with_chat(self._chat, self._writer, settings) if self._chat else []
 
     @classmethod
     def open(

@@ -21,6 +21,7 @@ from hippomem.consolidation.replay import Commit, Found, ReplayStep
 from hippomem.consolidation.round import Step
 from hippomem.consolidation.tidying import TidyStep
 from hippomem.consolidation.undo import restore, undo
+from hippomem.feedback import Learning
 from hippomem.hippocampus.keys import entity_key
 from hippomem.hippocampus.limits import eligible
 from hippomem.hippocampus.ranking import rank
@@ -30,9 +31,11 @@ from hippomem.settings import Settings
 from hippomem.storage import reads, reviews, statuses, writes
 from hippomem.storage.rows import NewPassage
 from hippomem.storage.store import Store
-from hippomem.types import Event, Passage, Recall, RecalledPassage, Triple
+from hippomem.types import Answer, Event, Passage, Recall, RecalledPassage, Triple
 from hippomem.writing import Writer, as_event
 
+INTERFERERS = 2  # nearest other events, rehearsed along
+GUARDS = 16  # events whose recall may not fall
 TWINS = 4  # passages most like one that are looked at for a duplicate
 
 Synced = Callable[[], AbstractContextManager[tuple[View, Connection]]]
@@ -103,6 +106,48 @@ def _place(order: list[int], scores: list[float], row: int) -> Probe:
     return Probe(rank_, scores[rank_], lead if rank_ == 0 else 0.0)
 
 
+@dataclass(frozen=True)
+class NeuralChannel:
+    """The slow map of the neural memory as a channel of replay: it forgets as it learns other things.
+
+    A passage is replayed by the events of feedback in which it was useful. Each is rehearsed with its nearest
+    interferers, and rolled back where the recall of others falls or a number is not finite; the rehearsal is written in
+    one transaction with the review, so that it is in the weights once or not at all.
+    """
+
+    store: Store
+    namespace: Callable[[], int]
+    learning: Learning
+    name: str = "neural"
+
+    def probe(self, passage: int) -> Found | None:
+        """Look up the passage's events by their own questions, in the map alone; the worst of them counts."""
+        with self.store.read() as connection:
+            id_ = statuses.id_of(connection, self.namespace(), passage)
+        if id_ is None:
+            return None
+        probes = self.learning.probe(self.learning.events_of([id_]))
+        cue = f"{len(probes)} of its questions"
+        if not probes:
+            return Found(id_, Probe(0, 1.0), cue)
+        ranks = [probe.rank for probe in probes if probe.rank is not None]
+        rank_ = max(ranks) - 1 if len(ranks) == len(probes) else None
+        return Found(id_, Probe(rank_, -max(probe.loss for probe in probes), 1.0), cue)
+
+    def carry_out(self, passage: int, found: Found, is_rehearsed: bool, commit: Commit) -> None:
+        """Rehearse, and write that together with the review; the review alone where nothing was learned."""
+        events = self.learning.events_of([found.id]) if is_rehearsed else []
+        if events:
+            guard = [event for event in self.learning.draw(GUARDS, passage) if event not in events]
+            done = self.learning.rehearse(
+                events, interferers=INTERFERERS, guard=guard, also=lambda connection: commit(connection, True)
+            )
+            if done.kept and done.numbers:
+                return
+        with self.store.write() as connection:
+            commit(connection, False)
+
+
 class Replaying:
     """Part of `Memory`, which sets what stands here."""
 
@@ -114,6 +159,7 @@ class Replaying:
     _questions: QuestionVectors
     _synced: Synced
     _echoes: Echoes
+    _learning: Learning
 
     def undo(self, sequence: int) -> Passage:
         """Undo one deed of consolidation, by its `sequence` in `history`: an archiving, a merge, an invalidation, a
@@ -134,9 +180,12 @@ class Replaying:
             self._store, lambda: self._writer.number, self._lock, self._synced, self._questions, self._clock
         )
         common = self._store, lambda: self._writer.number, self._clock
+        neural = NeuralChannel(self._store, lambda: self._writer.number, self._learning)
+        curve = curve_called(self.settings.forgetting_curve)
         return [
             TidyStep(*common, channel.alike, on),
-            ReplayStep(channel, *common, curve_called(self.settings.forgetting_curve), on),
+            ReplayStep(channel, *common, curve, on),
+            ReplayStep(neural, *common, curve, on),
         ]
 
     def _graded(self) -> list[tuple[datetime, str, int, float, datetime]]:
@@ -146,7 +195,8 @@ class Replaying:
 
     def _note_use(self, found: object, ids: Iterable[str]) -> None:
         """Passages were of use: count it, note the paths that led to them, and bring back what is archived of them."""
-        paths = {path.passage_id: path for path in found.paths} if isinstance(found, Recall) else {}
+        recall = found.recall if isinstance(found, Answer) else found
+        paths = {path.passage_id: path for path in recall.paths} if isinstance(recall, Recall) else {}
         now = self._clock.now()
         with self._store.write() as connection:
             number = self._writer.number

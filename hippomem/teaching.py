@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from hippomem.feedback import Learning
 from hippomem.types import Answer, LearningEvent, Passage, Recall
 
 
 class Teaching:
-    """The methods; `Memory` brings the learning."""
+    """Part of `Memory`, which sets what stands here."""
 
     _learning: Learning
+    _note_use: Callable[[object, Iterable[str]], None]
 
     def feedback(
         self,
@@ -27,4 +28,7 @@ class Teaching:
         event; in [-1, 0) the passages were of no use. That a passage was recalled teaches nothing. The event is durable
         when this returns. Raises InvalidInputError with nothing to learn from, NotFoundError for an unknown passage.
         """
-        return self._learning.feedback(found, useful, confidence)
+        event = self._learning.feedback(found, useful, confidence)
+        if event.confidence > 0:
+            self._note_use(found, event.useful)
+        return event

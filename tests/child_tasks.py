@@ -376,9 +376,9 @@ def consolidate(db: Path, moment: datetime, log: Path) -> None:
     with Memory.open(settings=Settings(db=str(db), encoder=HashEncoder(), pipeline=PIPELINE), clock=clock) as memory:
         say(log, "began")
         for round_ in range(50):
-            counts = memory.consolidate(budget=4)["replay graph"].counts
+            report = memory.consolidate(budget=6)
             found = memory.recall(f"Whom did {PEOPLE[round_ % 12]} meet?", 3)
             memory._note_use(found, [p.id for p in found.passages[:2]])
-            if not counts.get("replayed"):
+            if not any(part.counts.get("replayed") for part in report.steps):
                 break
         say(log, "ended")

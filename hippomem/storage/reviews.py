@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, case, exists, func, insert, select, update
 
-from hippomem.storage.schema import passages, review_log, reviews, schedules, statuses, usages
+from hippomem.storage.schema import learning_targets, passages, review_log, reviews, schedules, statuses, usages
 from hippomem.storage.writes import chunks
 
 LEASE = timedelta(minutes=5)
@@ -64,7 +64,7 @@ def set_schedule(connection: Connection, namespace: int, **values: Any) -> None:
 
 def unenrolled(connection: Connection, namespace: int, channel: str, limit: int) -> list[tuple[int, datetime]]:
     """Passages that the channel does not know yet, with the moment of their recording, oldest first. The neural one
-    leaves out what is flagged."""
+    knows only what feedback is about, without what is flagged."""
     known = exists().where(
         reviews.c.namespace == namespace, reviews.c.channel == channel, reviews.c.passage == passages.c.number
     )
@@ -75,7 +75,10 @@ def unenrolled(connection: Connection, namespace: int, channel: str, limit: int)
             statuses.c.passage == passages.c.number,
             statuses.c.flag != "",
         )
-        query = query.where(~flagged)
+        taught = exists().where(
+            learning_targets.c.namespace == namespace, learning_targets.c.passage == passages.c.number
+        )
+        query = query.where(taught, ~flagged)
     rows = connection.execute(query.order_by(passages.c.number).limit(limit))
     return [(row.number, row.recorded_at) for row in rows]
 

@@ -1,0 +1,91 @@
+"""Replay of the neural memory: what feedback taught is rehearsed, once for each review, or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import func, select
+
+from hippomem import Memory, SimulatedClock
+from hippomem.neocortex.neural_memory import NeuralMemory
+from hippomem.storage.schema import rehearsals, review_log, reviews
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+PEOPLE = "Ada Bea Cid Dov Eve Fay Gil Hal".split()
+
+
+@pytest.fixture
+def clock() -> SimulatedClock:
+    return SimulatedClock(NOW)
+
+
+@pytest.fixture
+def memory(fast: Callable[..., Memory], clock: SimulatedClock) -> Memory:
+    opened = fast(clock=clock)
+    for name in PEOPLE:
+        event = opened.add(f"{name} keeps bees near Lake{name}.")
+        opened.add(f"{name} sold a boat.")
+        opened.feedback(f"honey of the {name.lower()} household", [event.id])
+    return opened
+
+
+def counted(memory: Memory) -> tuple[int, int, int]:
+    """Reviews of the neural channel, those with a rehearsal, rehearsals."""
+    with memory._store.read() as connection:
+        own = select(func.count()).select_from(review_log).where(review_log.c.channel == "neural")
+        return (
+            connection.execute(own).scalar_one(),
+            connection.execute(own.where(review_log.c.rehearsed)).scalar_one(),
+            connection.execute(select(func.count()).select_from(rehearsals)).scalar_one(),
+        )
+
+
+def test_what_feedback_taught_is_rehearsed_once_for_each_review(memory: Memory, clock: SimulatedClock) -> None:
+    report = memory.consolidate()["replay neural"]
+    assert report.counts["replayed"] == len(PEOPLE)  # due at once: only what was found once is known to be learned
+    done, rehearsed, written = counted(memory)
+    assert done == len(PEOPLE)
+    assert rehearsed == written == report.counts["rehearsed"] > 0
+    assert not memory.consolidate()["replay neural"].counts.get("replayed")
+    clock.advance(timedelta(days=6))
+    memory.consolidate()
+    done, rehearsed, written = counted(memory)
+    assert rehearsed == written
+    assert done > len(PEOPLE)
+    assert memory.doctor().ok  # the neural memory equals its rebuild from the log
+    with memory._store.read() as connection:
+        of_all = connection.execute(select(reviews.c.channel, func.count()).group_by(reviews.c.channel)).all()
+    assert dict((str(c), int(n)) for c, n in of_all) == {"graph": 2 * len(PEOPLE), "neural": len(PEOPLE)}
+
+
+def test_junk_is_kept_out_of_the_neural_memory(fast: Callable[..., Memory], clock: SimulatedClock) -> None:
+    memory = fast(clock=clock)
+    junk = memory.add("We use cookies. Accept all cookies.")
+    memory.feedback("what of cookies", [junk.id])
+    report = memory.consolidate()
+    assert report["tidy"].counts["flagged"] == 1
+    assert not report["replay neural"].counts.get("replayed")
+
+
+def test_a_rehearsal_that_is_rolled_back_is_a_review_all_the_same(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(NeuralMemory, "replay", lambda *_: False)  # as where a number is not finite
+    report = memory.consolidate()["replay neural"]
+    assert report.counts["replayed"] == len(PEOPLE)
+    assert report.counts.get("rehearsed", 0) == 0
+    assert counted(memory)[1:] == (0, 0)
+
+
+def test_in_overload_only_what_is_not_found_is_learned_again(memory: Memory, clock: SimulatedClock) -> None:
+    for _ in range(6):
+        clock.advance(timedelta(days=1))
+        memory.consolidate(budget=1)
+    before = counted(memory)
+    report = memory.consolidate(budget=2)
+    assert report["replay graph"].counts.get("overloaded", 0) + report["replay neural"].counts["overloaded"] > 0
+    done, rehearsed, written = counted(memory)
+    assert rehearsed == written
+    assert rehearsed - before[1] <= done - before[0]
