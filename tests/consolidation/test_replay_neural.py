@@ -57,7 +57,7 @@ def test_what_feedback_taught_is_rehearsed_once_for_each_review(memory: Memory, 
     assert memory.doctor().ok  # the neural memory equals its rebuild from the log
     with memory._store.read() as connection:
         of_all = connection.execute(select(reviews.c.channel, func.count()).group_by(reviews.c.channel)).all()
-    assert dict((str(c), int(n)) for c, n in of_all) == {"graph": 2 * len(PEOPLE), "neural": len(PEOPLE)}
+    assert {str(c): int(n) for c, n in of_all} == {"graph": 2 * len(PEOPLE), "neural": len(PEOPLE)}
 
 
 def test_junk_is_kept_out_of_the_neural_memory(fast: Callable[..., Memory], clock: SimulatedClock) -> None:
