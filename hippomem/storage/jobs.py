@@ -20,7 +20,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, in
 
 from hippomem.storage.ledger import lose
 from hippomem.storage.schema import facts, jobs, passages
-from hippomem.storage.writes import CHUNK, chunks
+from hippomem.storage.chunks import CHUNK, chunks
 from hippomem.types import Job
 
 MAX_ATTEMPTS = 5
