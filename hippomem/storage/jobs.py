@@ -18,9 +18,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, insert, literal, null, or_, select, update
 
+from hippomem.storage.chunks import CHUNK, chunks
 from hippomem.storage.ledger import lose
 from hippomem.storage.schema import facts, jobs, passages
-from hippomem.storage.chunks import CHUNK, chunks
 from hippomem.types import Job
 
 MAX_ATTEMPTS = 5
