@@ -184,8 +184,8 @@ class Replaying:
         curve = curve_called(self.settings.forgetting_curve)
         return [
             TidyStep(*common, channel.alike, on),
+            ReplayStep(neural, *common, curve, on, share=0.5),
             ReplayStep(channel, *common, curve, on),
-            ReplayStep(neural, *common, curve, on),
         ]
 
     def _graded(self) -> list[tuple[datetime, str, int, float, datetime]]:

@@ -29,6 +29,7 @@ from hippomem.storage import reads, writes
 from hippomem.storage.rows import Analysis, FactRow, Links, MentionRow, NewPassage, content_id, passage_id
 from hippomem.transfer_fields import count_of, floats_of, moment_of, text_of
 from hippomem.transfer_learning import TAUGHT, Lesson, Replay, Taught, taught_lines, taught_of
+from hippomem.transfer_standing import STANDING, Standing, standing_lines, standing_of
 from hippomem.types import Passage, Triple
 from hippomem.writing import Writer
 
@@ -111,6 +112,8 @@ def load(path: Path, writer: Writer, identity: str) -> None:
                     writes.set_document(
                         connection, writer.number, item["source"], item["fingerprint"], item["documents"], now
                     )
+                elif isinstance(item, Standing):
+                    item.write(connection, writer.number)
                 elif isinstance(item, Lesson | Replay):
                     taught.write(connection, writer.number, writer.encoder, item, now)
 
@@ -136,6 +139,9 @@ def _lines(
             "documents": document["documents"],
         }
     yield from taught_lines(connection, namespace, encoder)
+    for some in writes.chunks(numbers):
+        ids = {number: p.id for number, p in reads.by_number(connection, namespace, some).items()}
+        yield from standing_lines(connection, namespace, ids)
 
 
 def _line(passage: Passage, analysis: Analysis, mentions: list[dict[str, Any]], facts: list[Triple]) -> dict[str, Any]:
@@ -160,7 +166,7 @@ def _line(passage: Passage, analysis: Analysis, mentions: list[dict[str, Any]], 
     }
 
 
-def _read(path: Path, namespace: str) -> Iterator[NewPassage | Lesson | Replay | dict[str, Any]]:
+def _read(path: Path, namespace: str) -> Iterator[NewPassage | Lesson | Replay | Standing | dict[str, Any]]:
     """The passages and documents of an export. Raises SourceError at the first line that is wrong or missing."""
     ended = False
     count = 0
@@ -189,6 +195,8 @@ def _read(path: Path, namespace: str) -> Iterator[NewPassage | Lesson | Replay |
                         "fingerprint": text_of(item["fingerprint"]),
                         "documents": count_of(item["documents"]),
                     }
+                elif item["type"] == STANDING:
+                    yield standing_of(item, ids)
                 elif item["type"] in TAUGHT:
                     yield taught_of(item, ids, width)
                 elif item["type"] == "end":

@@ -67,12 +67,19 @@ class Entity:
 
 @dataclass(frozen=True, slots=True)
 class Triple:
-    """A fact: subject, relation, object, and who extracted it (`user`, `rules`, or a model's name)."""
+    """A fact: subject, relation, object, and who extracted it (`user`, `rules`, or a model's name).
+
+    As it is read from the store it also says when it happened (as its passage does), from when it holds, and from when
+    a later one contradicts it; these say nothing about whether two triples are the same.
+    """
 
     subject: str
     relation: str
     object: str
     extractor: str = "user"
+    occurred_at: datetime | None = field(default=None, compare=False)
+    valid_from: datetime | None = field(default=None, compare=False)
+    invalid_at: datetime | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         return f"{self.subject} – {self.relation} – {self.object}"

@@ -77,6 +77,7 @@ class ReplayStep:
     clock: Clock
     curve: Curve
     switched: frozenset[str] = frozenset(("probe", "rehearse", "repair", "archive"))
+    share: float = 1.0  # of the units that are left: what comes first leaves some to what comes after
     can_foretell: bool = field(default=True, init=False)
     _not_before: datetime | None = field(default=None, init=False)
 
@@ -135,7 +136,7 @@ class ReplayStep:
 
     def _plan(self, round: Round) -> tuple[list[tuple[Review, str]], datetime, bool]:
         """What to replay in this round, in order, and why; the moment that it is for replay; whether in overload."""
-        left = round.units_left()
+        left = self._units(round)
         with self.store.write() as connection:
             namespace = self.namespace()
             if not namespace:
@@ -143,6 +144,10 @@ class ReplayStep:
             time, is_overloaded = _advance(connection, namespace, round)
             self._enrol(connection, namespace, time)
             return self._chosen(connection, namespace, time.moment, left), time.moment, is_overloaded
+
+    def _units(self, round: Round) -> int | None:
+        left = round.units_left()
+        return None if left is None else int(left * self.share)
 
     def _chosen(
         self, connection: Connection, namespace: int, moment: datetime, left: int | None
@@ -238,7 +243,7 @@ class ReplayStep:
             namespace = self.namespace()
             known = reviews.schedule(connection, namespace)
             time = ReplayTime(known.wall, known.moment).at(round.now) if known else ReplayTime(round.now, round.now)
-            plan = self._chosen(connection, namespace, time.moment, round.units_left())
+            plan = self._chosen(connection, namespace, time.moment, self._units(round))
             counts = Counter(f"would be replayed ({reason})" for _, reason in plan)
             counts["not scheduled yet"] = len(reviews.unenrolled(connection, namespace, self.channel.name, ENROLLED))
             notes = [

@@ -15,6 +15,7 @@ from hippomem.storage.schema import (
     LEARNING_ACTIONS,
     MARKING,
     RELINKING,
+    UTCDateTime,
     analyses,
     changes,
     documents,
@@ -26,7 +27,7 @@ from hippomem.storage.schema import (
     statuses,
     store_info,
 )
-from hippomem.storage.statuses import cues_of, strengths_of
+from hippomem.storage.statuses import cues_of, fact_id, strengths_of, validities_of
 from hippomem.storage.writes import chunks, is_source
 from hippomem.types import Change, Passage, Triple
 
@@ -308,7 +309,18 @@ def contents_of(connection: Connection, namespace: int, numbers: Iterable[int]) 
 
 
 _FACTS_OF = (
-    select(facts.c.passage, facts.c.subject_name, facts.c.relation, facts.c.object_name, facts.c.extractor)
+    select(
+        facts.c.passage,
+        facts.c.subject,
+        facts.c.object,
+        facts.c.subject_name,
+        facts.c.relation,
+        facts.c.object_name,
+        facts.c.extractor,
+        passages.c.occurred_at,
+        func.coalesce(passages.c.occurred_at, passages.c.recorded_at, type_=UTCDateTime),
+    )
+    .join(passages, and_(passages.c.namespace == facts.c.namespace, passages.c.number == facts.c.passage))
     .where(facts.c.namespace == bindparam("namespace"), facts.c.passage.in_(bindparam("numbers", expanding=True)))
     .order_by(facts.c.passage, facts.c.position)
 )
@@ -318,8 +330,11 @@ def facts_of(connection: Connection, namespace: int, numbers: Sequence[int]) -> 
     """The triples of passages, in the order of the text."""
     found: dict[int, list[Triple]] = {}
     for some in chunks(numbers):
-        for passage, *triple in connection.execute(_FACTS_OF, {"namespace": namespace, "numbers": some}).all():
-            found.setdefault(passage, []).append(Triple(*triple))
+        rows = connection.execute(_FACTS_OF, {"namespace": namespace, "numbers": some}).all()
+        known = validities_of(connection, namespace, some) if rows else {}
+        for passage, subject, object_, *triple in rows:
+            ended = known.get((passage, fact_id(subject, triple[1], object_))) if known else None
+            found.setdefault(passage, []).append(Triple(*triple, invalid_at=ended.invalid_at if ended else None))
     return found
 
 

@@ -352,6 +352,33 @@ def all_semantic(connection: Connection, namespace: int) -> dict[tuple[int, str,
     return {(r.subject, r.relation, r.object): (r.events, r.sources) for r in connection.execute(query)}
 
 
+def entity_numbers(connection: Connection, namespace: int, keys: Iterable[str]) -> dict[str, int]:
+    """The numbers of entities by their keys."""
+    found: dict[str, int] = {}
+    for some in chunks(sorted(keys)):
+        query = select(entities.c.key, entities.c.number)
+        rows = connection.execute(query.where(entities.c.namespace == namespace, entities.c.key.in_(some)))
+        found.update((row.key, row.number) for row in rows)
+    return found
+
+
+def ended_facts(
+    connection: Connection, namespace: int, numbers: Iterable[int]
+) -> dict[int, list[tuple[str, str, str, Validity]]]:
+    """passage → subject's key, relation, object's key, validity, of the facts whose validity is known."""
+    known = validities_of(connection, namespace, numbers)
+    found: dict[int, list[tuple[str, str, str, Validity]]] = {}
+    for some in chunks(sorted({passage for passage, _ in known})):
+        own = select(facts.c.passage, facts.c.subject, facts.c.relation, facts.c.object).distinct()
+        rows = connection.execute(own.where(facts.c.namespace == namespace, facts.c.passage.in_(some))).all()
+        keys = entity_keys(connection, namespace, sorted({n for row in rows for n in (row.subject, row.object)}))
+        for passage, subject, relation, object_ in rows:
+            validity = known.get((passage, fact_id(subject, relation, object_)))
+            if validity is not None:
+                found.setdefault(passage, []).append((keys[subject], relation, keys[object_], validity))
+    return found
+
+
 def entity_keys(connection: Connection, namespace: int, numbers: Iterable[int]) -> dict[int, str]:
     """The keys of entities."""
     found: dict[int, str] = {}

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
-from hippomem import InvalidInputError, Memory, SimulatedClock
+from hippomem import InvalidInputError, Memory, Settings, SimulatedClock
 from hippomem.consolidation.contradictions import Functionality, Statement, contradictions, relation_key
+from hippomem.testing import HashEncoder, capitals
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 PEOPLE = "Ada Bea Cid Dov Eve Fay Gil Hal Ivy Jon Kay Lea".split()
@@ -54,6 +56,10 @@ def test_a_newer_fact_ends_the_older_both_are_kept_and_it_can_be_undone(memory: 
     assert memory.get(old.id).text == old.text
     assert memory.get(old.id).invalid_at == NOW + timedelta(days=3)
     assert memory.get(new).invalid_at is None
+    steps = [step for path in memory.recall("Ada lives in", 9, deep=True).paths for step in path.steps]
+    ends = {str(fact): fact.invalid_at for step in steps for fact in step.facts}
+    assert ends["Ada – lives in – Town0"] == NOW + timedelta(days=3)
+    assert ends.get("Ada – lives in – Oslo") is None
     assert memory.get(new).valid_from == NOW + timedelta(days=3)
     assert memory.undo(change.sequence).id == old.id
     assert old.id in [p.id for p in memory.recall("Where does Ada live?", 50).passages]
@@ -172,6 +178,31 @@ def test_used_paths_grow_stronger_within_bounds_and_relax(memory: Memory, clock:
     assert relaxed.score == pytest.approx(target.score, abs=1e-3)
     memory.forget(target.id)
     assert memory.doctor().ok
+
+
+def test_what_became_of_memories_goes_along_with_an_export(
+    memory: Memory, clock: SimulatedClock, tmp_path: Path
+) -> None:
+    old = memory.recall("Ada lives in", 1).passages[0]
+    memory.add("We use cookies. Accept all cookies.")
+    memory.add("Zoe bought the old lighthouse at Gannet Point.", source="a")
+    memory.add("zoe bought the old lighthouse, at Gannet Point!", source="b")
+    clock.advance(timedelta(days=3))
+    new = lives_in(memory, "Ada", "Oslo")
+    memory.consolidate()
+    wanted = memory.stats()["consolidation"]
+    assert (wanted["contradicted"], wanted["merged"], wanted["flagged"]) == (1, 1, 1)
+    memory.export(tmp_path / "dump")
+    settings = Settings(encoder=HashEncoder(), pipeline=capitals())
+    with Memory.load(tmp_path / "dump", tmp_path / "n.db", namespace="other", settings=settings) as loaded:
+        found = loaded.stats()["consolidation"]
+        for name in ("contradicted", "merged", "flagged", "superseded", "archived"):
+            assert found[name] == wanted[name], name
+        texts = [p.text for p in loaded.recall("Where does Ada live?", 50).passages]
+        assert old.text not in texts
+        assert memory.get(new).text in texts
+        loaded.consolidate()
+        assert loaded.stats()["consolidation"]["contradicted"] == 1
 
 
 def all_strengths(memory: Memory) -> list[tuple[int, int, float, int, datetime]]:
