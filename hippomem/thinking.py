@@ -25,7 +25,7 @@ from hippomem.neocortex.chat import Chat, none_set, resolve_chat
 from hippomem.neocortex.prices import cost_of, price_of
 from hippomem.neocortex.prompts import EXTRACT
 from hippomem.settings import Settings
-from hippomem.storage import jobs
+from hippomem.storage import jobs, reviews
 from hippomem.storage.jobs import Kind
 from hippomem.storage.ledger import Call, Spent
 from hippomem.storage.ledger import enter as enter_call
@@ -201,7 +201,8 @@ class Thinking:
             return tuple(jobs.listed(connection, self._writer.number, state, limit))
 
     def retry_jobs(self, passage_ids: Iterable[str] = (), *, renew: bool = False) -> int:
-        """Let dead jobs wait again, with all their attempts before them: those of these passages, or all. `renew` also
+        """Let dead jobs wait again, with all their attempts before them: those of these passages, or all, and with them
+        the replays that came to nothing five times. `renew` also
         reads again what another model or an earlier prompt has read, with the model that is set. Returns how many jobs
         wait that did not before; `consolidate` or a worker does them. Raises ModelError to `renew` without a model.
         """
@@ -212,6 +213,7 @@ class Thinking:
         with self._store.write() as connection:
             now = self._clock.now()
             count = jobs.retry(connection, number, now, ids)
+            count += 0 if ids else reviews.revive(connection, number)
             if renew and self._writer.kind is not None:
                 count += jobs.renew(connection, number, self._writer.kind, now)
         if self._worker is not None:

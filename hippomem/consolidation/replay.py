@@ -130,7 +130,9 @@ class ReplayStep:
             if held:
                 with self.store.write() as connection:
                     reviews.release(connection, self.namespace(), self.channel.name, held)
-        self._not_before = self.clock.now() + timedelta(seconds=REST * (self.clock.monotonic() - began))
+        # At least a second: what another one holds is due, and not to be had.
+        rest = max(1.0, REST * (self.clock.monotonic() - began))
+        self._not_before = self.clock.now() + timedelta(seconds=rest)
         is_done = not waiting and len(plan) < PER_ROUND
         return StepReport(self.name, dict(counts), notes=tuple(notes[:NOTES]), is_done=is_done)
 

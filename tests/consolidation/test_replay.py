@@ -114,8 +114,7 @@ def test_five_claims_in_vain_are_dead_visible_and_can_be_revived(memory: Memory,
             assert len(held) == (attempt < 5)
         clock.advance(reviews.LEASE + timedelta(seconds=1))
     assert memory.stats()["consolidation"]["dead"] == 1
-    with memory._store.write() as connection:
-        assert reviews.revive(connection, number) == 1
+    assert memory.retry_jobs() == 1
     assert memory.stats()["consolidation"]["dead"] == 0
 
 
