@@ -202,9 +202,9 @@ class Thinking:
 
     def retry_jobs(self, passage_ids: Iterable[str] = (), *, renew: bool = False) -> int:
         """Let dead jobs wait again, with all their attempts before them: those of these passages, or all, and with them
-        the replays that came to nothing five times. `renew` also
-        reads again what another model or an earlier prompt has read, with the model that is set. Returns how many jobs
-        wait that did not before; `consolidate` or a worker does them. Raises ModelError to `renew` without a model.
+        the replays that came to nothing five times. `renew` also reads again what another model or an earlier prompt
+        has read, with the model that is set. Returns how many wait that did not before; `consolidate` or a worker does
+        them. Raises ModelError to `renew` without a model.
         """
         ids = [checked_label(id_, "passage id") for id_ in passage_ids]
         if renew and self._writer.kind is None:

@@ -63,11 +63,12 @@ class TidyStep:
         counts: Counter[str] = Counter()
         notes: list[str] = []
         is_done = True
+        measured: list[Functionality] = []  # once a round: it takes a look at every fact
         while True:
             if round.is_over:
                 is_done = False
                 break
-            if not self._some(round, counts, notes) or round.is_dry:
+            if not self._some(round, counts, notes, measured) or round.is_dry:
                 break
         if "strengthen" in self.switched and self.namespace() and not round.is_dry:
             with self.store.write() as connection:
@@ -76,15 +77,16 @@ class TidyStep:
             self.name, {k: v for k, v in counts.items() if v}, notes=tuple(notes[:NOTES]), is_done=is_done
         )
 
-    def _some(self, round: Round, counts: Counter[str], notes: list[str]) -> bool:
+    def _some(self, round: Round, counts: Counter[str], notes: list[str], measured: list[Functionality]) -> bool:
         """Look at a batch of changes. False where there was none."""
         namespace = self.namespace()
         with self.store.read() as connection:
             known = reviews.schedule(connection, namespace)
             tidied = known.tidied if known else 0
-            changed = statuses.changed_after(connection, namespace, tidied, BATCH)
+            changed = statuses.changed_after(connection, namespace, tidied, BATCH + 1)
             if not namespace or not changed:
                 return False
+            is_last, changed = len(changed) <= BATCH, changed[:BATCH]
             numbers = list(dict.fromkeys(number for _, number in changed))
             there = reads.by_number(connection, namespace, numbers)
         # Which are alike is the view's to say; it takes its own transaction.
@@ -97,8 +99,10 @@ class TidyStep:
         ]
         with self.store.read() as connection:
             others = reads.by_number(connection, namespace, sorted({other for _, other in pairs}))
-            found = _contradictions(connection, namespace, there) if "invalidate" in self.switched else []
-            raised = _promotions(connection, namespace) if "promote" in self.switched else {}
+            if "invalidate" in self.switched and not measured:
+                measured.append(Functionality(statuses.relations(connection, namespace)))
+            found = _contradictions(connection, namespace, there, measured[0]) if measured else []
+            raised = _promotions(connection, namespace) if is_last and "promote" in self.switched else {}
         now = self.clock.now()
         if round.is_dry:
             with self.store.read() as connection:
@@ -232,7 +236,9 @@ def settle(connection: Connection, namespace: int, number: int) -> None:
         statuses.set_status(connection, namespace, number, invalid_at=invalid_at)
 
 
-def _contradictions(connection: Connection, namespace: int, there: dict[int, Passage]) -> list[Contradiction]:
+def _contradictions(
+    connection: Connection, namespace: int, there: dict[int, Passage], measured: Functionality
+) -> list[Contradiction]:
     subjects = statuses.subjects_of(connection, namespace, there)
     facts = statuses.facts_about(connection, namespace, subjects)
     if not facts:
@@ -254,7 +260,7 @@ def _contradictions(connection: Connection, namespace: int, there: dict[int, Pas
         for passage, subject, relation, object_, _ in facts
         if passage in about and passage not in archived
     ]  # fmt: skip
-    return contradictions(statements, Functionality(statuses.relations(connection, namespace)))
+    return contradictions(statements, measured)
 
 
 def moment_of(passage: Passage, documents: set[str]) -> datetime | None:

@@ -107,11 +107,13 @@ def test_a_worker_ends_with_what_kept_failing() -> None:
     assert len(step.asked) == 1
 
 
-def test_without_a_chat_model_there_is_nothing_to_do(fast: Callable[..., Memory]) -> None:
+def test_without_a_chat_model_nothing_is_asked(fast: Callable[..., Memory]) -> None:
     memory = fast(background=True)
     memory.add("Ada met Bea in Oslo.")
     report = memory.consolidate(NOW + timedelta(days=400))
-    assert (report.steps, report.is_done) == ((), True)
+    assert [part.name for part in report.steps] == ["tidy", "replay neural", "replay graph"]
+    assert report.usage.calls == 0
+    assert report.is_done
     memory.close()
 
 
