@@ -13,8 +13,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, case, exists, func, insert, select, update
 
+from hippomem.storage.chunks import chunks
 from hippomem.storage.schema import learning_targets, passages, review_log, reviews, schedules, statuses, usages
-from hippomem.storage.writes import chunks
 
 LEASE = timedelta(minutes=5)
 ATTEMPTS = 5  # claims that came to nothing, after which a row is dead: visible, and left alone

@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
+from hippomem.storage.chunks import chunks
 from hippomem.storage.schema import (
     changes,
     cues,
@@ -28,7 +29,6 @@ from hippomem.storage.schema import (
     strengths,
     validities,
 )
-from hippomem.storage.writes import chunks
 
 
 @dataclass(frozen=True, slots=True)

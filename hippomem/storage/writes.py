@@ -13,6 +13,7 @@ from hippomem.errors import EncoderMismatchError
 from hippomem.storage.chunks import CHUNK
 from hippomem.storage.chunks import chunks as chunks
 from hippomem.storage.learning import drop_targets
+from hippomem.storage.releases import release, subjects_of
 from hippomem.storage.rows import FactRow, Links, MentionRow, NewPassage
 from hippomem.storage.schema import (
     BESIDE_PASSAGES,
@@ -25,10 +26,7 @@ from hippomem.storage.schema import (
     jobs,
     mentions,
     passages,
-    semantic_facts,
-    statuses,
     store_info,
-    validities,
 )
 
 
@@ -186,7 +184,7 @@ def remove_passages(
         ids.update({row.number: (row.id, row.content) for row in rows})
     drop_targets(connection, namespace, ids, at)
     touched = _entities_of(connection, namespace, ids)
-    subjects = _subjects_of(connection, namespace, ids)
+    subjects = subjects_of(connection, namespace, ids)
     fact_count = 0
     for some in chunks(ids):
         for table, column in (
@@ -207,7 +205,7 @@ def remove_passages(
                     ~exists().where(passages.c.namespace == namespace, passages.c.content == table.c.content),
                 )
             )
-    _release(connection, namespace, [id_ for id_, _ in ids.values()], subjects, at)
+    release(connection, namespace, [id_ for id_, _ in ids.values()], subjects, at)
     gone = _remove_orphans(connection, namespace, touched)
     if action is not None and ids:
         connection.execute(
@@ -218,59 +216,6 @@ def remove_passages(
             ],
         )
     return Removed(tuple(id_ for id_, _ in ids.values()), gone, fact_count)
-
-
-def _release(connection: Connection, namespace: int, ids: Sequence[str], subjects: Sequence[int], at: datetime) -> None:
-    """What was merged into these passages, or contradicted by them, stands again; what they supported is to be
-    counted anew."""
-    logged = []
-    for some in chunks(ids):
-        merged = (statuses.c.namespace == namespace, statuses.c.merged_into.in_(some))
-        against = (validities.c.namespace == namespace, validities.c.by_passage.in_(some))
-        numbers = list(connection.execute(select(statuses.c.passage).where(*merged)).scalars())
-        logged += [("restore", number) for number in numbers]
-        connection.execute(update(statuses).where(*merged).values(archived_at=None, merged_into=None))
-        numbers = list(connection.execute(select(validities.c.passage).where(*against).distinct()).scalars())
-        logged += [("revalidate", number) for number in numbers]
-        connection.execute(delete(validities).where(*against))
-        for few in chunks(numbers):
-            standing = (statuses.c.namespace == namespace, statuses.c.passage.in_(few))
-            connection.execute(update(statuses).where(*standing).values(invalid_at=None))
-    for few in chunks(subjects):
-        connection.execute(
-            delete(semantic_facts).where(semantic_facts.c.namespace == namespace, semantic_facts.c.subject.in_(few))
-        )
-    names = {
-        number: id_
-        for some in chunks({number for _, number in logged})
-        for id_, number in connection.execute(
-            select(passages.c.id, passages.c.number).where(
-                passages.c.namespace == namespace, passages.c.number.in_(some)
-            )
-        )
-    }
-    rows = [
-        {
-            "namespace": namespace,
-            "action": action,
-            "passage": number,
-            "passage_id": names[number],
-            "at": at,
-            "detail": {"why": "what it gave way to was forgotten or replaced"},
-        }
-        for action, number in logged
-        if number in names
-    ]
-    if rows:
-        connection.execute(insert(changes), rows)
-
-
-def _subjects_of(connection: Connection, namespace: int, numbers: Iterable[int]) -> list[int]:
-    found: set[int] = set()
-    for some in chunks(numbers):
-        query = select(facts.c.subject).where(facts.c.namespace == namespace, facts.c.passage.in_(some))
-        found.update(connection.execute(query.distinct()).scalars())
-    return sorted(found)
 
 
 def forget_history(connection: Connection, namespace: int, ids: Iterable[str]) -> None:

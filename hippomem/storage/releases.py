@@ -1,0 +1,65 @@
+"""What stands again when a passage goes: what was merged into it, what it contradicted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from hippomem.storage.chunks import chunks
+from hippomem.storage.schema import changes, facts, passages, semantic_facts, statuses, validities
+
+
+def release(connection: Connection, namespace: int, ids: Sequence[str], subjects: Sequence[int], at: datetime) -> None:
+    """What was merged into these passages, or contradicted by them, stands again; what they supported is to be
+    counted anew."""
+    logged = []
+    for some in chunks(ids):
+        merged = (statuses.c.namespace == namespace, statuses.c.merged_into.in_(some))
+        against = (validities.c.namespace == namespace, validities.c.by_passage.in_(some))
+        numbers = list(connection.execute(select(statuses.c.passage).where(*merged)).scalars())
+        logged += [("restore", number) for number in numbers]
+        connection.execute(update(statuses).where(*merged).values(archived_at=None, merged_into=None))
+        numbers = list(connection.execute(select(validities.c.passage).where(*against).distinct()).scalars())
+        logged += [("revalidate", number) for number in numbers]
+        connection.execute(delete(validities).where(*against))
+        for few in chunks(numbers):
+            standing = (statuses.c.namespace == namespace, statuses.c.passage.in_(few))
+            connection.execute(update(statuses).where(*standing).values(invalid_at=None))
+    for few in chunks(subjects):
+        connection.execute(
+            delete(semantic_facts).where(semantic_facts.c.namespace == namespace, semantic_facts.c.subject.in_(few))
+        )
+    names = {
+        number: id_
+        for some in chunks({number for _, number in logged})
+        for id_, number in connection.execute(
+            select(passages.c.id, passages.c.number).where(
+                passages.c.namespace == namespace, passages.c.number.in_(some)
+            )
+        )
+    }
+    rows = [
+        {
+            "namespace": namespace,
+            "action": action,
+            "passage": number,
+            "passage_id": names[number],
+            "at": at,
+            "detail": {"why": "what it gave way to was forgotten or replaced"},
+        }
+        for action, number in logged
+        if number in names
+    ]
+    if rows:
+        connection.execute(insert(changes), rows)
+
+
+def subjects_of(connection: Connection, namespace: int, numbers: Iterable[int]) -> list[int]:
+    """The entities that facts of these passages are about, ascending."""
+    found: set[int] = set()
+    for some in chunks(numbers):
+        query = select(facts.c.subject).where(facts.c.namespace == namespace, facts.c.passage.in_(some))
+        found.update(connection.execute(query.distinct()).scalars())
+    return sorted(found)
