@@ -10,10 +10,10 @@ from pathlib import Path
 
 from hippomem import Encoder, Settings
 from hippomem.neocortex.encoder_choice import resolve_encoder
-from hippomem_eval.ablation import WITHOUT, Remembering
+from hippomem_eval.ablation import HIPPOMEM, WITHOUT, Remembering
 from hippomem_eval.conversation_formats import Conversation, ConversationQuestion
 from hippomem_eval.conversation_index import ensure_memories
-from hippomem_eval.conversation_systems import BASELINES, FULL_CONTEXT, HIPPOMEM, RECIPES, Transcript, TurnMemory
+from hippomem_eval.conversation_systems import BASELINES, FULL_CONTEXT, RECIPES, Transcript, TurnMemory
 from hippomem_eval.conversations import Haystack, haystacks_of, load_conversations, select
 from hippomem_eval.environment import describe
 from hippomem_eval.files import sha256

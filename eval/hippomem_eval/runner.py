@@ -70,8 +70,8 @@ def run_multihop(options: Options, tell: Callable[[str], None]) -> Measured:
     """
     dataset = load_dataset(options.questions, options.corpus, limit=options.limit)
     if options.misspell:
-        asked = tuple(replace(question, text=misspelt(question.text)) for question in dataset.questions)
-        dataset = replace(dataset, questions=asked)
+        with_slips = tuple(replace(question, text=misspelt(question.text)) for question in dataset.questions)
+        dataset = replace(dataset, questions=with_slips)
     model, model_is = _chat_model(options)
     make_folder(options.out)
     run = RunFile(options.out / "run.json")

@@ -15,10 +15,11 @@ from typer.testing import CliRunner, Result
 
 from hippomem import Memory
 from hippomem_eval import conversation_runner
+from hippomem_eval.ablation import HIPPOMEM
 from hippomem_eval.cli import app
 from hippomem_eval.conversation_formats import ConversationQuestion
 from hippomem_eval.conversation_runner import row_of
-from hippomem_eval.conversation_systems import BASELINES, HIPPOMEM
+from hippomem_eval.conversation_systems import BASELINES
 from hippomem_eval.systems import Found, Ranking, System
 
 SYSTEMS = (HIPPOMEM, *BASELINES)
