@@ -113,7 +113,6 @@ def prequential(
                 "id": question.id,
                 "conversation": question.conversation,
                 "related": bool(seen & set(evidence)),
-                "learned_ms": recall.timings.get("learned", 0.0),
                 **values,
             }
         )

@@ -51,7 +51,6 @@ def summarise(
             name: gain([row for row in right if row["conversation"] == name], "hippomem", "plain", seed)
             for name in dict.fromkeys(str(row["conversation"]) for row in right)
         },
-        "learned_ms": _mean(right, "learned_ms"),
         "seed": seed,
         "data": data,
     }
@@ -99,7 +98,6 @@ def as_markdown(summary: Mapping[str, Any]) -> str:
     each = ", ".join(f"{name} {100 * value['mean']:+.1f}" for name, value in summary["conversations"].items())
     count = f"{summary['questions']:,} questions in time order"
     lines += ["", f"{count}, each recalled before it is learned. By conversation: {each}."]
-    lines.append(f"Reading what was learned: {summary['learned_ms']:.2f} ms a recall, mean.")
     return "\n".join(lines) + "\n"
 
 
