@@ -54,6 +54,13 @@ def test_a_snippet_runs_as_printed(number: int, tmp_path: Path) -> None:
         ]
     elif "feedback" in SNIPPETS[number]:
         assert run.stdout == "moved up by 1 earlier query like this one\n"
+    elif "langgraph" in SNIPPETS[number]:
+        assert run.stdout.splitlines() == [
+            "Oskar is allergic to walnuts and hazelnuts.",
+            "Oskar is allergic to walnuts and hazelnuts. ['remember', 'recall', 'forget']",
+        ]
+    elif "Toolbox" in SNIPPETS[number]:
+        assert re.fullmatch(r"Remembered as (\[\w{8}\])\.\n\1 Ada lives in Vardø\.\n", run.stdout), run.stdout
     else:
         assert run.stdout.startswith("45 passages, ()")
 

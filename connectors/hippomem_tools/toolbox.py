@@ -17,9 +17,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from hippomem import Document, HippomemError, InvalidInputError, Memory, NotFoundError, Recall
 from hippomem_tools.showing import as_data, cited, handle, show
 
+CITED = 0.5  # how sure it is that a passage was useful that an answer cites, which nobody has accepted yet
 KEPT = 4096  # memories shown last, which feedback can be about
 
-_METHOD = {"remember": "add"}
 Tool = Callable[..., "Result"]
 
 
@@ -92,8 +92,10 @@ class Toolbox:
         self, question: Annotated[str, Field(description="A question, in full, with the names that matter.")]
     ) -> Result:
         """Have a question answered from what is remembered, with the memories that the answer rests on."""
-        answer = self.memory.ask(question)
+        answer = self.memory.ask(question, self._k, session=self._limit)
         self._keep(answer.recall)
+        if answer.citations and answer.is_in_memory and not answer.flags:
+            self.memory.feedback(answer, confidence=CITED)
         handles = {c.number: c.passage_id for c in answer.citations}
         sources = "".join(f"\n[{number}] is memory [{id_[:8]}]" for number, id_ in handles.items())
         data = {"answer": answer.text, "citations": list(handles.values()), "is_in_memory": answer.is_in_memory}
@@ -120,9 +122,8 @@ class Toolbox:
     def consolidate(self) -> Result:
         """Tidy the memory up: replay, strengthen and merge what is due."""
         report = self.memory.consolidate()
-        told = [
-            f"{s.name}: " + (s.error or ", ".join(f"{n} {name}" for name, n in s.counts.items())) for s in report.steps
-        ]
+        counts = {s.name: ", ".join(f"{count} {what}" for what, count in s.counts.items()) for s in report.steps}
+        told = [f"{s.name}: {s.error or counts[s.name] or 'nothing was due'}" for s in report.steps]
         data = {s.name: {"counts": dict(s.counts), "error": s.error, "is_done": s.is_done} for s in report.steps}
         return Result("\n".join(told) or "Nothing was due.", {"steps": data})
 
@@ -140,7 +141,7 @@ class Toolbox:
         found: list[Tool] = [self.remember, self.recall, self.feedback, self.forget, self.consolidate, self.stats]
         if self.memory.settings.llm is not None:
             found.insert(2, self.ask)
-        return {tool.__name__: tool for tool in found if hasattr(Memory, _METHOD.get(tool.__name__, tool.__name__))}
+        return {tool.__name__: tool for tool in found}
 
     @cached_property
     def arguments(self) -> Mapping[str, type[BaseModel]]:

@@ -6,13 +6,15 @@ from typing import Any
 
 import pytest
 from langchain_core.documents import Document
+from langchain_core.language_models import GenericFakeChatModel
+from langchain_core.messages import AIMessage
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from langchain_tests.integration_tests import RetrieversIntegrationTests, ToolsIntegrationTests
 from langchain_tests.unit_tests import ToolsUnitTests
 
 from hippomem import InvalidInputError, Memory, NotFoundError
 from hippomem_tools import Toolbox
-from langchain_hippomem import HippomemRetriever, memory_tools
+from langchain_hippomem import CitationFeedback, HippomemRetriever, memory_tools
 
 pytestmark = pytest.mark.anyio
 
@@ -118,6 +120,19 @@ def test_tools_give_the_schema_of_a_function(memory: Memory) -> None:
         assert set(schema["parameters"]["properties"]) == set(own["function"]["parameters"]["properties"])
     with pytest.raises(NotFoundError):
         memory_tools(memory, ["dream"])
+
+
+def test_the_last_answer_of_an_agent_is_feedback(memory: Memory) -> None:
+    box = Toolbox(memory)
+    box.recall("Who keeps bees?")
+    (bea,) = memory.recall("Who keeps bees?", 1).passages
+    call = {"name": "recall", "args": {"query": "bees"}, "id": "1", "type": "tool_call"}
+    script = [AIMessage(f"First I look [{bea.id[:8]}].", tool_calls=[call]), AIMessage(f"Bea does [{bea.id[:8]}].")]
+    model = GenericFakeChatModel(messages=iter(script), callbacks=[CitationFeedback(box)])
+    model.invoke("Who keeps bees?")
+    assert memory.stats()["learned"] == 0
+    model.invoke("Who keeps bees?")
+    assert memory.stats()["learned"] == 1
 
 
 async def test_a_tool_tells_the_model_what_went_wrong(memory: Memory) -> None:

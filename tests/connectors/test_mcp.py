@@ -63,6 +63,7 @@ async def test_remember_recall_forget(memory: Memory) -> None:
         assert f"[{name}] (Oskar Holm) Oskar Holm pays on Fridays." in await said(client, "recall", query="Oskar Holm?")
         result = await client.call_tool("recall", {"query": "Oskar Holm?", "k": 1})
         assert result.structured_content["passages"][0]["text"] == "Oskar Holm pays on Fridays."
+        assert await said(client, "feedback", useful=[name]) == "Noted: 1 useful."
         assert await said(client, "forget", target=name) == "Forgotten: 1."
         assert (await said(client, "stats")).startswith("4 passages")
 

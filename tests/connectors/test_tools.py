@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from hippomem import InvalidInputError, Memory, NotFoundError
+from hippomem.testing import ScriptedChatModel
 from hippomem_tools import Toolbox
 
 
@@ -100,6 +101,39 @@ def test_no_arguments_at_all_and_objects_of_an_sdk(box: Toolbox) -> None:
             return {"id": "1", "function": {"name": "stats", "arguments": None}}
 
     assert box.answer(ToolCall())["content"].startswith("4 passages")
+
+
+def test_what_an_answer_cites_is_learned(box: Toolbox, memory: Memory) -> None:
+    bees = box.recall("Who keeps bees?").data["passages"]
+    box.recall("What froze in Bergen?")
+    ids = [passage["id"] for passage in bees]
+    assert box.learn_from(f"Bea does [{ids[0][:8]}], and again [{ids[0][:8]}] [00000000].") == (ids[0],)
+    assert box.learn_from("Nobody [1] does.") == ()
+    assert events(memory) == 1
+    assert call(box, "feedback", useful=[ids[0][:8], f"[{ids[1][:8]}]"]) == "Noted: 2 useful."
+    assert events(memory) in (2, 3)  # one for each recall that showed them last
+    assert "00000000 was not recalled" in call(box, "feedback", useful=["00000000"])
+    assert "useful: Field required" in call(box, "feedback")
+
+
+def test_what_the_answer_of_ask_cites_is_learned(memory: Memory, fast: Any, tmp_path: Any) -> None:
+    asking = fast(tmp_path / "m.db", llm=ScriptedChatModel(answers=["Bea Lind keeps bees [1].", "Not in memory."]))
+    box = Toolbox(asking, k=1)
+    assert "ask" in {s["function"]["name"] for s in box.schemas()}
+    (bea,) = memory.recall("Who keeps bees?", 1).passages
+    assert call(box, "ask", question="Who keeps bees?") == f"Bea Lind keeps bees [1].\n[1] is memory [{bea.id[:8]}]"
+    assert events(asking) == 1
+    call(box, "ask", question="Who keeps bees?")
+    assert events(asking) == 1
+
+
+def test_consolidation_tells_what_it_did(box: Toolbox) -> None:
+    assert call(box, "consolidate")
+
+
+def events(memory: Memory) -> int:
+    """How many learning events there are."""
+    return int(memory.stats()["learned"])
 
 
 def test_schemas_are_of_the_form_that_openai_takes(box: Toolbox) -> None:

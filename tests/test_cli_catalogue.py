@@ -1,0 +1,70 @@
+"""Listing on the command line: sources and passages."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from hippomem import Memory
+from hippomem.cli import app
+from hippomem.testing import HashEncoder, capitals
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> object:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("hippomem.memory.resolve_encoder", lambda *_: HashEncoder())
+    with Memory.open("hippomem.db", pipeline=capitals()) as memory:
+        memory.add("Ada Thorne\x1b[31m keeps bees.", source="docs/a.md", session="monday")
+        memory.add("Bea Lind keeps bees.", source="docs/deep/b.md")
+        memory.add("Chiara Bassi keeps bees.", source="c.md")
+
+    def run(*args: str) -> Result:
+        return CliRunner().invoke(app, list(args))
+
+    return run
+
+
+def test_sources(run) -> None:  # type: ignore[no-untyped-def]
+    assert run("sources").stdout.splitlines() == ["c.md", "docs/a.md", "docs/deep/b.md"]
+    assert json.loads(run("sources", "docs/", "--json").stdout) == ["docs/a.md", "docs/deep/b.md"]
+    assert run("sources", "--namespace", "other").stdout == ""
+    wrong = run("sources", "docs")
+    assert wrong.exit_code == 1
+    assert wrong.stderr == "error: below must end with a slash: 'docs/'\n"
+
+
+def test_passages(run) -> None:  # type: ignore[no-untyped-def]
+    told = [line[33:] for line in run("passages").stdout.splitlines()]
+    assert told == [
+        "Ada Thorne keeps bees.",
+        "Bea Lind keeps bees.",
+        "Chiara Bassi keeps bees.",
+    ]
+    listed = json.loads(run("passages", "docs/", "-n", "1", "--offset", "1", "--json").stdout)
+    assert [p["source"] for p in listed] == ["docs/deep/b.md"]
+    assert len(run("passages", "--session", "monday").stdout.splitlines()) == 1
+    assert run("passages", "-n", "-1").exit_code == 2
+    assert run("passages", "--db", "none.db").exit_code == 1
+
+
+def test_a_folder_is_forgotten(run) -> None:  # type: ignore[no-untyped-def]
+    assert run("forget", "docs/").exit_code == 0
+    assert run("sources").stdout.splitlines() == ["c.md"]
+
+
+def test_the_configuration_is_one_line_of_json(run, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    printed = run("mcp", "--json", "--namespace", "ada", "--folder", ".").stdout
+    (server,) = json.loads(printed)["mcpServers"].values()
+    assert printed.count("\n") == 1
+    assert server["args"][-6:-4] == ["--db", str(Path("hippomem.db").absolute())]
+    over_http = run("mcp", "--print-config", "--transport", "streamable-http", "--port", "9000").stdout
+    assert json.loads(over_http)["mcpServers"]["hippomem"]["url"] == "http://127.0.0.1:9000/mcp"
+    assert run("mcp", "--folder", "nowhere").exit_code == 1
+    assert run("mcp", "--transport", "pigeon").exit_code == 2
+    refused = run("mcp", "--transport", "streamable-http", "--host", "0.0.0.0")  # noqa: S104
+    assert refused.exit_code == 1
+    assert "HIPPOMEM_MCP_TOKEN" in refused.stderr
