@@ -83,7 +83,7 @@ def commands() -> Iterator[tuple[str, Any]]:
 
 def test_the_commands_are_those_of_the_design() -> None:
     expected = "demo add ingest recall ask feedback get update history forget stats doctor export import".split()
-    expected += "reencode sources passages consolidate worker mcp".split()
+    expected += "reencode sources passages consolidate undo worker mcp".split()
     assert {name for name, _ in commands()} == {*expected, "graph export", "jobs retry"}
 
 
@@ -225,7 +225,7 @@ def notes(tmp_path: Path) -> Path:
 def test_ingest_json_is_the_contract(cli: Cli, notes: Path) -> None:
     report = json_of(cli("ingest", notes, "--json"))
     counts = "documents passages entities facts skipped removed".split()
-    assert report.keys() == {*counts, "failed", "seconds"}
+    assert report.keys() == {*counts, "failed", "id", "seconds"}
     assert (report["documents"], report["passages"]) == (2, 2)
     assert [failure.keys() for failure in report["failed"]] == [{"source", "reason"}]
     assert report["seconds"]["total"] > 0

@@ -27,7 +27,9 @@ ANSWERS = [
 def test_a_snippet_runs_as_printed(number: int, tmp_path: Path) -> None:
     shutil.copytree(ROOT / "examples" / "brackwater" / "notes", tmp_path / "notes")
     (tmp_path / "snippet.py").write_text(SNIPPETS[number], encoding="utf-8")
-    with openai_server(*ANSWERS) as server:
+    asks = ".ask(" in SNIPPETS[number]
+    answers = ["Renée Vautrin was the first librarian [1]."] if asks else ANSWERS
+    with openai_server(*answers) as server:
         chat = {"HIPPOMEM_LLM_BASE_URL": server.url, "HIPPOMEM_LLM_API_KEY": "none"}
         run = subprocess.run(
             [sys.executable, "snippet.py"],
@@ -38,13 +40,15 @@ def test_a_snippet_runs_as_printed(number: int, tmp_path: Path) -> None:
             timeout=200,
             check=False,
         )
-        assert len(server.asked) == (len(ANSWERS) if "llm=" in SNIPPETS[number] else 0)
+        assert len(server.asked) == (len(answers) if "llm=" in SNIPPETS[number] else 0)
     assert run.returncode == 0, run.stderr
     if number == 0:
         first, second = run.stdout.index("Ada Thorne  (score"), run.stdout.index("Northlight Labs  (score")
         assert first != second
         assert "Bergen" not in run.stdout
         assert "Ada Thorne – runs – Northlight Labs" in run.stdout
+    elif asks:
+        assert run.stdout.splitlines() == ["Renée Vautrin was the first librarian [1].", "['Whitlock Library'] ()"]
     elif "llm=" in SNIPPETS[number]:
         assert run.stdout.splitlines() == [
             "Which firm supplied the lens of Gannet Point Light? → the Corvand Glass Company",
