@@ -267,7 +267,12 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         limits: dict[str, Any] = {"as_of": moment, "session": session, "source": source}
         limits |= {"method": method, "recipe": recipe, "learned": learned, "deep": deep}
         if recognise:
-            ways = {"decompose": decompose, "iterative": iterative, "max_steps": max_steps, "context": context}
+            ways: dict[str, Any] = {
+                "decompose": decompose,
+                "iterative": iterative,
+                "max_steps": max_steps,
+                "context": context,
+            }
             return recognised(self._chat, partial(self.recall, **limits, **ways), query, k)
         if decompose or iterative:
             part = partial(self.recall, **limits)

@@ -21,7 +21,7 @@ from hippomem.neocortex.encoder import Vectors
 from hippomem_eval.conversation_formats import ConversationQuestion
 from hippomem_eval.conversation_systems import Strong, Transcript
 from hippomem_eval.conversations import Haystack
-from hippomem_eval.feedback_baselines import KnnCache, SoftVote
+from hippomem_eval.feedback_baselines import KnnCache, Learner, SoftVote
 from hippomem_eval.metrics import recall_at
 from hippomem_eval.results import Row
 
@@ -90,7 +90,7 @@ def prequential(
 ) -> list[Row]:
     """Ask and teach every question in order. `memory` must not have learned anything; it has afterwards."""
     rng = np.random.default_rng([seed, *asked.haystack.name.encode()])
-    learners = {"knn-cache": KnnCache(), "soft-vote": SoftVote()}
+    learners: dict[str, Learner] = {"knn-cache": KnnCache(), "soft-vote": SoftVote()}
     strong = Strong(Transcript(asked.haystack.turns, encoder)) if giver == Giver() else None
     praised = _praised(asked)
     seen: set[str] = set()

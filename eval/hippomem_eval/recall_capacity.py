@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -139,7 +140,7 @@ def _times(dimension: int, seed: int) -> dict[str, float]:
     for chunk in (1, 16):
         slow = SlowMap(dimension, MapOptions(chunk=chunk))
         slow.update(keys[:16], values[:16], ones[:16])
-        update = _clocked(lambda slow=slow: slow.update(keys[:256], values[:256], ones), 3)
+        update = _clocked(partial(slow.update, keys[:256], values[:256], ones), 3)
         times[f"update of the map, an event, chunks of {chunk}"] = update / 256
     memory = NeuralMemory(dimension, 6)
     for count in (100, 1_000, 10_000):

@@ -197,7 +197,7 @@ def rank(
         terms["learned"][np.searchsorted(rows, learned.rows)] = learned.votes
     watch.lap("terms")
 
-    score = np.sum(list(terms.values()), axis=0, dtype=np.float32)
+    score = np.asarray(np.sum(list(terms.values()), axis=0, dtype=np.float32))
     terms["title hop"] = np.float32(recipe.title_hop) * _title_hop(view, rows, score, named, recipe)
     score = score + terms["title hop"]
     if eligible is not None:
@@ -247,7 +247,7 @@ def best(score: Floats, ties: NDArray[np.uint64], k: int) -> NDArray[np.int64]:
 def merged(*rows: Rows) -> Rows:
     """All of these rows, each once, ascending."""
     every = np.sort(np.concatenate(rows))
-    return every[np.concatenate([[True], every[1:] != every[:-1]])[: len(every)]]
+    return np.asarray(every[np.concatenate([[True], every[1:] != every[:-1]])[: len(every)]])
 
 
 def _of_eligible(view: View, vector: Floats, eligible: Flags | None, recipe: Recipe) -> list[Rows]:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from hippomem.neocortex.neural_memory.plasticity import Propose
     from hippomem.neocortex.neural_memory.titans import Step, Weights
 
+__all__ = ["RULES", "ContextGates", "ForgettingProne"]  # RULES with these two in it
+
 
 class ContextGates(Plasticity):
     """Context gates that freeze what a context does not use, after GateON (Barry, Gerstner and Bellec, 2025).
