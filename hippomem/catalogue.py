@@ -1,23 +1,55 @@
-"""What is in a memory, by where it came from, and what is noted about it: the part of `Memory` that lists."""
+"""What is in a memory, one by one, by where it came from, or as a whole in a file: the part of `Memory` that tells."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from hippomem.checks import check_page, checked_below, checked_filter, checked_label, checked_metadata
+from hippomem.errors import NotFoundError
+from hippomem.settings import Settings
 from hippomem.storage import reads
 from hippomem.storage.store import Store
-from hippomem.types import Passage
+from hippomem.types import Change, Passage
 from hippomem.writing import Writer
 
 
 class Catalogue:
     """Part of `Memory`, which sets what stands here."""
 
+    settings: Settings
     _store: Store
     _writer: Writer
+    _encoder_number: int
     _check_open: Callable[[], None]
+
+    def get(self, id: str) -> Passage:
+        """A memory by its id, also by one it had before an update. Raises NotFoundError."""
+        return self._writer.current(checked_label(id, "id"))[1]
+
+    def history(self, id: str) -> tuple[Change, ...]:
+        """All that happened to a memory, oldest first, through all its updates, also after it was forgotten.
+
+        Raises NotFoundError where there never was one by this id.
+        """
+        with self._store.read() as connection:
+            changes = tuple(reads.history(connection, self._writer.number, checked_label(id, "id")))
+        if not changes:
+            raise NotFoundError(f"no memory ever had the id {id!r} in namespace {self.settings.namespace!r}")
+        return changes
+
+    def export(self, path: str | os.PathLike[str]) -> int:
+        """Write this namespace to a JSON Lines file, vectors included; the file appears whole or not at all.
+
+        Returns the number of passages. Raises StoreAccessError where the file cannot be written.
+        """
+        from hippomem.transfer import export
+
+        with self._store.read() as connection:
+            number = self._writer.look_up()
+            return export(connection, number, self.settings.namespace, self._encoder_number, Path(path))
 
     def passages(
         self, *, source: str | None = None, session: str | None = None, limit: int | None = None, offset: int = 0

@@ -34,7 +34,7 @@ from hippomem.consolidation.quality import Echoes
 from hippomem.consolidation.round import Step
 from hippomem.consolidation.worker import Worker
 from hippomem.doctor import examine, prove_gone, with_chat
-from hippomem.errors import ClosedError, NotFoundError
+from hippomem.errors import ClosedError
 from hippomem.feedback import Learning
 from hippomem.hippocampus.catchup import catch_up
 from hippomem.hippocampus.explain import explain
@@ -59,7 +59,6 @@ from hippomem.storage.writes import check_encoder
 from hippomem.teaching import Teaching
 from hippomem.thinking import Thinking, chat_of, extraction_kind, steps_with_chat
 from hippomem.types import (
-    Change,
     Diagnosis,
     Event,
     Forgotten,
@@ -303,21 +302,6 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
             self._hear(found)
         return Recall(query, found, tuple(paths), _milliseconds(timings, began))
 
-    def get(self, id: str) -> Passage:
-        """A memory by its id, also by one it had before an update. Raises NotFoundError."""
-        return self._writer.current(checked_label(id, "id"))[1]
-
-    def history(self, id: str) -> tuple[Change, ...]:
-        """All that happened to a memory, oldest first, through all its updates, also after it was forgotten.
-
-        Raises NotFoundError where there never was one by this id.
-        """
-        with self._store.read() as connection:
-            changes = tuple(reads.history(connection, self._number, checked_label(id, "id")))
-        if not changes:
-            raise NotFoundError(f"no memory ever had the id {id!r} in namespace {self.settings.namespace!r}")
-        return changes
-
     def stats(self) -> dict[str, Any]:
         """Counts of what is remembered, bytes on disk, and how far each view has followed the log."""
         with self._lock, self._synced() as (view, connection):
@@ -331,17 +315,6 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
             return as_networkx(view, connection, self._number)
 
     # -- the store as a whole -----------------------------------------------------------------------------------
-
-    def export(self, path: str | os.PathLike[str]) -> int:
-        """Write this namespace to a JSON Lines file, vectors included; the file appears whole or not at all.
-
-        Returns the number of passages. Raises StoreAccessError where the file cannot be written.
-        """
-        from hippomem.transfer import export
-
-        with self._store.read() as connection:
-            number = self._writer.look_up()
-            return export(connection, number, self.settings.namespace, self._encoder_number, FilePath(path))
 
     @classmethod
     def load(

@@ -332,10 +332,10 @@ def facts_of(connection: Connection, namespace: int, numbers: Sequence[int]) -> 
     for some in chunks(numbers):
         rows = connection.execute(_FACTS_OF, {"namespace": namespace, "numbers": some}).all()
         known = validities_of(connection, namespace, some) if rows else {}
-        for passage, subject, object_, *words, occurred_at, since in rows:
-            ended = known.get((passage, fact_id(subject, words[1], object_))) if known else None
-            told = Triple(*words, occurred_at, since, ended.invalid_at if ended else None)
-            found.setdefault(passage, []).append(told)
+        for passage, subject, object_, name, relation, other, extractor, occurred_at, since in rows:
+            ended = known.get((passage, fact_id(subject, relation, object_))) if known else None
+            triple = Triple(name, relation, other, extractor, occurred_at, since, ended.invalid_at if ended else None)
+            found.setdefault(passage, []).append(triple)
     return found
 
 
