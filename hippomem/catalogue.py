@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from hippomem.checks import check_page, checked_below, checked_filter, checked_label, checked_metadata
+from hippomem.checks import check_page, checked_below, checked_filter, checked_label, checked_labels, checked_metadata
 from hippomem.errors import NotFoundError
 from hippomem.settings import Settings
 from hippomem.storage import reads
@@ -74,6 +74,6 @@ class Catalogue:
         Raises NotFoundError where one of the ids is none, and InvalidInputError where it is not JSON; then nothing was
         changed.
         """
-        ids = [checked_label(id_, "id") for id_ in ([target] if isinstance(target, str) else target)]
+        ids = checked_labels(target, "id")
         self._check_open()
         return tuple(self._writer.annotate(ids, checked_metadata(metadata)))

@@ -101,6 +101,13 @@ def checked_filter(value: str | None, what: str) -> str | None:
     return None if value is None else checked_label(value, what)
 
 
+def checked_labels(value: str | Iterable[str], what: str) -> list[str]:
+    """One label, or several. Raises InvalidTextError or InvalidInputError."""
+    if isinstance(value, bytes) or not isinstance(value, str | Iterable):
+        raise InvalidInputError(f"{what} must be a string or several, not {type(value).__name__}")
+    return [checked_label(one, what) for one in ([value] if isinstance(value, str) else value)]
+
+
 def check_page(limit: int | None, offset: int) -> None:
     """Raises InvalidInputError where there is no such number of rows, or of rows to pass over."""
     for value, name in ((0 if limit is None else limit, "limit"), (offset, "offset")):

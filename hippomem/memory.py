@@ -25,6 +25,7 @@ from hippomem.checks import (
     check_recall,
     checked_filter,
     checked_label,
+    checked_labels,
     checked_moment,
     checked_text,
     checked_triples,
@@ -207,8 +208,10 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         or none. The texts, vectors, and the names and facts that only they held are overwritten on disk; an entry in
         the history remains, without text. Raises NotFoundError where there is no such memory or source.
         """
-        targets = [target] if isinstance(target, str | Passage) else list(target)
-        names = [t.id if isinstance(t, Passage) else checked_label(t, "target") for t in targets]
+        targets = [target] if isinstance(target, Passage) else target
+        if not isinstance(targets, str) and isinstance(targets, Iterable):
+            targets = [one.id if isinstance(one, Passage) else one for one in targets]
+        names = checked_labels(targets, "target")
         self._check_open()
         with self._lock:
             if self._snapshots:
