@@ -105,13 +105,7 @@ def _live(people: int, changed: float, seed: int) -> dict[str, int]:
             )
             while not memory.consolidate()["tidy"].is_done:
                 pass
-            invalid = [
-                passage
-                for note in notes
-                for passage in memory.recall(note.text, 3, deep=True, method="dense").passages
-                if passage.text == note.text and passage.invalid_at is not None
-            ]
-    gone = {p.text for p in invalid}
+            gone = {passage.text for passage in memory.passages() if passage.invalid_at is not None}
     found = {(n.subject, n.relation, n.object) for n in notes if n.text in gone}
     return {
         "facts": len({(n.subject, n.relation, n.object) for n in notes}),

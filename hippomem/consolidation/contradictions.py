@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-FUNCTIONAL = 0.85  # functionality from which a relation counts as functional
+FUNCTIONAL = 0.75  # functionality from which a relation counts as functional: what changed counts against it, too
 SUBJECTS = 8  # that must have the relation before that is known
 _SPACE = re.compile(r"\W+")
 
