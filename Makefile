@@ -9,10 +9,10 @@ demo: $(READY)
 	$(BIN)/hippomem demo
 
 test: $(READY)
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist worksteal
 
 test-all: $(READY)
-	$(BIN)/pytest -m ""
+	$(BIN)/pytest -n auto --dist worksteal -m ""
 
 lint: $(READY)
 	$(BIN)/ruff check .
