@@ -14,7 +14,6 @@ from hippomem.cli_input import moment_of
 from hippomem.cli_options import Db, Json, Llm, Namespace, opened
 from hippomem.cli_plot import draw_retention, retention_lines
 from hippomem.errors import HippomemError
-from hippomem.neocortex.chat import none_set
 from hippomem.types import Budget, Report, Usage
 
 
@@ -87,6 +86,8 @@ def worker(
 
     with opened(db, namespace, llm=llm) as memory:
         if not memory._steps:
+            from hippomem.neocortex.chat import none_set
+
             raise none_set("the worker has no work without")
         running = memory._new_worker(told)
 
