@@ -110,6 +110,8 @@ def _recalled(passage: Passage, trace: _Trace, path: Path | None, ranking: Ranki
         session=passage.session,
         occurred_at=passage.occurred_at,
         recorded_at=passage.recorded_at,
+        valid_from=passage.valid_from,
+        invalid_at=passage.invalid_at,
         metadata=passage.metadata,
         score=float(ranking.score[place]),
         causes=causes,
