@@ -101,8 +101,8 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         self._worker: Worker | None = None
         learner = self._held, self._question, self._writer.current
         self._learning = Learning(store, settings, self._encoder_number, clock, *learner, self._snapshots)
-        self._steps: list[Step] = self._replay_steps()
-        self._steps += steps_with_chat(self._chat, self._writer, settings) if self._chat else []
+        self._steps: list[Step] = steps_with_chat(self._chat, self._writer, settings) if self._chat else []
+        self._steps += self._replay_steps()  # of what has been read by then
 
     @classmethod
     def open(

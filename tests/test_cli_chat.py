@@ -119,7 +119,6 @@ def test_what_an_ingest_would_cost(cli: Cli, at: Callable[[Server], None], tmp_p
     ("command", "code", "message"),
     [
         (["ask", "What?"], 1, "HIPPOMEM_LLM"),
-        (["worker", "--until-idle"], 1, "HIPPOMEM_LLM"),
         (["jobs", "retry", "--renew"], 1, "HIPPOMEM_LLM"),
         (["ask", "What?", "--style", "poem"], 2, "--style"),
         (["jobs", "--state", "lost"], 2, "--state"),
