@@ -13,7 +13,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path as FilePath
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -208,10 +208,11 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         or none. The texts, vectors, and the names and facts that only they held are overwritten on disk; an entry in
         the history remains, without text. Raises NotFoundError where there is no such memory or source.
         """
-        targets = [target] if isinstance(target, Passage) else target
-        if not isinstance(targets, str) and isinstance(targets, Iterable):
-            targets = [one.id if isinstance(one, Passage) else one for one in targets]
-        names = checked_labels(targets, "target")
+        if isinstance(target, Passage):
+            target = target.id
+        elif not isinstance(target, str) and isinstance(target, Iterable):
+            target = [one.id if isinstance(one, Passage) else one for one in target]
+        names = checked_labels(cast("str | list[str]", target), "target")
         self._check_open()
         with self._lock:
             if self._snapshots:
