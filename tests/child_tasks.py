@@ -129,8 +129,8 @@ def live(db: Path, folder: Path, log: Path) -> None:
     """A life of one memory: records in four parts, a folder, single notes, a question."""
     store = Writer.store
 
-    def told(writer: Writer, passages: list[NewPassage], finished: list[Finished]) -> Stored:
-        stored = store(writer, passages, finished)
+    def told(writer: Writer, passages: list[NewPassage], finished: list[Finished], ingest: str | None = None) -> Stored:
+        stored = store(writer, passages, finished, ingest)
         say(log, *(p.id for p in passages))
         return stored
 

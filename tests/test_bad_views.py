@@ -72,7 +72,9 @@ def test_a_snapshot_is_used_where_it_is_whole(db: Path, is_right: Callable[[], N
         assert memory._view.saved_rows == 100
 
 
-@pytest.mark.parametrize("harm", ["remove", "empty", "cut", "grow", "folder"])
+@pytest.mark.parametrize(
+    "harm", ["cut", *(pytest.param(harm, marks=pytest.mark.slow) for harm in ("remove", "empty", "grow", "folder"))]
+)
 def test_each_file_in_turn_is_harmed(db: Path, snapshot: Path, is_right: Callable[[], None], harm: str) -> None:
     for file in sorted(snapshot.iterdir()):
         data = file.read_bytes()
@@ -85,6 +87,7 @@ def test_each_file_in_turn_is_harmed(db: Path, snapshot: Path, is_right: Callabl
         is_right()
 
 
+@pytest.mark.slow
 def test_bytes_of_the_manifest_are_harmed(snapshot: Path, is_right: Callable[[], None]) -> None:
     manifest = snapshot / "manifest.json"
     data = manifest.read_bytes()

@@ -62,7 +62,13 @@ def test_an_interrupted_ingest_keeps_what_it_has_and_goes_on(tmp_path: Path) -> 
         (folder / f"{i:03}.txt").write_text(text, "utf-8")
     command = [sys.executable, "-m", "hippomem.cli", "ingest", "many", "--json"]
     process = subprocess.Popen(
-        command, cwd=tmp_path, env=os.environ | {"HIPPOMEM_BATCH": "4"}, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        command,
+        cwd=tmp_path,
+        env=os.environ | {"HIPPOMEM_BATCH": "4"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # Where the tests themselves run in the background, interrupts are ignored, by what they start too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 120
     while stored(tmp_path / "hippomem.db") == 0 and process.poll() is None and time.monotonic() < deadline:

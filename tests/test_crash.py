@@ -156,6 +156,7 @@ def test_a_snapshot_whose_saving_is_killed_is_as_if_it_had_not_been_begun(
         assert found == expected
 
 
+@pytest.mark.slow
 def test_forgetting_that_is_killed_is_done_or_not_and_leaves_no_trace(
     children: ForkServerContext, filled: Path, tmp_path: Path
 ) -> None:
@@ -193,6 +194,7 @@ def test_an_export_that_is_killed_leaves_the_earlier_one(children: ForkServerCon
         assert len(ids_in(copy / "m.db")) == 150
 
 
+@pytest.mark.slow
 def test_loading_that_is_killed_can_be_done_again(children: ForkServerContext, filled: Path) -> None:
     file = filled.with_name("export.jsonl")
     with opened(filled) as memory:
@@ -208,6 +210,7 @@ def test_loading_that_is_killed_can_be_done_again(children: ForkServerContext, f
     assert len(sizes) > 2
 
 
+@pytest.mark.slow
 def test_encoding_anew_that_is_killed_goes_on(children: ForkServerContext, filled: Path) -> None:
     sizes = set()
     for copy, _ in killed_at_each(children, "statement", filled.parent, child_tasks.reencode, filled):

@@ -127,11 +127,12 @@ class Grows(RuleBasedStateMachine):
 
 
 Grows.TestCase.settings = settings(
-    max_examples=20, stateful_step_count=10, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=8, stateful_step_count=10, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestGrows = Grows.TestCase
 
 
+@pytest.mark.slow
 def test_the_whole_corpus_in_any_batches_and_order(shared_data: Path) -> None:
     """1,890 passages in 1, 10 and 189 batches, shuffled, a fifth forgotten and added again in between."""
     with gzip.open(shared_data / "musique_train" / "musique_train_corpus.json.gz", "rt", encoding="utf-8") as file:

@@ -22,6 +22,7 @@ def _ids(memory: Memory, source: Path) -> set[str]:
     return {n for n, data in graph.nodes(data=True) if data.get("source") == str(source)}
 
 
+@pytest.mark.slow
 def test_a_folder_of_real_files(memory: Memory, shared_data: Path, tmp_path: Path) -> None:
     folder = tmp_path / "docs"
     shutil.copytree(shared_data / "docs", folder)

@@ -191,6 +191,7 @@ async def connected(url: str) -> AsyncIterator[Client]:
         yield client
 
 
+@pytest.mark.slow
 async def test_two_clients_at_once_over_http_and_one_over_stdio_on_one_database(database: Path) -> None:
     parameters = StdioServerParameters(command=sys.executable, args=[SERVER, str(database), "stdio"])
     with serving(database) as url:

@@ -99,6 +99,7 @@ def test_the_gate_finds_contradictions_and_keeps_duplicates_out() -> None:
     assert outcome.poison["kept out"] > 0
 
 
+@pytest.mark.slow
 def test_replay_beats_none_and_the_json_has_its_keys(tmp_path: Path) -> None:
     command = ["retention", "--arms", "none,uniform,fsrs+floor", "--seeds", "2", "--budgets", "2", "--jobs", "1"]
     ran = CliRunner().invoke(app, [*command, "--json", "--out", str(tmp_path)])

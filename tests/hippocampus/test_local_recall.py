@@ -13,7 +13,7 @@ from hippomem.testing import capitals
 from hippomem_eval.synthetic import SyntheticCorpus
 from hippomem_eval.synthetic_encoder import SyntheticEncoder
 
-SIZE = 600
+SIZE = 300
 CORPUS = SyntheticCorpus(SIZE, 3)
 QUESTIONS = [question.text for question in CORPUS.questions(25)]
 RECORDS = list(CORPUS.records(0, SIZE))
@@ -61,14 +61,14 @@ def test_what_is_cut_costs_little(filled: Callable[..., Memory]) -> None:
 def test_the_order_of_arrival_does_not_matter(filled: Callable[..., Memory]) -> None:
     whole = filled([RECORDS])
     shuffled = random.Random(7).sample(RECORDS, SIZE)  # noqa: S311
-    batches = filled([shuffled[:50], shuffled[50:51], shuffled[51:400], shuffled[400:]])
+    batches = filled([shuffled[:50], shuffled[50:51], shuffled[51:200], shuffled[200:]])
     for question in QUESTIONS:
         assert told(batches.recall(question, 8, recipe=LOCAL)) == told(whole.recall(question, 8, recipe=LOCAL))
 
 
 def test_what_was_forgotten_leaves_no_trace(filled: Callable[..., Memory]) -> None:
-    memory, never = filled([RECORDS]), filled([RECORDS[:500]])
-    gone = {record["title"] for record in RECORDS[500:]}
+    memory, never = filled([RECORDS]), filled([RECORDS[:250]])
+    gone = {record["title"] for record in RECORDS[250:]}
     for passage in memory.recall("All of them", SIZE, recipe=WHOLE).passages:
         if passage.title in gone:
             memory.forget(passage.id)

@@ -123,7 +123,7 @@ def test_the_key_is_in_no_error_and_no_repr(status: int) -> None:
         ("openai:test-model", r"cannot be set up.*HIPPOMEM_LLM_API_KEY"),
         ("nobody:test-model", r"'nobody:test-model' cannot be set up.*provider:model"),
         ("test-model", r"'test-model' cannot be set up.*provider:model"),
-        ("anthropic:claude", r"cannot be set up.*langchain-anthropic"),
+        ("groq:llama", r"cannot be set up.*langchain-groq"),
     ],
 )
 def test_what_cannot_be_set_up(llm: str, message: str) -> None:
