@@ -69,8 +69,8 @@ class Recipe:
     hop_titles: int = 5  # titles of more passages than this name a speaker or a source, not a subject
     everything: int = 5_000  # passages up to which all are scored
     nearest: int = 1_000  # above: passages that are seeds by their likeness
-    postings: int = 5_000  # above: passages that the rarest words of the question may bring
-    epsilon: float = 1e-5
+    postings: int = 1_500  # above: passages that the rarest words of the question may bring
+    epsilon: float = 3e-5  # above: mass over an edge of weight 1 below which a local walk stops
     walked: int = 400  # above: passages that each walk may bring
     spelling: bool = True  # words that stand nowhere are read as such that do, a slip away
     names: bool = True  # the question's names are looked up in the graph
