@@ -88,6 +88,7 @@ def test_a_file_that_is_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert (settings.namespace, settings.batch, settings.db) == ("日本語", 8, "hippomem.db")
 
 
+@pytest.mark.slow
 def test_odd_namespaces_are_namespaces_of_their_own(tmp_path: Path, fast: Opened) -> None:
     memories = [fast(namespace=name) for name in ODD_NAMES]
     for number, memory in enumerate(memories):

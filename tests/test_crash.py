@@ -77,6 +77,7 @@ def documents(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_an_ingest_that_is_killed_goes_on_and_ends_as_if_it_had_not_been(
     children: ForkServerContext, documents: Path, tmp_path: Path
 ) -> None:

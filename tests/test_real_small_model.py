@@ -34,6 +34,7 @@ def folder() -> Path:
 def test_extraction_and_an_answer(fast: Callable[..., Memory], tmp_path: Path, folder: Path) -> None:
     import uvicorn
     from fastapi import FastAPI, Request
+    from fastapi.responses import JSONResponse
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(str(folder), gguf_file=NAME)
@@ -41,7 +42,7 @@ def test_extraction_and_an_answer(fast: Callable[..., Memory], tmp_path: Path, f
     app = FastAPI()
     asked: list[Any] = []
 
-    async def reply(request: Request) -> dict[str, Any]:
+    async def reply(request: Request) -> JSONResponse:
         body = await request.json()
         asked.append(body)
         text = "\n".join(f"<|im_start|>{m['role']}\n{m['content']}<|im_end|>" for m in body["messages"])
@@ -50,9 +51,9 @@ def test_extraction_and_an_answer(fast: Callable[..., Memory], tmp_path: Path, f
         content = completion(tokenizer.decode(written, skip_special_tokens=True))
         content["usage"] = {"prompt_tokens": tokens["input_ids"].shape[1], "completion_tokens": len(written)}
         content["usage"]["total_tokens"] = sum(content["usage"].values())
-        return content
+        return JSONResponse(content)
 
-    app.add_api_route("/v1/chat/completions", reply, methods=["POST"])
+    app.add_route("/v1/chat/completions", reply, methods=["POST"])
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="critical", lifespan="off"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

@@ -228,6 +228,7 @@ def test_nobody_else_is_served_without_a_token(memory: Memory) -> None:
         serve_http(create_server(memory), host="0.0.0.0")  # noqa: S104
 
 
+@pytest.mark.slow
 async def test_the_command_serves_by_the_configuration_that_it_prints(tmp_path: Path) -> None:
     hippomem = str(Path(sys.executable).with_name("hippomem"))
     command = [hippomem, "mcp", "--print-config", "--db", "agent.db", "--namespace", "ada"]

@@ -30,6 +30,7 @@ def measured_in(folder: Path, *options: object) -> dict[str, Any]:
     return measured
 
 
+@pytest.mark.slow
 def test_the_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encoder_bench, "_in_own_process", lambda job, _, __: measure_costs(job))
     measured = measured_in(tmp_path, "--system", "onnx,onnx-int8", "--rounds", 2, "--queries", 3, "--loads", 0)

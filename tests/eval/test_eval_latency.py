@@ -52,6 +52,7 @@ def test_the_rest_is_what_the_models_did_not_take() -> None:
     assert parts({"cpu_total": 9.0}, 10.0, "cpu_") == {"total": 10.0}
 
 
+@pytest.mark.slow
 def test_the_peak_is_this_process_own() -> None:
     mine = peak_rss()
     assert mine is not None
