@@ -71,7 +71,11 @@ def test_extraction_and_an_answer(fast: Callable[..., Memory], tmp_path: Path, f
         assert answer.text
         assert answer.usage.output_tokens > 0
         memory.consolidate(budget=1)
-        assert memory.jobs()[0].state in ("done", "dead")  # as far as it writes JSON at all
+        assert memory.jobs()[0].state in (
+            "done",
+            "dead",
+            "waiting",
+        )  # what it writes need not be JSON: then there is another try  # as far as it writes JSON at all
         ledger = memory.stats()["chat_models"]
         assert sum(entry["answered_calls"] for entry in ledger) == len(asked)
         assert memory.doctor().ok
