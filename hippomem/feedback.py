@@ -18,10 +18,11 @@ from sqlalchemy import Connection
 from hippomem.checks import checked_label, checked_text
 from hippomem.clock import Clock
 from hippomem.errors import InvalidInputError, NotFoundError, StoreBusyError
+from hippomem.following import Following
 from hippomem.hippocampus.ranking import Learned, Recipe, U, rank
 from hippomem.hippocampus.snapshot import Snapshots
 from hippomem.hippocampus.view import View
-from hippomem.neocortex.neural_memory import Association, MapOptions, NeuralMemory, Probe, Rehearsal
+from hippomem.neocortex.neural_memory import MapOptions, NeuralMemory, Probe, Rehearsal
 from hippomem.neocortex.neural_memory.association import Floats
 from hippomem.neocortex.neural_memory.networks import Kind
 from hippomem.neocortex.neural_memory.state import MapFile
@@ -58,7 +59,7 @@ class Learning:
     encode: Callable[[str], Floats | None]
     current: Callable[[str], tuple[int, Passage]]
     snapshots: Snapshots | None = None
-    options: MapOptions = field(init=False)
+    log: Following = field(init=False)
     _memory: NeuralMemory | None = None
     _followed: tuple[int, str] = (0, "")  # while there is no memory, because there is nothing to learn from
 
@@ -66,7 +67,8 @@ class Learning:
         our = self.settings
         chained = CHAIN if our.neural_map == "chain" else ()
         kind: Kind = "mlp" if our.neural_map == "mlp" else "linear"
-        self.options = MapOptions(kind=kind, rule=our.neural_rule, device=our.neural_device, periods=chained)
+        options = MapOptions(kind=kind, rule=our.neural_rule, device=our.neural_device, periods=chained)
+        self.log = Following(self.encoder, len(EXPERTS), options, our.neural_capacity)
 
     def number(self) -> int:
         """The number of the namespace."""
@@ -75,7 +77,12 @@ class Learning:
     @property
     def file(self) -> MapFile | None:
         """Where the slow map is kept: among the snapshots, which a `forget` removes."""
-        marks = {"store": self.store.id, "encoder": self.encoder, "map": repr(self.options)}
+        marks = {
+            "store": self.store.id,
+            "encoder": self.encoder,
+            "map": repr(self.log.options),
+            "capacity": self.log.capacity,
+        }
         return MapFile(self.snapshots.folder / "neural", marks) if self.snapshots else None
 
     # -- reading ------------------------------------------------------------------------------------------------
@@ -91,8 +98,8 @@ class Learning:
         if self._memory is None and not rows.anything(connection, number):
             self._followed = at
             return None
-        if self._memory is None or not self._catch_up(connection, number, self._memory):
-            self._memory = self._made(connection, number)
+        if self._memory is None or not self.log.catch_up(connection, number, self._memory):
+            self._memory = self.log.made(connection, number, self.file)
         self._memory.applied, self._memory.mark = at
         return None if self._memory.empty else self._memory
 
@@ -234,7 +241,7 @@ class Learning:
             memory = self.memory(connection, view)
             if memory is None or not memory.stale:
                 return False
-            self._memory = rebuilt(connection, self.number(), self.encoder, self.options)
+            self._memory = self.log.made(connection, self.number())
             self._memory.applied, self._memory.mark = view.applied, view.mark
             self.save()
             return True
@@ -255,62 +262,13 @@ class Learning:
         memory = self.memory(connection, view)
         if memory is None:
             return []
-        return memory.differences(rebuilt(connection, self.number(), self.encoder, self.options))
-
-    def _made(self, connection: Connection, number: int) -> NeuralMemory:
-        """From the slow map on disk where there is one that fits, else from the log alone."""
-        memory = _with_all_events(connection, number, self.encoder, self.options)
-        kept = self.file.load(memory) if self.file is not None else None
-        if kept is not None:
-            log = reads.log_from(connection, number, kept[0])
-            if log and (log[0].sequence, log[0].mark) == kept and _replay_rest(connection, number, memory, log[1:]):
-                return memory
-        return rebuilt(connection, number, self.encoder, self.options)
-
-    def _catch_up(self, connection: Connection, number: int, memory: NeuralMemory) -> bool:
-        """Follow the log. False where it is another one, or has come to where only a rebuild helps."""
-        log = reads.log_from(connection, number, memory.applied)
-        if not log or (log[0].sequence, log[0].mark) != (memory.applied, memory.mark):
-            return False
-        for entry in log[1:]:
-            if entry.action == "rehearse":
-                for done in rows.rehearsal_rows(connection, number, [entry.passage]):
-                    memory.replay(done.events, done.absorbed)
-            elif entry.action in ("learn", "unlearn"):
-                if entry.action == "unlearn" and not memory.unlearn([entry.passage]):
-                    return False
-                memory.learn(associations(rows.event_rows(connection, number, self.encoder, [entry.passage])))
-        return True
+        return memory.differences(self.log.made(connection, self.number()))
 
 
 def weighted(recipe: Recipe, scale: dict[str, float]) -> Recipe:
     """The recipe with each expert's weight times its multiplier."""
     names = {name: name.replace(" ", "_") for name in EXPERTS}
     return replace(recipe, **{field: getattr(recipe, field) * scale[name] for name, field in names.items()})
-
-
-def rebuilt(connection: Connection, number: int, encoder: int, options: MapOptions) -> NeuralMemory:
-    """A neural memory of all that is learned now, made from nothing."""
-    memory = _with_all_events(connection, number, encoder, options)
-    for done in rows.rehearsal_rows(connection, number):
-        memory.replay(done.events, done.absorbed)
-    return memory
-
-
-def associations(found: Iterable[rows.LearningRow]) -> Iterable[Association]:
-    """Learning events as the neural memory takes them."""
-    for row in found:
-        mean = row.vectors.mean(axis=0)
-        evidence = rows.Evidence.unpacked(row.evidence) if row.evidence else None
-        yield Association(
-            row.number,
-            row.vector,
-            np.asarray(mean / (float(np.linalg.norm(mean)) or 1.0), np.float32),
-            tuple(number for number, _ in row.passages),
-            row.confidence,
-            evidence.terms if evidence else None,
-            evidence.useful if evidence else None,
-        )
 
 
 def checked_confidence(confidence: float) -> float:
@@ -360,20 +318,3 @@ def _evidence(view: View, query: str, vector: Floats, useful: Sequence[int]) -> 
     silent = np.zeros(len(ranking.rows), np.float32)
     terms = np.stack([ranking.terms.get(name, silent)[places] for name in EXPERTS], axis=1)
     return rows.Evidence(terms.astype(np.float32), np.isin(candidates, marked)).packed()
-
-
-def _with_all_events(connection: Connection, number: int, encoder: int, options: MapOptions) -> NeuralMemory:
-    memory: NeuralMemory | None = None
-    for event in associations(rows.event_rows(connection, number, encoder)):
-        memory = memory or NeuralMemory(len(event.key), len(EXPERTS), options)
-        memory.learn([event])
-    return memory or NeuralMemory(1, len(EXPERTS), options)
-
-
-def _replay_rest(connection: Connection, number: int, memory: NeuralMemory, log: Sequence[reads.LogEntry]) -> bool:
-    """Rehearsals that came after the slow map was saved. False where what it had learned was changed since."""
-    if any(e.action in ("learn", "unlearn") and e.passage in memory.replayed for e in log):
-        return False
-    for done in rows.rehearsal_rows(connection, number, [e.passage for e in log if e.action == "rehearse"]):
-        memory.replay(done.events, done.absorbed)
-    return True

@@ -92,6 +92,13 @@ class Settings(BaseSettings):
     neural_rule: Literal["none", "ewc", "classp", "metaplasticity", "dual", "refresh", "gates", "k-fpf"] = Field(
         default="none", description="plasticity rule of the slow map"
     )
+    neural_capacity: int = Field(
+        default=10_000,
+        ge=1,
+        le=1_000_000,
+        description="questions that the fast store of the neural memory holds; then those leave first that the slow "
+        "map has learned, and then the oldest",
+    )
     neural_device: str = Field(default="cpu", description="where the slow map learns, as torch calls it: cpu, cuda")
     forgetting_curve: Literal["fsrs", "ebbinghaus", "leitner", "expanding", "uniform"] = Field(
         default="fsrs", description="how replays are spaced"

@@ -12,7 +12,7 @@ import pytest
 from traces import traces
 
 from hippomem import Document, InvalidInputError, Memory, NotFoundError, Recall, Settings, StoreFullError
-from hippomem.testing import HashEncoder
+from hippomem.testing import HashEncoder, capitals
 
 Opened = Callable[..., Memory]
 QUESTION = "what did she order for the birthday?"
@@ -381,3 +381,35 @@ def test_the_slow_map_is_what_the_settings_say(fast: Opened, kind: str, rule: st
     assert again.doctor().ok
     again.close()
     assert fast().doctor().ok  # with other settings it is another map, of the same log
+
+
+def test_a_full_fast_store_is_made_again_from_the_log(fast: Opened, tmp_path: Path) -> None:
+    memory = fast(settings=small(tmp_path))
+    ids = fill(memory)
+    for n, id_ in enumerate(ids):
+        memory.feedback(f"{QUESTION} the one of note {n}", [id_])
+        if n % 2:
+            memory._learning.rehearse(memory._learning.draw(3, seed=n), passes=4)
+    assert memory.doctor().ok
+    with memory._lock, memory._synced() as (view, connection):
+        held = memory._learning.memory(connection, view)
+    assert held is not None
+    assert len(held.store) == 5
+    assert set(held.replayed) - set(held.store.numbers)  # what has left is in the map still
+    before = memory.recall(QUESTION, 12)
+    memory.close()
+    for again in range(2):
+        with fast(settings=small(tmp_path)) as opened:
+            assert [p.id for p in opened.recall(QUESTION, 12).passages] == [p.id for p in before.passages]
+            assert opened.doctor().ok
+        if not again:
+            (kept,) = (tmp_path / "m.db.views").rglob("map.npz")
+            kept.unlink()
+    with fast(settings=small(tmp_path)) as opened:
+        opened.forget(ids[11])
+        opened.forget(ids[0])  # of what has left the store
+        assert opened.doctor().ok
+
+
+def small(tmp_path: Path) -> Settings:
+    return Settings(db=str(tmp_path / "m.db"), neural_capacity=5, encoder=HashEncoder(), pipeline=capitals())

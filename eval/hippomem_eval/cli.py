@@ -318,5 +318,6 @@ app.command()(contradictions)
 
 
 app.command()(cli_feedback.feedback)
+app.command()(cli_feedback.replay)
 app.command()(cli_feedback.composed)
 app.command("recall-capacity")(cli_feedback.recall_capacity)

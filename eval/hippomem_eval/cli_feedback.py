@@ -1,4 +1,4 @@
-"""`hippomem eval feedback`, `composed` and `recall-capacity`: what learning from feedback is worth and costs."""
+"""`hippomem eval feedback`, `replay`, `composed` and `recall-capacity`: what learning is worth and costs."""
 
 from __future__ import annotations
 
@@ -29,17 +29,11 @@ def feedback(
     from hippomem_eval.feedback_runner import FeedbackOptions, run_feedback
     from hippomem_eval.plots import gain_over_time
 
-    try:
-        shares = [float(share) for share in noise.split(",") if share.strip()]
-    except ValueError:
-        raise typer.BadParameter(f"{noise!r} is not a list such as 0.2,0.4", param_hint="--noise") from None
-    if any(not 0 <= share <= 1 for share in shares):
-        raise typer.BadParameter("shares are from 0 to 1", param_hint="--noise")
     options = FeedbackOptions(
         data=data,
         out=out,
-        conversations=[name for name in map(str.strip, conversations.split(",")) if name],
-        noise=shares,
+        conversations=_names(conversations),
+        noise=_shares(noise),
         adversarial=adversarial,
         limit=limit,
         seed=seed,
@@ -49,6 +43,47 @@ def feedback(
     text = as_markdown(measured)
     (out / "feedback.md").write_text(text, encoding="utf-8")
     (out / "feedback.png").write_bytes(gain_over_time(gains_in_time(rows)))
+    print_json(measured) if as_json else typer.echo(text, nl=False)
+
+
+def replay(
+    data: Annotated[Path, typer.Option("--data", metavar="FILE", help="LoCoMo or LongMemEval, as published.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Index and results; the index is used again.")],
+    arms: Annotated[
+        str,
+        typer.Option(
+            "--replay",
+            metavar="ARMS",
+            help="none, uniform, prioritised, expanding; behind a colon another map (mlp, chain) or a rule (ewc, …).",
+        ),
+    ] = "prioritised,uniform,expanding,none",
+    noise: Annotated[str, typer.Option("--noise", metavar="SHARES", help="Of wrong feedback, with commas.")] = "0",
+    replays: Annotated[int, typer.Option("--replays", min=1, help="After each question.")] = 4,
+    buffer: Annotated[int, typer.Option("--buffer", min=0, help="Events the fast store holds; 0: as by default.")] = 0,
+    conversations: Annotated[
+        str, typer.Option("--conversations", metavar="LIST", help="Only these: places from 0, or ids; with commas.")
+    ] = "",
+    limit: Limit = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of noise and draws, and for the intervals.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """What replay adds to learning from feedback: which events, which map, which plasticity rule, at equal budget."""
+    from hippomem_eval.feedback_replay import ReplayOptions, as_markdown, run_replay
+
+    options = ReplayOptions(
+        data=data,
+        out=out,
+        arms=_names(arms),
+        conversations=_names(conversations),
+        noise=_shares(noise),
+        replays=replays,
+        buffer=buffer,
+        limit=limit,
+        seed=seed,
+    )
+    measured = run_replay(options, tell)
+    text = as_markdown(measured)
+    (out / "replay.md").write_text(text, encoding="utf-8")
     print_json(measured) if as_json else typer.echo(text, nl=False)
 
 
@@ -90,3 +125,17 @@ def recall_capacity(
         make_folder(out)
         write_json(out / "recall_capacity.json", measured)
     print_json(measured) if as_json else typer.echo(as_markdown(measured), nl=False)
+
+
+def _names(listed: str) -> list[str]:
+    return [name for name in map(str.strip, listed.split(",")) if name]
+
+
+def _shares(noise: str) -> list[float]:
+    try:
+        shares = [float(share) for share in _names(noise)]
+    except ValueError:
+        raise typer.BadParameter(f"{noise!r} is not a list such as 0.2,0.4", param_hint="--noise") from None
+    if any(not 0 <= share <= 1 for share in shares):
+        raise typer.BadParameter("shares are from 0 to 1", param_hint="--noise")
+    return shares

@@ -104,7 +104,7 @@ def prequential(
             "plain": [passage.id for passage in plain.passages],
             **{name: learner.rank(vector, plain) for name, learner in learners.items()},
         }
-        values = {name: _recall(ids, evidence, asked.turns) for name, ids in found.items()}
+        values = {name: recall_of(ids, evidence, asked.turns) for name, ids in found.items()}
         if strong is not None:
             first = [passage.id for passage in strong.recall(question.text, CUTOFF).passages]
             values["strong"] = sum(turn in first for turn in evidence) / len(evidence)
@@ -117,7 +117,7 @@ def prequential(
             }
         )
         seen.update(evidence)
-        useful = _feedback(giver, asked, evidence, found["hippomem"], praised, rng)
+        useful = feedback_of(giver, asked, evidence, found["hippomem"], praised, rng)
         if useful:
             memory.feedback(recall, useful=useful)
             for learner in learners.values():
@@ -145,12 +145,13 @@ def removed(database: Path) -> None:
             old.unlink()
 
 
-def _recall(ids: Sequence[str], evidence: Sequence[str], turns: Mapping[str, str]) -> float:
+def recall_of(ids: Sequence[str], evidence: Sequence[str], turns: Mapping[str, str]) -> float:
+    """Evidence recall of passages (ids, best first) at the cutoff."""
     found = list(dict.fromkeys(turns[id_] for id_ in ids))
     return recall_at([found.index(turn) + 1 if turn in found else None for turn in evidence], CUTOFF)
 
 
-def _feedback(
+def feedback_of(
     giver: Giver,
     asked: Asked,
     evidence: Sequence[str],
@@ -158,6 +159,7 @@ def _feedback(
     praised: str | None,
     rng: np.random.Generator,
 ) -> list[str]:
+    """The passages that this giver calls useful, of those `found`; none where nothing wrong is at hand."""
     right = [id_ for turn in evidence for id_ in asked.ids.get(turn, ())]
     if rng.random() < giver.wrong:
         wrong = [id_ for id_ in found[:JUDGED] if asked.turns[id_] not in evidence]

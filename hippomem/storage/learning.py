@@ -300,6 +300,20 @@ def rehearsal_rows(connection: Connection, namespace: int, numbers: Iterable[int
     return [RehearsalRow(row.number, tuple(row.events), tuple(row.absorbed), row.recorded_at) for row in found]
 
 
+def learning_steps(connection: Connection, namespace: int) -> list[tuple[str, int]]:
+    """What the log says of the events and rehearsals that are there, oldest first: ("learn" or "rehearse", number)."""
+    found: dict[tuple[str, int], int] = {}
+    for action, table in (("learn", learning_events), ("rehearse", rehearsals)):
+        ids = connection.execute(select(table.c.id).where(table.c.namespace == namespace)).scalars()
+        for some in chunks(list(ids)):
+            first = func.min(changes.c.sequence)  # a later "learn" says that the event was changed
+            logged = select(changes.c.passage, first).where(
+                changes.c.namespace == namespace, changes.c.action == action, changes.c.passage_id.in_(some)
+            )
+            found.update({(action, n): at for n, at in connection.execute(logged.group_by(changes.c.passage))})
+    return sorted(found, key=lambda step: found[step])
+
+
 def counts(connection: Connection, namespace: int) -> dict[str, int]:
     """How many events and rehearsals there are."""
     return {

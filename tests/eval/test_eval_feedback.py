@@ -16,6 +16,7 @@ from hippomem.testing import HashEncoder
 from hippomem_eval.cli import app
 from hippomem_eval.corpus import Corpus
 from hippomem_eval.feedback_composed import lessons_of
+from hippomem_eval.feedback_replay import Expanding
 from hippomem_eval.feedback_report import gain, gains_in_time
 from hippomem_eval.formats import Record
 
@@ -23,6 +24,7 @@ from hippomem_eval.formats import Record
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr("hippomem_eval.feedback_runner.resolve_encoder", lambda *_: HashEncoder(256))
+    monkeypatch.setattr("hippomem_eval.feedback_replay.resolve_encoder", lambda *_: HashEncoder(256))
     monkeypatch.setattr("hippomem_eval.environment.code_hash", lambda: "code")
     return
 
@@ -53,6 +55,34 @@ def test_each_question_is_asked_before_it_is_learned(tmp_path: Path) -> None:
     assert not list(out.glob("taught*"))
     again = run("feedback", "--data", data, "--out", out, "--noise", "0.5", "--json")
     assert json.loads(again.stdout) == summary
+
+
+def test_replay_of_several_kinds_is_compared_at_equal_budget(tmp_path: Path) -> None:
+    data = write(tmp_path / "c.json.gz", locomo_records())
+    out = tmp_path / "out"
+    arguments = ("replay", "--data", data, "--out", out, "--replays", 2, "--json")
+    result = run(*arguments, "--replay", "prioritised,uniform,expanding:ewc", "--noise", "0.5")
+    assert result.exit_code == 0, result.output
+    summary = json.loads(result.stdout)
+    arms = summary["noise"]["0.5"]
+    assert list(arms) == ["prioritised", "uniform", "expanding:ewc"]
+    assert "first_minus_it@5" not in arms["prioritised"]
+    for name in ("first_minus_it@5", "gain@5", "first_minus_it_map"):
+        assert arms["uniform"][name].keys() == {"mean", "low", "high"}
+    assert all(0 <= arm["map"][part] <= 1 for arm in arms.values() for part in ("all", "oldest"))
+    assert "| expanding:ewc |" in (out / "replay.md").read_text()
+    assert not list(out.glob("taught*"))
+    bounded = json.loads(run(*arguments, "--replay", "none", "--buffer", 1).stdout)
+    assert "map" not in bounded["noise"]["0"]["none"]
+    assert run("replay", "--data", data, "--out", out, "--replay", "sometimes").exit_code == 1
+    assert run("replay", "--data", data, "--out", out, "--noise", "3").exit_code == 2
+
+
+def test_expanding_intervals_double() -> None:
+    spaced = Expanding()
+    assert [spaced.choose([1], 1) for _ in range(3)] == [[1]] * 3  # the budget is used up in any case
+    assert spaced.choose([1, 2], 1) == [2]  # what is new is due at once
+    assert spaced.due[1] == (3 + 8, 3)
 
 
 @pytest.mark.parametrize("noise", ["much", "2", "-1"])

@@ -7,6 +7,7 @@ whoever does it. Nothing here knows of databases: hippomem/feedback.py follows t
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -127,17 +128,28 @@ class NeuralMemory:
 
     def _amend(self, event: Association) -> None:
         """A useful passage has another text now: the store has it at once, the map with its next rebuild."""
+        self.stale += event.number in self.replayed
         if event.number in self.store:
-            self.stale += event.number in self.replayed
             self.store.write([event])
+
+    def has_other_evidence(self, event: Association) -> bool:
+        """Whether the event is there, with other evidence: then the experts' weights are to be learned anew."""
+        if event.number not in self.store:
+            return False
+        before = self.store[event.number].evidence
+        if before is None or event.evidence is None:
+            return before is not event.evidence
+        return not np.array_equal(before, event.evidence)
 
     def trim(self) -> None:
         """Where the store is over its capacity, let go what the map has absorbed, oldest first, then what is oldest."""
         over = len(self.store) - self.capacity
         if over > 0:
-            order = sorted(self.store.numbers, key=lambda number: (number not in self.absorbed, number))
-            self.store.remove(order[:over])
-            self.evicted.update(order[:over])
+            gone = heapq.nsmallest(over, self.absorbed)
+            gone += heapq.nsmallest(over - len(gone), (n for n in self.store.numbers if n not in self.absorbed))
+            self.store.remove(gone)
+            self.absorbed.difference_update(gone)
+            self.evicted.update(gone)
 
     def unlearn(self, numbers: Iterable[int]) -> bool:
         """Take events out: of the store exactly and at once; the map is dampened for those that it has rehearsed.
@@ -176,13 +188,12 @@ class NeuralMemory:
     def differences(self, other: NeuralMemory) -> list[str]:
         """What tells this memory from another, in words; a map that waits for its rebuild is not compared."""
         found = []
-        if not self.evicted and not other.evicted:
-            if self.store.numbers != other.store.numbers:
-                found.append("other learning events")
-            elif any(_differ(self.store[n], other.store[n]) for n in self.store.numbers):
-                found.append("other queries, values or passages of learning events")
-            if not np.allclose(self.experts.multipliers, other.experts.multipliers, atol=1e-6):
-                found.append("other weights of experts")
+        if self.store.numbers != other.store.numbers:
+            found.append("other learning events")
+        elif any(_differ(self.store[n], other.store[n]) for n in self.store.numbers):
+            found.append("other queries, values or passages of learning events")
+        if not np.allclose(self.experts.multipliers, other.experts.multipliers, atol=1e-6):
+            found.append("other weights of experts")
         if not self.stale:
             ours, theirs = self.map.arrays(), other.map.arrays()
             if self.replayed != other.replayed:

@@ -1,0 +1,110 @@
+"""The neural memory made from the log, and kept up with it.
+
+While all learning events fit into the fast store, only the order of the rehearsals counts. Where some have had to leave
+it, when each came counts as well: then the log is followed as it was written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from sqlalchemy import Connection
+
+from hippomem.neocortex.neural_memory import Association, MapOptions, NeuralMemory
+from hippomem.neocortex.neural_memory.state import MapFile
+from hippomem.storage import learning as rows
+from hippomem.storage import reads
+
+Steps = Sequence[tuple[str, int]]  # "learn" an event or "rehearse", by number
+
+
+@dataclass(frozen=True, slots=True)
+class Following:
+    """How the neural memory of a namespace comes out of its log: for vectors of `encoder`, for so many experts, with a
+    fast store of `capacity`.
+    """
+
+    encoder: int
+    terms: int
+    options: MapOptions
+    capacity: int
+
+    def made(self, connection: Connection, namespace: int, file: MapFile | None = None) -> NeuralMemory:
+        """Of all that is learned now: with the slow map of `file` where there is one that fits, else from nothing."""
+        events = {event.number: event for event in associations(rows.event_rows(connection, namespace, self.encoder))}
+        done = {row.number: row for row in rows.rehearsal_rows(connection, namespace)}
+        steps: Steps = [("learn", number) for number in events] + [("rehearse", number) for number in done]
+        if len(events) > self.capacity:
+            steps = rows.learning_steps(connection, namespace)
+        memory = self._empty(events)
+        kept = file.load(memory) if file else None
+        log = reads.log_from(connection, namespace, kept[0]) if kept else []
+        new = {(entry.action, entry.passage) for entry in log[1:]}
+        fits = bool(log) and (log[0].sequence, log[0].mark) == kept
+        if fits and not any(number in memory.replayed for action, number in new if action in ("learn", "unlearn")):
+            state, memory = memory.snapshot(), self._empty(events)
+            _follow(memory, [step for step in steps if step not in new], events, done, is_in_map=True)
+            memory.rollback(state)
+            _follow(memory, [step for step in steps if step in new], events, done)
+            return memory
+        memory = self._empty(events)
+        _follow(memory, steps, events, done)
+        return memory
+
+    def catch_up(self, connection: Connection, namespace: int, memory: NeuralMemory) -> bool:
+        """Follow the log. False where it is another one, or has come to where only a rebuild helps."""
+        log = reads.log_from(connection, namespace, memory.applied)
+        if not log or (log[0].sequence, log[0].mark) != (memory.applied, memory.mark):
+            return False
+        for entry in log[1:]:
+            if entry.action == "rehearse":
+                for done in rows.rehearsal_rows(connection, namespace, [entry.passage]):
+                    memory.replay(done.events, done.absorbed)
+            elif entry.action in ("learn", "unlearn"):
+                if entry.action == "unlearn" and not memory.unlearn([entry.passage]):
+                    return False
+                found = list(associations(rows.event_rows(connection, namespace, self.encoder, [entry.passage])))
+                if any(memory.has_other_evidence(event) for event in found):
+                    return False
+                memory.learn(found)
+        return True
+
+    def _empty(self, events: Mapping[int, Association]) -> NeuralMemory:
+        dimension = next((len(event.key) for event in events.values()), 1)
+        return NeuralMemory(dimension, self.terms, self.options, self.capacity)
+
+
+def _follow(
+    memory: NeuralMemory,
+    steps: Steps,
+    events: Mapping[int, Association],
+    done: Mapping[int, rows.RehearsalRow],
+    *,
+    is_in_map: bool = False,
+) -> None:
+    """What is no more there is passed over; what the map has already learned, only noted as absorbed."""
+    for action, number in steps:
+        if action == "learn" and number in events:
+            memory.learn([events[number]])
+        elif action == "rehearse" and number in done and is_in_map:
+            memory.absorbed.update(n for n in done[number].absorbed if n in memory.store)
+        elif action == "rehearse" and number in done:
+            memory.replay(done[number].events, done[number].absorbed)
+
+
+def associations(found: Iterable[rows.LearningRow]) -> Iterable[Association]:
+    """Learning events as the neural memory takes them."""
+    for row in found:
+        mean = row.vectors.mean(axis=0)
+        evidence = rows.Evidence.unpacked(row.evidence) if row.evidence else None
+        yield Association(
+            row.number,
+            row.vector,
+            np.asarray(mean / (float(np.linalg.norm(mean)) or 1.0), np.float32),
+            tuple(number for number, _ in row.passages),
+            row.confidence,
+            evidence.terms if evidence else None,
+            evidence.useful if evidence else None,
+        )
