@@ -18,8 +18,9 @@ from sqlalchemy import Connection
 from hippomem.checks import checked_label, checked_text
 from hippomem.clock import Clock
 from hippomem.errors import InvalidInputError, NotFoundError, StoreBusyError
+from hippomem.evidence import EXPERTS, evidence_of
 from hippomem.following import Following
-from hippomem.hippocampus.ranking import Learned, Recipe, U, rank
+from hippomem.hippocampus.ranking import Learned, Recipe
 from hippomem.hippocampus.snapshot import Snapshots
 from hippomem.hippocampus.view import View
 from hippomem.neocortex.neural_memory import MapOptions, NeuralMemory, Probe, Rehearsal
@@ -32,9 +33,6 @@ from hippomem.storage import reads
 from hippomem.storage.store import Store
 from hippomem.types import LearningEvent, Passage
 
-# The experts whose weights are learned, as the ranking calls its terms; their weights in `Recipe` go by the same names.
-EXPERTS = ("walk", "named walk", "cosine", "words", "brevity", "title hop")
-CANDIDATES = 32  # best of the ranking that an event remembers, beside what was useful
 CHAIN = (1, 16, 256)  # of maps: how many events each takes at once
 ATTEMPTS = 5  # at a rehearsal that others come between
 
@@ -140,7 +138,7 @@ class Learning:
         Raises InvalidInputError where one of them was forgotten or updated meanwhile.
         """
         with self.synced() as (view, _):
-            evidence = _evidence(view, query, vector, [number for number, _ in useful])
+            evidence = evidence_of(view, query, vector, [number for number, _ in useful])
         with self.store.write() as connection:
             now = self.clock.now()
             number = self.number()
@@ -304,17 +302,3 @@ def asked_and_useful(found: Any, useful: Any) -> tuple[str, list[str]]:
     if not ids:
         raise InvalidInputError("useful is empty: there is nothing to learn from; name at least one passage")
     return query, [str(id_) for id_ in dict.fromkeys(ids)]
-
-
-def _evidence(view: View, query: str, vector: Floats, useful: Sequence[int]) -> bytes | None:
-    """What the experts say, without anything learned, about the passages that lead and about the useful ones."""
-    marked = view.rows_of(useful)
-    nothing = np.zeros(len(marked), np.float32)  # asks for these passages, and moves nothing
-    ranking = rank(view, query, vector, CANDIDATES, None, U, Learned(vector, marked, nothing, nothing.astype(np.int64)))
-    candidates = np.unique(np.concatenate([ranking.order, marked])).astype(np.int64)
-    if not len(marked) or len(candidates) == len(marked):
-        return None
-    places = np.searchsorted(ranking.rows, candidates)
-    silent = np.zeros(len(ranking.rows), np.float32)
-    terms = np.stack([ranking.terms.get(name, silent)[places] for name in EXPERTS], axis=1)
-    return rows.Evidence(terms.astype(np.float32), np.isin(candidates, marked)).packed()

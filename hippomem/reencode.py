@@ -1,13 +1,18 @@
-"""Another encoder for a whole store: new vectors are written beside the old ones and take over in one transaction."""
+"""Another encoder for a whole store: new vectors are written beside the old ones and take over in one transaction.
+
+What was learned is kept: the questions are encoded anew, too, and the experts are asked about them again.
+"""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 from sqlalchemy import Connection, Select, delete, insert, select
 
 from hippomem.errors import StoreBusyError
+from hippomem.evidence import Renewed
 from hippomem.ingest.progress import ProgressBar
 from hippomem.neocortex.encoder import Encoder
 from hippomem.storage import learning
@@ -33,13 +38,17 @@ def reencode(store: Store, encoder: Encoder, progress: bool) -> int:
             learning.drop_vectors(connection, current + 1)
             store.set_info(connection, "next_encoder", encoder.identity)
     done = 0
+    evidence = Renewed(current + 1)
     with ProgressBar(progress) as bar:
         bar.start(None)
         while True:
             count = _batch(store, encoder, current) or _queries(store, encoder, current)
             done += count
             bar.advance(0, count)
-            if count == 0 and _take_over(store, encoder, current):
+            if count:
+                continue
+            evidence.gather(store, partial(bar.advance, 0))
+            if _take_over(store, encoder, current, evidence):
                 return done
 
 
@@ -129,14 +138,16 @@ def _is_done(store: Store, connection: Connection, encoder: Encoder, current: in
     return False
 
 
-def _take_over(store: Store, encoder: Encoder, current: int) -> bool:
-    """Switch encoders, unless passages were added meanwhile that lack the new vectors."""
+def _take_over(store: Store, encoder: Encoder, current: int, evidence: Renewed) -> bool:
+    """Switch encoders, unless passages or feedback came meanwhile that lack the new vectors."""
     with store.write() as connection:
         if _is_done(store, connection, encoder, current):
             return True
         if connection.execute(_missing(current).limit(1)).first() is not None:
             return False
         if learning.without_vectors(connection, current + 1, 1):
+            return False
+        if not evidence.write(connection):
             return False
         learning.keep_vectors(connection, current + 1)
         connection.execute(delete(analyses).where(analyses.c.encoder != current + 1))

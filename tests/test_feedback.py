@@ -317,6 +317,40 @@ def test_another_encoder_takes_what_was_learned_along(fast: Opened, tmp_path: Pa
     again = fast(encoder=HashEncoder(96))
     assert first(again.recall(QUESTION)) == ids[4]
     assert again.doctor().ok
+    other = fast(db=tmp_path / "other.db", encoder=HashEncoder(96))  # that had this encoder from the beginning
+    other_ids = fill(other)
+    other.feedback(QUESTION, [other_ids[4]])
+    assert weights(again).any()
+    np.testing.assert_allclose(weights(again), weights(other))
+
+
+def weights(memory: Memory) -> np.ndarray:
+    with memory._held() as (view, connection):
+        held = memory._learning.memory(connection, view)
+    assert held is not None
+    return held.experts.multipliers - 1
+
+
+def test_feedback_that_comes_and_goes_while_the_store_is_encoded_anew(fast: Opened, tmp_path: Path) -> None:
+    memory = fast()
+    ids = fill(memory)
+    memory.feedback(QUESTION, [ids[4]])
+    memory.feedback("whose anvil was it?", [ids[8], ids[2]])
+    asked: list[str] = []
+
+    class Meddled(HashEncoder):
+        def encode_query(self, text: str) -> np.ndarray:
+            if not asked:
+                asked.append(text)
+                memory.forget(ids[2])
+                memory.feedback("where is the canoe?", [ids[3]])
+            return super().encode_query(text)
+
+    Memory.reencode(tmp_path / "m.db", encoder=Meddled(96))
+    again = fast(encoder=HashEncoder(96))
+    assert asked
+    assert again.stats()["learned"] == 3
+    assert again.doctor().ok
 
 
 def test_a_full_disk_keeps_nothing_of_an_event(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:

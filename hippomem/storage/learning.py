@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, delete, exists, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, exists, func, insert, select, update
 
 from hippomem.storage.chunks import chunks
 from hippomem.storage.schema import (
@@ -370,6 +370,19 @@ def drop_vectors(connection: Connection, encoder: int) -> None:
 
 
 def keep_vectors(connection: Connection, encoder: int) -> None:
-    """Drop the vectors of all other encoders; what experts said is of the old one, too."""
+    """Drop the vectors of all other encoders."""
     connection.execute(delete(learning_vectors).where(learning_vectors.c.encoder != encoder))
-    connection.execute(update(learning_events).values(evidence=None))
+
+
+def set_evidence(connection: Connection, namespace: int, evidence: Mapping[int, bytes | None]) -> None:
+    """What the experts say now, by event."""
+    own = learning_events.c.namespace == namespace, learning_events.c.number == bindparam("event")
+    values = [{"event": number, "said": said} for number, said in evidence.items()]
+    if values:
+        connection.execute(update(learning_events).where(*own).values(evidence=bindparam("said")), values)
+
+
+def taught_namespaces(connection: Connection) -> list[int]:
+    """The numbers of the namespaces that have learned anything, ascending."""
+    query = select(learning_events.c.namespace).distinct().order_by(learning_events.c.namespace)
+    return list(connection.execute(query).scalars())
