@@ -67,7 +67,7 @@ def test_a_read_is_the_softmax_of_a_plain_loop(count: int) -> None:
         assert attention.weights.sum() == pytest.approx(1.0, abs=1e-5)
 
 
-def test_half_precision_choice_among_many_keys_reads_the_same() -> None:
+def test_a_coarse_choice_among_many_keys_reads_the_same() -> None:
     held, store = events(CODED + 300), FastStore()
     store.write(held)
     for query in [*unit(6, 9), held[7].key, held[-1].key]:
