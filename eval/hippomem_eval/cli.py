@@ -49,6 +49,10 @@ def multihop(
         str | None,
         typer.Option("--decompositions", metavar="FILE", help="For +decompose, +iterative: recorded; or 'musique'."),
     ] = None,
+    recognition: Annotated[
+        str | None,
+        typer.Option("--recognition", metavar="WHO", help="For +recognise: oracle, or noisy:SHARE of wrong verdicts."),
+    ] = None,
     openie: Annotated[
         Path | None, typer.Option("--openie", metavar="FILE", help="An LLM's triples for the passages, as of HippoRAG.")
     ] = None,
@@ -75,6 +79,7 @@ def multihop(
         k=k,
         seed=seed,
         decompositions=decompositions,
+        recognition=recognition,
         openie=openie,
         misspell=misspell,
     )

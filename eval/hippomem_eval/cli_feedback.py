@@ -91,6 +91,9 @@ def composed(
     questions: Questions,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Index and results; the index is used again.")],
     corpus: Corpus = None,
+    pooled: Annotated[
+        list[Path] | None, typer.Option("--with", metavar="DIR", help="Count in the questions of an earlier run.")
+    ] = None,
     limit: Limit = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="For the bootstrap intervals.")] = 0,
     as_json: Json = False,
@@ -98,7 +101,7 @@ def composed(
     """What feedback on sub-questions is worth to the questions made of them (MuSiQue)."""
     from hippomem_eval.feedback_composed import as_markdown, run_composed
 
-    summary = run_composed(questions, corpus, out, limit=limit, seed=seed, tell=tell)
+    summary = run_composed(questions, corpus, out, limit=limit, seed=seed, tell=tell, pooled=pooled or ())
     print_json(summary) if as_json else typer.echo(as_markdown(summary), nl=False)
 
 

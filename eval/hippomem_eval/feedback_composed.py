@@ -27,6 +27,7 @@ from hippomem_eval.metrics import recall_at
 from hippomem_eval.progress import progress_bar
 from hippomem_eval.results import Row, RunFile, make_folder, write_json
 
+QUESTIONS = "composed-questions.json"
 _REFERENCE = re.compile(r"#(\d+)")
 
 
@@ -39,12 +40,22 @@ class Lesson:
 
 
 def run_composed(
-    questions: Path, corpus: Path | None, out: Path, *, limit: int | None, seed: int, tell: Callable[[str], None]
+    questions: Path,
+    corpus: Path | None,
+    out: Path,
+    *,
+    limit: int | None,
+    seed: int,
+    tell: Callable[[str], None],
+    pooled: Sequence[Path] = (),
 ) -> dict[str, Any]:
-    """The summary: gains over the plain recall, as fractions, with 95 % intervals over questions.
+    """The summary: gains over the plain recall, as fractions, with 95 % intervals over questions. Those of earlier runs
+    in the folders `pooled` are counted in.
 
-    Raises InvalidInputError where the questions have no decomposition in MuSiQue's format.
+    Raises InvalidInputError where the questions have no decomposition in MuSiQue's format, NotFoundError where a folder
+    holds no earlier run.
     """
+    before = [row for folder in pooled for row in read_json(folder / QUESTIONS)]
     dataset = load_dataset(questions, corpus, limit=limit)
     lessons = lessons_of(read_json(questions), dataset.corpus)
     known = [question for question in dataset.questions if question.text in lessons]
@@ -64,8 +75,7 @@ def run_composed(
         progress_bar("questions", 3 * len(known)) as advance,
         Memory.open(taught, namespace=NAMESPACE, encoder=encoder) as memory,
     ):
-        everything = memory.recall(known[0].text, k=10 * len(dataset.corpus), learned=False).passages
-        places = {p.id: dataset.corpus.places_of(p.title, p.text) for p in everything}
+        places = {p.id: dataset.corpus.places_of(p.title, p.text) for p in memory.passages()}
         plain = {q.text: _recall(memory, dataset, q.text, q.gold, places, advance, learned=False) for q in known}
         for question in known[::2]:
             for lesson in lessons[question.text]:
@@ -78,6 +88,8 @@ def run_composed(
             row = {"id": question.id, "conversation": question.id, "taught": place % 2 == 0}
             rows.append(row | {"hippomem": found, "plain": plain[question.text]})
     removed(taught)
+    write_json(out / QUESTIONS, rows)
+    rows = [*rows, *before]
     own = [row for row in rows if row["taught"]]
     others = [row for row in rows if not row["taught"]]
     summary = {
@@ -88,9 +100,9 @@ def run_composed(
         "lessons": sum(len(lessons[question.text]) for question in known[::2]),
         "seed": seed,
         "data": str(questions),
+        "pooled": [str(folder) for folder in pooled],
     }
     write_json(out / "composed.json", summary)
-    write_json(out / "composed-questions.json", rows)
     return summary
 
 
@@ -102,7 +114,7 @@ def as_markdown(summary: Mapping[str, Any]) -> str:
         bounds = f"{100 * value['mean']:+.1f} [{100 * value['low']:.1f}, {100 * value['high']:.1f}]"
         before = summary[f"plain@{CUTOFF}"].get(name, 0.0)
         lines.append(f"| {told} ({summary['questions'][name]:,}) | {100 * before:.1f} | {bounds} |")
-    return "\n".join(lines) + f"\n\n{summary['lessons']:,} sub-questions learned.\n"
+    return "\n".join(lines) + f"\n\n{summary['lessons']:,} sub-questions learned here.\n"
 
 
 def lessons_of(data: Any, corpus: Corpus) -> dict[str, list[Lesson]]:

@@ -73,8 +73,7 @@ def prepare(memory: Memory, haystack: Haystack, advance: Callable[[], None]) -> 
     """Recall every question plainly, once."""
     place = {turn.id: at for at, turn in enumerate(haystack.turns)}
     order = sorted(haystack.questions, key=lambda question: max(place[turn] for turn in haystack.evidence[question.id]))
-    everything = memory.recall(haystack.questions[0].text, k=10 * len(haystack.turns), learned=False)
-    turns = {passage.id: str(passage.metadata["turn"]) for passage in everything.passages}
+    turns = {passage.id: str(passage.metadata["turn"]) for passage in memory.passages()}
     ids: dict[str, list[str]] = {}
     for passage, turn in turns.items():
         ids.setdefault(turn, []).append(passage)

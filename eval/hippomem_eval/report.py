@@ -11,6 +11,7 @@ from typing import Any
 from hippomem_eval.metrics import bootstrap, paired_bootstrap, spread
 from hippomem_eval.results import Row, write_json
 from hippomem_eval.runner import Measured, Options
+from hippomem_eval.systems import RECOGNISING
 from hippomem_eval.timing import COSTS
 
 RECORDED = "Recorded answers plan and read without a fault: an upper bound for what a chat model can make of it."
@@ -54,6 +55,7 @@ def summarise(measured: Measured, options: Options) -> dict[str, Any]:
         "k": options.k,
         "seed": options.seed,
         "decompositions": options.decompositions,
+        "recognition": options.recognition,
         "encoder": index.encoder,
     }
 
@@ -112,15 +114,23 @@ def _remarks(summary: Mapping[str, Any]) -> list[str]:
     remarks = [f"{count:,} {what}." for what, count in counted.items() if count]
     for system, asked in summary["model"].items():
         remarks.append(
-            f"{system} asked {'recorded answers' if summary['decompositions'] else 'a chat model'}: "
+            f"{system} asked {_whom(system, summary)}: "
             f"{asked['calls']:,} calls, {asked['input_tokens']:,} tokens in, {asked['output_tokens']:,} out; something "
             f"went wrong with it for {asked['questions_with_warnings']:,} questions."
         )
     if summary["decompositions"]:
         remarks.append(RECORDED)
+    if summary["recognition"]:
+        remarks.append(f"Recognition was {summary['recognition']}, which knows what is gold: no model does.")
     if summary["index_is_stale"]:
         remarks.append("The index was built with other code or settings than what was measured.")
     return remarks
+
+
+def _whom(system: str, summary: Mapping[str, Any]) -> str:
+    if system == RECOGNISING:
+        return f"a recogniser ({summary['recognition']})" if summary["recognition"] else "a chat model"
+    return "recorded answers" if summary["decompositions"] else "a chat model"
 
 
 def _asked(rows: Sequence[Row]) -> dict[str, int]:

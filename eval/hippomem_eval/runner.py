@@ -22,7 +22,7 @@ from hippomem_eval.openie import OpenIE, load_openie
 from hippomem_eval.progress import progress_bar
 from hippomem_eval.ranking import Ranking
 from hippomem_eval.results import Row, RunFile, make_folder, open_results
-from hippomem_eval.systems import ASKING, SYSTEMS, WITH_OPENIE, Bench
+from hippomem_eval.systems import ASKING, RECOGNISING, SYSTEMS, WITH_OPENIE, Bench
 from hippomem_eval.timing import timed_recall, warm_up
 
 CUTOFFS = (1, 2, 5, 10, 20)
@@ -34,7 +34,7 @@ class Options:
     """What to measure. Without `corpus` the questions bring their context along; `limit` keeps the first questions.
 
     `decompositions` is a file of recorded ones, or "musique": those in the questions' file. Without it, what asks a
-    chat model asks the configured one (HIPPOMEM_LLM).
+    chat model asks the configured one (HIPPOMEM_LLM); `recognition` is a recogniser that knows what is gold.
     """
 
     questions: Path
@@ -45,6 +45,7 @@ class Options:
     k: int = 20
     seed: int = 0
     decompositions: str | None = None
+    recognition: str | None = None
     openie: Path | None = None
     misspell: bool = False
 
@@ -72,7 +73,7 @@ def run_multihop(options: Options, tell: Callable[[str], None]) -> Measured:
     if options.misspell:
         with_slips = tuple(replace(question, text=misspelt(question.text)) for question in dataset.questions)
         dataset = replace(dataset, questions=with_slips)
-    model, model_is = _chat_model(options)
+    models = {name: _chat_model(name, options, dataset) for name in options.systems if name in ASKING}
     make_folder(options.out)
     run = RunFile(options.out / "run.json")
     corpus = options.corpus or options.out / "corpus.json"
@@ -113,23 +114,24 @@ def run_multihop(options: Options, tell: Callable[[str], None]) -> Measured:
             "k": options.k,
         }
         if name in ASKING:
-            same["model"] = model_is
+            same["model"] = models[name][1]
         if options.misspell:
             same["misspell"] = True
-        asked = model if name in ASKING else None
+        asked = models[name][0] if name in ASKING else None
         rows[name] = _ask_all(name, dataset, bench, options, run, same, tell, asked)
     return Measured(dataset, bench_of(options.systems[0]).index, rows, openie)
 
 
-def _chat_model(options: Options) -> tuple[Any, str]:
-    """The recorded chat model, None for the configured one; and what tells it from others."""
-    if not ASKING & set(options.systems):
-        return None, ""
-    if options.decompositions is None:
+def _chat_model(name: str, options: Options, dataset: Dataset) -> tuple[Any, str]:
+    """What a system asks: a recorded chat model, None for the configured one; and what tells it from others."""
+    if name == RECOGNISING and options.recognition is not None:
+        from hippomem_eval.recognition import recogniser
+
+        return recogniser(dataset, options.recognition), f"recognition {options.recognition}"
+    if options.decompositions is None or name == RECOGNISING:
         if not Settings().llm:
-            raise InvalidInputError(
-                "these systems ask a chat model: set HIPPOMEM_LLM, or give recorded answers with --decompositions"
-            )
+            how = "--recognition" if name == RECOGNISING else "--decompositions"
+            raise InvalidInputError(f"{name} asks a chat model: set HIPPOMEM_LLM, or give recorded answers with {how}")
         return None, str(Settings().llm)
     from hippomem_eval.recorded import RecordedChatModel, load_decompositions
 

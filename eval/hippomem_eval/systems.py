@@ -16,7 +16,7 @@ from hippomem_eval.material import Material
 from hippomem_eval.openie import OpenIE
 from hippomem_eval.ranking import Found, Ranking, System
 
-__all__ = ["ASKING", "SYSTEMS", "WITH_OPENIE", "Bench", "Found", "MemorySystem", "Ranking", "System"]
+__all__ = ["ASKING", "RECOGNISING", "SYSTEMS", "WITH_OPENIE", "Bench", "Found", "MemorySystem", "Ranking", "System"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +115,7 @@ SYSTEMS: Mapping[str, Callable[[Memory, Bench], System]] = {
     "linearrag": _linearrag,
     **{name: _without(recipe) for name, recipe in WITHOUT.items()},
 }
-ASKING = frozenset({"hippomem+decompose", "hippomem+iterative", "hippomem+recognise"})  # these ask a chat model
+RECOGNISING = "hippomem+recognise"
+ASKING = frozenset({"hippomem+decompose", "hippomem+iterative", RECOGNISING})  # these ask a chat model
 # What an LLM's triples change: hippomem searches an index that holds them too, hipporag2 has no others.
 WITH_OPENIE = frozenset({"hippomem", "hipporag2", *ASKING, *WITHOUT})

@@ -93,6 +93,27 @@ def test_the_systems_as_a_user_runs_them(tmp_path: Path) -> None:
     assert changed.stderr.count("4 of 4 questions") == 1
 
 
+def test_recognition_by_who_knows_what_is_gold(tmp_path: Path) -> None:
+    questions, corpus = write(tmp_path / "q.json", records()), write(tmp_path / "c.json", corpus_records())
+    args = ("--questions", questions, "--corpus", corpus, "--out", tmp_path / "out", "--k", 5)
+    systems = ("--system", "hippomem,hippomem+recognise")
+    missing = run(*args, *systems)
+    assert missing.exit_code == 1
+    assert "--recognition" in missing.stderr
+    found = {}
+    for who in ("oracle", "noisy:0", "noisy:1"):
+        result = run(*args, *systems, "--recognition", who)
+        assert result.exit_code == 0, result.output
+        summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+        found[who] = summary["systems"]["hippomem+recognise"]["recall@2"]
+        assert summary["model"]["hippomem+recognise"] == {**summary["model"]["hippomem+recognise"], "calls": 4}
+        assert summary["model"]["hippomem+recognise"]["questions_with_warnings"] == 0
+    assert found["oracle"] == found["noisy:0"] > found["noisy:1"]
+    assert "knows what is gold" in result.stdout
+    for who in ("me", "noisy", "noisy:2", "noisy:x", "oracle:1"):
+        assert run(*args, *systems, "--recognition", who).exit_code == 1
+
+
 def test_the_configured_model_is_asked_once_a_question(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     questions, corpus = write_pair(tmp_path)
     monkeypatch.setenv("HIPPOMEM_LLM", "openai:test-model")
