@@ -7,7 +7,7 @@ memory. It stays in the store and can be recalled: what is junk is a guess, and 
 from __future__ import annotations
 
 import re
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -89,28 +89,25 @@ def _has_case(word: str) -> bool:
 class Echoes:
     """What was recalled lately, so that it is known when it comes back in as if it were new.
 
-    It holds the last `size` passages. Not safe for threads: its memory's lock is.
+    It holds the last `size` passages, which are read when something comes in: a recall only lays them down. Not safe
+    for threads: its memory's lock is.
     """
 
     size: int = REMEMBERED
-    _order: deque[str] = field(default_factory=deque)
+    _texts: dict[str, str] = field(default_factory=dict)  # oldest first
     _words: dict[str, dict[str, bool]] = field(default_factory=dict)
-    _holders: dict[str, Counter[str]] = field(default_factory=dict)
+    _holders: dict[str, dict[str, None]] = field(default_factory=dict)
 
     def heard(self, passages: Iterable[tuple[str, str]]) -> None:
         """Passages, by id and text, that have just been recalled."""
         for id_, text in passages:
-            if id_ in self._words:
-                continue
-            self._words[id_] = words = _words(text)
-            self._order.append(id_)
-            for word in words:
-                self._holders.setdefault(word, Counter())[id_] += 1
-            if len(self._order) > self.size:
-                self.forget(self._order[0])
+            self._texts.setdefault(id_, text)
+        while len(self._texts) > self.size:
+            self.forget(next(iter(self._texts)))
 
     def source_of(self, text: str) -> str | None:
         """The id of the recalled passage that a text repeats, None where it says something else."""
+        self._read()
         words = _words(text)
         met: Counter[str] = Counter()
         for word in words:
@@ -126,10 +123,15 @@ class Echoes:
 
     def forget(self, id_: str) -> None:
         """Take out one passage."""
+        self._texts.pop(id_, None)
         for word in self._words.pop(id_, ()):
-            holders = self._holders[word]
-            del holders[id_]
-            if not holders:
+            del self._holders[word][id_]
+            if not self._holders[word]:
                 del self._holders[word]
-        if id_ in self._order:
-            self._order.remove(id_)
+
+    def _read(self) -> None:
+        for id_, text in self._texts.items():
+            if id_ not in self._words:
+                self._words[id_] = words = _words(text)
+                for word in words:
+                    self._holders.setdefault(word, {})[id_] = None

@@ -6,13 +6,14 @@ Removing changes no edge: a node whose inverse weight is 0 passes nothing on, wh
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from hippomem.hippocampus.arrays import Growing
+from hippomem.hippocampus.arrays import Growing, runs
 from hippomem.hippocampus.edges import EDGE_FIELDS, LINES, SUM_FIELDS, EdgeLog, Edges, Sums, edge_weight
 from hippomem.hippocampus.grams import GramIndex
 from hippomem.hippocampus.names import KeyTable
@@ -102,21 +103,22 @@ class KnowledgeGraph:
 
     def edges_of_rows(self, rows: Sequence[int]) -> list[list[tuple[int, int]]]:
         """`edges_of` of several passages, cheaper than one by one."""
-        base, namings = self.base, self._namings.array
-        old = np.array([row for row in rows if row < base.passages], np.int64)
-        starts, ends = base.starts[old], base.starts[old + 1]
-        edges = np.repeat(ends - np.cumsum(ends - starts), ends - starts) + np.arange(int((ends - starts).sum()))
+        base, log, namings = self.base, self.log, self._namings.array
+        asked = np.asarray(rows, np.int64)
+        old = asked[asked < base.passages]
+        sizes = np.zeros(len(asked), np.int64)
+        sizes[asked < base.passages] = base.starts[old + 1] - base.starts[old]
+        edges = runs(base.starts[old], sizes[asked < base.passages])
         pairs = list(zip(base.entities[edges].tolist(), base.masks[edges].tolist(), strict=True))
-        found, at = [], 0
-        for row in rows:
-            own = []
-            if row < base.passages:
-                size = int(base.starts[row + 1] - base.starts[row])
-                own = pairs[at : at + size]
-                at += size
-            if len(self.log):
-                own = own + [(entity, mask) for entity, mask, *_ in self.log.of_row(row)]
-            found.append([edge for edge in own if namings[edge[0]] > 0] if self._gone else own)
+        ends = np.cumsum(sizes).tolist()
+        found = [pairs[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+        if len(log):
+            logged = log.numbers_of(asked.tolist())
+            every = [edge for own in logged for edge in own]
+            more = zip(log.entities[every].tolist(), log.masks[every].tolist(), strict=True)
+            found = [own + list(islice(more, len(new))) for own, new in zip(found, logged, strict=True)]
+        if self._gone:
+            found = [[edge for edge in own if namings[edge[0]] > 0] for own in found]
         return found
 
     def _edges(self, row: int) -> list[tuple[int, int, bool, float]]:
@@ -134,7 +136,7 @@ class KnowledgeGraph:
         old = np.minimum(entities, self.base.nodes - 1)
         there = (entities < self.base.nodes) & (starts[old + 1] > starts[old]) if self.base.nodes else entities < 0
         if self._titled_new:
-            there |= np.isin(entities, list(self._titled_new))
+            there |= [entity in self._titled_new for entity in entities.tolist()]
         return np.asarray(there)
 
     def titled(self, entity: int) -> list[int]:

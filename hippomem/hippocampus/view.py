@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hippomem.hippocampus.arrays import Growing, write_array
+from hippomem.hippocampus.arrays import Growing, runs, widened, write_array
 from hippomem.hippocampus.chains import NOWHERE, Chains, Place
 from hippomem.hippocampus.grams import grams
 from hippomem.hippocampus.graph import KnowledgeGraph
@@ -202,22 +202,25 @@ class View:
 
     def sentences_of(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
         """The sentences of passages: their row, their line, and their vectors (s, d) float32."""
-        owners: list[NDArray[np.int64]] = []
-        lines: list[NDArray[np.int64]] = []
-        vectors: list[NDArray[np.float16]] = []
+        found: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]] = []
         first_row = 0
         for part in self._sentence_parts():
             here = rows[(rows >= first_row) & (rows < first_row + len(part.first))] - first_row
-            starts, sizes = part.starts[here], part.starts[here + 1] - part.starts[here]
-            within = np.arange(int(sizes.sum())) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-            owners.append(np.repeat(here + first_row, sizes))
-            lines.append(within + np.repeat(part.first[here], sizes))
-            vectors.append(part.vectors[np.repeat(starts, sizes) + within])
+            if len(here):
+                starts, sizes = part.starts[here], part.starts[here + 1] - part.starts[here]
+                owners, lines = np.repeat(here + first_row, sizes), runs(part.first[here].astype(np.int64), sizes)
+                found.append((owners, lines, widened(part.vectors[runs(starts, sizes)])))
             first_row += len(part.first)
-        if not owners:
-            none = np.empty(0, np.int64)
-            return none, none, np.empty((0, self.vectors.dimension if self.vectors else 0), np.float32)
-        return np.concatenate(owners), np.concatenate(lines), np.concatenate(vectors).astype(np.float32)
+        if not found:
+            none, dimension = np.empty(0, np.int64), self.vectors.dimension if self.vectors else 0
+            found.append((none, none, np.empty((0, dimension), np.float32)))
+        if len(found) == 1:
+            return found[0]
+        return (
+            np.concatenate([o for o, _, _ in found]),
+            np.concatenate([n for _, n, _ in found]),
+            np.concatenate([v for _, _, v in found]),
+        )
 
     def compact_sentences(self, rows: NDArray[np.int64], vectors_path: Path) -> dict[str, NDArray[np.generic]]:
         """Write the sentence vectors of these rows, in this order, to a .npy file; the small arrays are returned."""

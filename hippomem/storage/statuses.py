@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from hippomem.storage.chunks import chunks
 from hippomem.storage.schema import (
@@ -100,12 +100,16 @@ def forgive(connection: Connection, namespace: int, number: int) -> None:
     )
 
 
+# Statements that every recall runs are built once: building them takes longer than running them.
+_HIDDEN = select(statuses.c.passage).where(
+    statuses.c.namespace == bindparam("namespace"),
+    (statuses.c.archived_at <= bindparam("moment")) | (statuses.c.invalid_at <= bindparam("moment")),
+)
+
+
 def hidden(connection: Connection, namespace: int, moment: datetime) -> list[int]:
     """Passages that a recall about `moment` passes over, unless it is deep: archived or invalid by then."""
-    query = select(statuses.c.passage).where(
-        statuses.c.namespace == namespace, (statuses.c.archived_at <= moment) | (statuses.c.invalid_at <= moment)
-    )
-    return list(connection.execute(query).scalars())
+    return list(connection.execute(_HIDDEN, {"namespace": namespace, "moment": moment}).scalars())
 
 
 def id_of(connection: Connection, namespace: int, number: int) -> str | None:
@@ -132,13 +136,16 @@ def changed_after(connection: Connection, namespace: int, sequence: int, limit: 
 # -- facts ----------------------------------------------------------------------------------------------------------
 
 
+_VALIDITIES_OF = select(validities).where(
+    validities.c.namespace == bindparam("namespace"), validities.c.passage.in_(bindparam("numbers", expanding=True))
+)
+
+
 def validities_of(connection: Connection, namespace: int, numbers: Iterable[int]) -> dict[tuple[int, str], Validity]:
     """(passage, fact) → validity, where anything is known of it."""
     found: dict[tuple[int, str], Validity] = {}
     for some in chunks(numbers):
-        rows = connection.execute(
-            select(validities).where(validities.c.namespace == namespace, validities.c.passage.in_(some))
-        )
+        rows = connection.execute(_VALIDITIES_OF, {"namespace": namespace, "numbers": some})
         found.update(((r.passage, r.fact), Validity(r.valid_from, r.invalid_at, r.by_passage)) for r in rows)
     return found
 
