@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -82,8 +82,12 @@ def _hash(word: str) -> int:
     return int.from_bytes(hashlib.blake2b(word.encode("utf-8", "replace"), digest_size=8).digest(), "little")
 
 
+@cache
 def capitals() -> Language:
-    """A spaCy pipeline without a model: sentences end at full stops, runs of capitalised words are names."""
+    """A spaCy pipeline without a model: sentences end at full stops, runs of capitalised words are names.
+
+    There is one for all who call: making it takes longer than most tests.
+    """
     import spacy
     from spacy.language import Language
     from spacy.util import filter_spans
