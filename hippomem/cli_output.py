@@ -228,8 +228,11 @@ def print_pairs(values: Mapping[str, Any], prefix: str = "") -> None:
             print_pairs(value, f"{prefix}{name}.")
         elif isinstance(value, list):  # of entries, each named by what it is about
             for entry in value:
-                about = [str(part) for part in entry.values() if part is None or isinstance(part, str)]
-                rest = {key: part for key, part in entry.items() if isinstance(part, int | float) and part}
+                named = {key: part for key, part in entry.items() if key != "cost"}
+                about = [str(part) for part in named.values() if part is None or isinstance(part, str)]
+                rest: dict[str, Any] = {k: part for k, part in entry.items() if isinstance(part, int | float) and part}
+                if entry.get("calls_of_unknown_cost") and entry.get("cost") is None:
+                    rest["cost"] = "unknown: set a price (HIPPOMEM_LLM_PRICES)"
                 print_pairs(rest, f"{prefix}{name}.{' '.join(about)}.")
         else:
             number = isinstance(value, int | float) and not isinstance(value, bool)

@@ -27,7 +27,7 @@ from hippomem.learning import EXTRACT, as_learned, learn
 from hippomem.neocortex.chat import Chat, Reply
 from hippomem.neocortex.faults import Fault, Kind, fault_of
 from hippomem.neocortex.openie import Extracted, grounded, read_extraction, read_extractions
-from hippomem.neocortex.prices import Price, cost_of
+from hippomem.neocortex.prices import Price, charged
 from hippomem.storage import ledger
 from hippomem.storage.jobs import Work
 from hippomem.types import StepReport, Usage
@@ -208,7 +208,7 @@ class ExtractionStep:
             reply.usage.input_tokens,
             reply.usage.output_tokens,
             seconds,
-            cost_of(reply.usage, self._price),
+            charged(reply.usage, self._price),
         )
         self._claims.record(claim, spent, {work.content: extracted.as_json() for work, extracted in usable})
         if usable:

@@ -20,8 +20,9 @@ def stats(
     """The figures of one namespace; bytes are of the whole store, `views_bytes` those of its snapshots.
 
     `chat_models` is the ledger: calls by outcome, tokens, seconds and dollars of each model and purpose; `ingests` the
-    same for the last ingests by the id of their report, and for what came by none. `cost` is None where no call had a
-    price; a lost call is one whose process died before it heard of it.
+    same for the last ingests by the id of their report, and for what came by none. `cost` is None where that of no call
+    is known, and otherwise without the `calls_of_unknown_cost`; a lost call is one whose process died before it heard
+    of it.
     """
     log = reads.last_sequence(connection, namespace)
     return {

@@ -22,7 +22,7 @@ from hippomem.extraction_calls import Claims, Limits
 from hippomem.ingest.pipeline import Input
 from hippomem.learning import EXTRACT as EXTRACT_JOB
 from hippomem.neocortex.chat import Chat, none_set, resolve_chat
-from hippomem.neocortex.prices import cost_of, price_of
+from hippomem.neocortex.prices import charged, price_of
 from hippomem.neocortex.prompts import EXTRACT
 from hippomem.settings import Settings
 from hippomem.storage import jobs, reviews
@@ -64,7 +64,7 @@ def steps_with_chat(chat: Chat, writer: Writer, settings: Settings) -> list[Step
 
     def enter(purpose: str, usage: Usage, seconds: float, is_answered: bool) -> None:
         outcome = "answered" if is_answered else "failed"
-        spent = Spent(outcome, usage.input_tokens, usage.output_tokens, seconds, cost_of(usage, price))
+        spent = Spent(outcome, usage.input_tokens, usage.output_tokens, seconds, charged(usage, price))
         try:
             number = writer.look_up(create=True)
             with writer.store_.write() as connection:

@@ -50,7 +50,7 @@ def shown(result: Result, code: int = 0) -> Any:
     return json.loads(result.stdout)
 
 
-def test_from_an_add_to_an_answer(cli: Cli, at: Callable[[Server], None]) -> None:
+def test_from_an_add_to_an_answer(cli: Cli, at: Callable[[Server], None], monkeypatch: pytest.MonkeyPatch) -> None:
     cli("add", "Ada Thorne runs Northlight Labs.", "--title", "Ada \x1b[31mThorne")
     with openai_server(FOUND, "She leads \x1b[31mNorthlight Labs [1].", "Northlight Labs [7]", "ready") as server:
         at(server)
@@ -71,6 +71,11 @@ def test_from_an_add_to_an_answer(cli: Cli, at: Callable[[Server], None]) -> Non
         assert by["extract"]["cost"] == 11
         assert by.keys() == {"extract", "answer", "answer-phrase", "hello"}
         assert "chat_models.openai:test-model extract.input_tokens: 11" in cli("stats").stdout
+        monkeypatch.delenv("HIPPOMEM_LLM_PRICES")
+        cli("add", "Ada Thorne runs Northlight Labs.", "--namespace", "other")
+        cli("ask", "What does Ada Thorne run?", "--namespace", "other")
+        told = cli("stats", "--namespace", "other").stdout
+        assert "chat_models.openai:test-model answer.cost: unknown: set a price (HIPPOMEM_LLM_PRICES)" in told
 
 
 def test_a_worker_until_nothing_is_left(cli: Cli, at: Callable[[Server], None]) -> None:

@@ -439,6 +439,23 @@ def test_ledger_by_ingest_with_cost(fast: Opened, tmp_path: Path) -> None:
     assert {id_: entry["answered_calls"] for id_, entry in by_ingest.items()} == {first.id: 3, second.id: 2}
     for entry in by_ingest.values():
         assert entry["cost"] == pytest.approx(entry["input_tokens"] + 2 * entry["output_tokens"])
+        assert entry["calls_of_unknown_cost"] == 0
+
+
+def test_the_cost_of_a_model_without_a_price_is_unknown(fast: Opened, tmp_path: Path) -> None:
+    memory = fast(settings=settings(tmp_path), llm=model(MET))
+    memory.add(TEXT)
+    memory.consolidate()
+    (ledger,) = memory.stats()["chat_models"]
+    assert (ledger["cost"], ledger["calls_of_unknown_cost"], ledger["answered_calls"]) == (None, 1, 1)
+    assert memory.stats()["ingests"][0]["cost"] is None
+    memory.close()
+    priced = fast(settings=settings(tmp_path, llm_prices={"ScriptedChatModel": (1e6, 1e6)}), llm=model(MET))
+    priced.add(f"{TEXT} Again.")
+    priced.consolidate()
+    (ledger,) = priced.stats()["chat_models"]
+    assert 0 < ledger["cost"] < ledger["input_tokens"] + ledger["output_tokens"]
+    assert (ledger["calls_of_unknown_cost"], ledger["answered_calls"]) == (1, 2)
 
 
 def test_another_model_reads_again_only_where_it_is_told_to(fast: Opened) -> None:

@@ -1,7 +1,7 @@
-"""What models cost, in dollars for a million tokens in and out, as their providers told in 2025.
+"""What models cost, in dollars for a million tokens in and out: examples, as of AS_OF, not kept up with.
 
 Prices change: `llm_prices` (HIPPOMEM_LLM_PRICES) takes precedence, and is the only way to a cost for servers of one's
-own. A model that is in neither has no cost, which is not the same as none.
+own. The cost of a model that is in neither is not known, which is not the same as 0.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from hippomem.types import Usage
 
 Price = tuple[float, float]
 MILLION = 1_000_000
+AS_OF = "2025"
 PRICES: Mapping[str, Price] = {
     "claude-3-5-haiku": (0.8, 4.0),
     "claude-haiku-4-5": (1.0, 5.0),
@@ -49,6 +50,11 @@ def cost_of(usage: Usage, price: Price | None) -> float | None:
     if price is None:
         return None
     return (usage.input_tokens * price[0] + usage.output_tokens * price[1]) / MILLION
+
+
+def charged(usage: Usage, price: Price | None) -> float | None:
+    """Dollars for a call that was made; None without a price, or where its server told no tokens."""
+    return cost_of(usage, price) if usage.input_tokens or usage.output_tokens else None
 
 
 def count_tokens(text: str) -> int:

@@ -136,11 +136,13 @@ def totals(connection: Connection, namespace: int, *by: str) -> list[dict[str, A
         )
     }  # fmt: skip
     silent = (calls.c.outcome == "answered") & (calls.c.input_tokens + calls.c.output_tokens == 0)
+    unpriced = (calls.c.outcome == "answered") & calls.c.cost.is_(None)
     query = (
         select(
             *columns,
             *(value.label(name) for name, value in outcomes.items()),
             func.sum(case((silent, 1), else_=0)).label("calls_without_token_counts"),
+            func.sum(case((unpriced, 1), else_=0)).label("calls_of_unknown_cost"),
             func.sum(calls.c.input_tokens).label("input_tokens"),
             func.sum(calls.c.output_tokens).label("output_tokens"),
             func.sum(calls.c.seconds).label("seconds"),
