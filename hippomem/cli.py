@@ -173,7 +173,7 @@ def recall(
     max_steps: Annotated[int, typer.Option(min=1, help="Retrievals of --iterative.")] = 4,
     learned: Annotated[bool, typer.Option(help="With or without what feedback taught.")] = True,
     recognise: Annotated[
-        bool, typer.Option("--recognise", help="First what the chat model finds to bear on it.")
+        bool, typer.Option("--recognise", help="Raise what the chat model finds to bear on it.")
     ] = False,
     deep: Annotated[bool, typer.Option("--deep", help="Also what is archived or superseded.")] = False,
     llm: Llm = None,

@@ -257,7 +257,7 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         of range.
 
         Three ways ask the chat model (`llm`). `recognise`: it looks over the first twenty passages, and those that it
-        finds to bear on the question come first. `decompose`: one call splits it, and its parts are recalled too.
+        finds to bear on the question rise. `decompose`: one call splits it, and its parts are recalled too.
         `iterative`: it also reads the passages, which are sent to it, so that a sub-question is asked with the answer
         to the one before, in `max_steps` retrievals at most. What was found is fused; see `Recall.steps`. Where the
         model fails there are `warnings` and the plain recall; ModelError is raised where none is set.

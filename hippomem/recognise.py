@@ -1,8 +1,9 @@
 """Recognition: a chat model looks over what was recalled and tells what bears on the question, in one bounded call.
 
 HippoRAG 2 (arXiv 2502.14802) filters the triples that its walk starts from in this way. Here it is the passages that
-the walk ended at: those that are recognised come first, the others follow, each in the order of the recall; nothing is
-lost by it where the model overlooks something.
+the walk ended at: those that are recognised rise by RISE places, the others keep their order; nothing is lost by it
+where the model overlooks something, and little where it errs. Chosen on musique_train, with a recogniser that errs on
+0 to 20 % of the passages: were all that is recognised put first, one that errs on 20 % would do harm.
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ from hippomem.types import Recall
 
 LOOKED_AT = 20  # passages
 LOOK_CHARS = 400  # of each
+RISE = 10  # places
 
 
 def recognised(chat: Chat | None, recall: Callable[[str, int], Recall], query: str, k: int) -> Recall:
-    """The k best passages, those that the model recognises first.
+    """The k best passages, those that the model recognises ten places further up.
 
     Where the model fails there are `warnings`, and the order of the recall. Raises ModelError where none is set.
     """
@@ -44,17 +46,16 @@ def recognised(chat: Chat | None, recall: Callable[[str, int], Recall], query: s
         try:
             reply = chat.ask(RECOGNISE, {"question": query, "candidates": shown})
             usage += reply.usage
-            chosen = _numbers(read_json(reply.text))
+            chosen = _numbers(read_json(reply.text)) & set(range(1, len(looked_at) + 1))
         except (ModelError, MalformedAnswerError) as error:
             warnings.append(f"nothing recognised: {error}")
     taken = 1e3 * (time.perf_counter() - mark)
-    first = [
-        replace(passage, why=("the chat model recognised it", *passage.why))
-        for number, passage in enumerate(looked_at, 1)
-        if number in chosen
+    noted = [
+        replace(passage, why=("the chat model recognised it", *passage.why)) if number in chosen else passage
+        for number, passage in enumerate(found.passages, 1)
     ]
-    rest = [passage for number, passage in enumerate(found.passages, 1) if number not in chosen]
-    passages = tuple([*first, *rest][:k])
+    order = sorted(range(1, len(noted) + 1), key=lambda number: (number - RISE * (number in chosen), number))
+    passages = tuple(noted[number - 1] for number in order[:k])
     kept = {passage.id for passage in passages}
     return replace(
         found,
