@@ -2,12 +2,14 @@
 
 The prequential protocol of `feedback`, with a fixed number of replays after each question: all arms see the same
 questions and the same feedback, wrong feedback included, and differ in which stored events they replay, or in the map
-and the plasticity rule that learn from it.
+and the plasticity rule that learn from it. At the end of a conversation each question is asked again, with about a
+third of its words left out.
 """
 
 from __future__ import annotations
 
 import sys
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +17,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from hippomem import InvalidInputError, Memory, Settings
+from hippomem import InvalidInputError, Memory, Recall, Settings
 from hippomem.neocortex.encoder_choice import resolve_encoder
 from hippomem.neocortex.neural_memory.contexts import RULES
 from hippomem_eval.conversation_index import ensure_memories
@@ -140,18 +142,20 @@ def run_replay(options: ReplayOptions, tell: Callable[[str], None]) -> dict[str,
         asked = []
         for haystack in haystacks:
             with index.open(haystack.name, encoder=encoder) as memory:
-                asked.append(prepare(memory, haystack, advance))
+                one = prepare(memory, haystack, advance)
+                again = {q.id: memory.recall(shortened(q.text), CUTOFF, learned=False) for q in one.questions}
+                asked.append((one, again))
         for share in options.noise:
             rows[share] = {}
             for arm in arms:
                 taught = copied(index.database, options.out / "taught.db")
                 rows[share][arm.name] = own = []
                 settings = _settings(arm, options.buffer)
-                for one in asked:
+                for one, again in asked:
                     with Rehearsing.open(
                         taught, namespace=one.haystack.name, settings=settings, encoder=encoder
                     ) as memory:
-                        own += lived(cast("Rehearsing", memory), one, arm, Giver(wrong=share), options, advance)
+                        own += lived(cast("Rehearsing", memory), one, again, arm, Giver(wrong=share), options, advance)
         removed(options.out / "taught.db")
     summary = summarise(rows, options)
     write_json(options.out / "replay.json", summary)
@@ -168,12 +172,15 @@ def _settings(arm: Arm, buffer: int) -> Settings:
 def lived(
     memory: Rehearsing,
     asked: Asked,
+    again: Mapping[str, Recall],
     arm: Arm,
     giver: Giver,
     options: ReplayOptions,
     advance: Callable[[], None],
 ) -> list[Row]:
-    """Ask, teach, replay, question by question. At the end each event is sought by its question in the map alone."""
+    """Ask, teach, replay, question by question. At the end each question is asked `again`, which gives plain recalls
+    of shortened questions, and each event is sought by its question in the map alone.
+    """
     rng = np.random.default_rng([options.seed, *asked.haystack.name.encode()])
     draw = np.random.default_rng([options.seed + 1, *asked.haystack.name.encode()])
     spaced = Expanding()
@@ -204,12 +211,25 @@ def lived(
         if there:
             memory.replay(there)
         advance()
+    for place, question in enumerate(asked.questions):
+        evidence = asked.haystack.evidence[question.id]
+        recalls = {"again": memory.recall(shortened(question.text), CUTOFF), "again plain": again[question.id]}
+        ids = {name: [passage.id for passage in recall.passages] for name, recall in recalls.items()}
+        rows[place] = {**rows[place], **{n: recall_of(own, evidence, asked.turns) for n, own in ids.items()}}
     events = memory.replayable()
     if len(events) == len(taught):
         found = memory.found_by_map(events)
         for place, (row, number) in enumerate(zip(taught, events, strict=True)):
             rows[row] = {**rows[row], "map": float(found[number]), "is_old": place < len(taught) // 4}
     return rows
+
+
+def shortened(text: str) -> str:
+    """A question without about a third of its words, always the same; three are left where there are three."""
+    words = text.split()
+    lots = [zlib.crc32(f"{place} {word} {text}".encode()) / 2**32 for place, word in enumerate(words)]
+    least = sorted(lots)[-min(3, len(lots)) :]
+    return " ".join(word for word, lot in zip(words, lots, strict=True) if lot > 1 / 3 or lot in least)
 
 
 def summarise(rows: Mapping[float, Mapping[str, Sequence[Row]]], options: ReplayOptions) -> dict[str, Any]:
@@ -219,7 +239,10 @@ def summarise(rows: Mapping[float, Mapping[str, Sequence[Row]]], options: Replay
         first = next(iter(arms))
         told[f"{share:g}"] = own = {}
         for name, those in arms.items():
-            entry: dict[str, Any] = {f"gain@{CUTOFF}": gain(those, "hippomem", "plain", options.seed)}
+            entry: dict[str, Any] = {
+                f"gain@{CUTOFF}": gain(those, "hippomem", "plain", options.seed),
+                f"again@{CUTOFF}": gain(those, "again", "again plain", options.seed),
+            }
             mapped = [row for row in those if "map" in row]
             if mapped:
                 entry["map"] = {
@@ -228,6 +251,7 @@ def summarise(rows: Mapping[float, Mapping[str, Sequence[Row]]], options: Replay
                 }
             if name != first:
                 entry[f"first_minus_it@{CUTOFF}"] = _difference(arms[first], those, "hippomem", options.seed)
+                entry[f"first_minus_it_again@{CUTOFF}"] = _difference(arms[first], those, "again", options.seed)
                 if mapped:
                     entry["first_minus_it_map"] = _difference(arms[first], those, "map", options.seed)
             own[name] = entry
@@ -259,18 +283,16 @@ def as_markdown(summary: Mapping[str, Any]) -> str:
         lines += [
             f"{100 * float(share):.0f} % wrong feedback:" if float(share) else "Right feedback:",
             "",
-            f"| replay | gain@{CUTOFF} over plain recall [95 % over conversations] | {first} minus it | map alone: "
-            f"all, oldest quarter | {first} minus it |",
-            "|---|---|---|---|---|",
+            f"| replay | gain@{CUTOFF} over plain recall [95 % over conversations] | {first} minus it | asked again in "
+            f"fewer words: gain | {first} minus it | map alone: all, oldest quarter | {first} minus it |",
+            "|---|---|---|---|---|---|---|",
         ]
         for name, own in arms.items():
             mapped = f"{100 * own['map']['all']:.1f}, {100 * own['map']['oldest']:.1f}" if "map" in own else ""
-            differences = [
-                _told(own[key]) if key in own else "" for key in (f"first_minus_it@{CUTOFF}", "first_minus_it_map")
-            ]
-            lines.append(
-                f"| {name} | {_told(own[f'gain@{CUTOFF}'])} | {differences[0]} | {mapped} | {differences[1]} |"
-            )
+            keys = (f"gain@{CUTOFF}", f"first_minus_it@{CUTOFF}", f"again@{CUTOFF}", f"first_minus_it_again@{CUTOFF}")
+            cells = [_told(own[key]) if key in own else "" for key in keys]
+            cells += [mapped, _told(own["first_minus_it_map"]) if "first_minus_it_map" in own else ""]
+            lines.append(f"| {name} | " + " | ".join(cells) + " |")
         lines.append("")
     bound = f", the fast store bounded to {summary['buffer']}" if summary["buffer"] else ""
     return "\n".join([*lines, f"{summary['questions']:,} questions, {summary['replays']} replays after each{bound}.\n"])

@@ -16,7 +16,7 @@ from hippomem.testing import HashEncoder
 from hippomem_eval.cli import app
 from hippomem_eval.corpus import Corpus
 from hippomem_eval.feedback_composed import lessons_of
-from hippomem_eval.feedback_replay import Expanding
+from hippomem_eval.feedback_replay import Expanding, shortened
 from hippomem_eval.feedback_report import gain, gains_in_time
 from hippomem_eval.formats import Record
 
@@ -67,7 +67,7 @@ def test_replay_of_several_kinds_is_compared_at_equal_budget(tmp_path: Path) -> 
     arms = summary["noise"]["0.5"]
     assert list(arms) == ["prioritised", "uniform", "expanding:ewc"]
     assert "first_minus_it@5" not in arms["prioritised"]
-    for name in ("first_minus_it@5", "gain@5", "first_minus_it_map"):
+    for name in ("first_minus_it@5", "gain@5", "again@5", "first_minus_it_again@5", "first_minus_it_map"):
         assert arms["uniform"][name].keys() == {"mean", "low", "high"}
     assert all(0 <= arm["map"][part] <= 1 for arm in arms.values() for part in ("all", "oldest"))
     assert "| expanding:ewc |" in (out / "replay.md").read_text()
@@ -83,6 +83,15 @@ def test_expanding_intervals_double() -> None:
     assert [spaced.choose([1], 1) for _ in range(3)] == [[1]] * 3  # the budget is used up in any case
     assert spaced.choose([1, 2], 1) == [2]  # what is new is due at once
     assert spaced.due[1] == (3 + 8, 3)
+
+
+def test_a_shortened_question_is_the_same_every_time() -> None:
+    text = "What did Ada order for the birthday of her oldest friend in Oslo?"
+    words = shortened(text).split()
+    assert 3 <= len(words) < len(text.split())
+    assert words == shortened(text).split()
+    assert [word for word in text.split() if word in words] == words
+    assert [shortened(few) for few in ("", "Who?", "Who is it?")] == ["", "Who?", "Who is it?"]
 
 
 @pytest.mark.parametrize("noise", ["much", "2", "-1"])
