@@ -15,7 +15,7 @@ from hippomem.hippocampus.grams import grams
 from hippomem.hippocampus.keys import entity_key, title_names
 from hippomem.neocortex.encoder import Encoder
 from hippomem.neocortex.extraction import Extraction, LocalExtractor
-from hippomem.storage.rows import LAST_BIT, Analysis, FactRow, Links, MentionRow, NewPassage
+from hippomem.storage.rows import LAST_BIT, Analysis, FactRow, Links, MentionRow, NewPassage, has_validity, said
 from hippomem.types import Passage, Triple
 
 
@@ -130,7 +130,10 @@ def links_of(
     what a chat model `learned`, and those of its `setting`, which count as said once, in the title line.
     """
     stated = list(triples)
-    stated += [t for t in (learned.triples if learned else extraction.triples) if not _is_among(t, triples)]
+    # Where a user says when something holds, no other reading of the same two names says that it always does.
+    timed = {_names(t) for t in triples if has_validity(t)}
+    read = (t for t in (learned.triples if learned else extraction.triples) if not _is_among(t, triples))
+    stated += [t for t in read if not timed or _names(t) not in timed]
     found: dict[str, MentionRow] = {}
 
     def add(name: str, lines: int, titled: bool = False) -> None:
@@ -159,11 +162,15 @@ def links_of(
             if lines := written.get(entity_key(name)):
                 add(name, lines)
     facts = []
-    for triple in dict.fromkeys(stated):
+    for triple in {said(triple): triple for triple in stated}.values():
         subject, object_ = entity_key(triple.subject), entity_key(triple.object)
         if subject in found and object_ in found and subject != object_:
             facts.append(FactRow(subject, object_, triple))
     return Links(tuple(found[key] for key in sorted(found)), tuple(facts))
+
+
+def _names(triple: Triple) -> tuple[str, str]:
+    return entity_key(triple.subject), entity_key(triple.object)
 
 
 def _is_among(triple: Triple, others: Sequence[Triple]) -> bool:

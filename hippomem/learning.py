@@ -12,6 +12,7 @@ from hippomem.errors import StoreBusyError
 from hippomem.neocortex.openie import Extracted, grounded, read_extraction
 from hippomem.storage import jobs, ledger, reads, writes
 from hippomem.storage.jobs import OWN_EXTRACTORS, Work
+from hippomem.storage.rows import said
 from hippomem.types import Passage, Triple
 
 if TYPE_CHECKING:
@@ -71,8 +72,9 @@ def learn(writer: Writer, token: int, found: Sequence[tuple[Work, Learned]]) -> 
         with writer.store_.write() as connection:
             held = jobs.held(connection, token)
             still = [(work, own) for (work, _), own in zip(there, links, strict=True) if work.number in held]
-            if _state(connection, writer.number, [(work, Learned()) for work, _ in still])[1] != {
-                work.passage: before[work.passage] for work, _ in still if work.passage in before
+            again = _state(connection, writer.number, [(work, Learned()) for work, _ in still])[1]
+            if {number: list(map(said, own)) for number, own in again.items()} != {
+                work.passage: list(map(said, before[work.passage])) for work, _ in still if work.passage in before
             }:
                 continue  # the user has brought triples meanwhile
             now = writer.clock.now()
@@ -88,6 +90,6 @@ def _state(
 ) -> tuple[dict[int, Passage], dict[int, list[Triple]]]:
     """The passages that are there, and the user's own triples of them."""
     numbers = [work.passage for work, _ in found]
-    facts = reads.facts_of(connection, namespace, numbers)
+    facts = reads.stated_in(connection, namespace, numbers)
     own = {number: [t for t in triples if t.extractor == "user"] for number, triples in facts.items()}
     return reads.by_number(connection, namespace, numbers), {n: triples for n, triples in own.items() if triples}

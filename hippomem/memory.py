@@ -155,8 +155,9 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
 
         The same text (with the same title, source, session and time) is remembered once: its event comes back with
         `created=False`. So does that of a passage recalled just now whose words this text only repeats: it counts as
-        used (`quality_gate`). `triples` are facts of your own about it, added to those found in the text. Raises
-        InvalidInputError where the text is empty, too long (ingest it as a Document), or cannot be stored.
+        used (`quality_gate`). `triples` are facts of your own about it, added to those found in the text; a `Triple`
+        may say from when to when it holds, and a passage of which nothing holds any more is passed over by `recall`.
+        Raises InvalidInputError where the text is empty, too long (ingest it as a Document), or cannot be stored.
         """
         checked_text(text, self.settings.max_text_chars, "text", "max_text_chars (HIPPOMEM_MAX_TEXT_CHARS)")
         passage = new_passage(
@@ -300,7 +301,7 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
             ranking = ranked(view, query, vector, k, allowed)
             timings.update(ranking.seconds)
             mark = time.perf_counter()
-            passages, paths = explain(view, ranking, connection, self._number)
+            passages, paths = explain(view, ranking, connection, self._number, moment or self._clock.now())
             found = in_context(view, connection, self._number, passages, context, moment)
             timings["explain"] = time.perf_counter() - mark
             self._hear(found)

@@ -27,7 +27,7 @@ from hippomem.errors import (
 from hippomem.hippocampus.keys import entity_key
 from hippomem.storage import reads, writes
 from hippomem.storage.rows import Analysis, FactRow, Links, MentionRow, NewPassage, content_id, passage_id
-from hippomem.transfer_fields import count_of, floats_of, moment_of, text_of
+from hippomem.transfer_fields import count_of, fact_line, floats_of, moment_of, text_of, triple_of
 from hippomem.transfer_learning import TAUGHT, Lesson, Replay, Taught, taught_lines, taught_of
 from hippomem.transfer_standing import STANDING, Standing, standing_lines, standing_of
 from hippomem.types import Passage, Triple
@@ -128,7 +128,7 @@ def _lines(
         contents = {number: content_id(p.title, p.text) for number, p in passages.items()}
         analyses = reads.analysis_of(connection, namespace, encoder, set(contents.values()))
         mentions = reads.mention_rows(connection, namespace, some)
-        facts = reads.facts_of(connection, namespace, some)
+        facts = reads.stated_in(connection, namespace, some)
         for number in some:
             yield _line(passages[number], analyses[contents[number]], mentions.get(number, []), facts.get(number, []))
     for document in reads.all_documents(connection, namespace):
@@ -162,7 +162,7 @@ def _line(passage: Passage, analysis: Analysis, mentions: list[dict[str, Any]], 
         "sentence_vectors": base64.b64encode(analysis.sentence_vectors.tobytes()).decode(),
         "sentences": analysis.sentences.tolist(),
         "mentions": [[m["name"], m["lines"], m["titled"]] for m in mentions],
-        "facts": [[f.subject, f.relation, f.object, f.extractor] for f in facts],
+        "facts": [fact_line(f) for f in facts],
     }
 
 
@@ -233,9 +233,9 @@ def _passage(item: dict[str, Any], namespace: str) -> NewPassage:
         if key:
             found[key] = MentionRow(key, name, int(lines) & ((1 << 63) - 1), bool(titled))
     facts = []
-    for subject, relation, object_, extractor in item["facts"]:
-        triple = Triple(text_of(subject), text_of(relation), text_of(object_), text_of(extractor))
-        keys = entity_key(subject), entity_key(object_)
+    for line in item["facts"]:
+        triple = triple_of(line)
+        keys = entity_key(triple.subject), entity_key(triple.object)
         if keys[0] in found and keys[1] in found:
             facts.append(FactRow(*keys, triple))
     return NewPassage(

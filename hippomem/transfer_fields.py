@@ -10,6 +10,8 @@ import numpy as np
 
 from hippomem.clock import as_utc
 from hippomem.ingest.decode import is_storable
+from hippomem.storage.rows import has_validity
+from hippomem.types import Triple
 
 
 def text_of(value: object) -> str:
@@ -29,6 +31,26 @@ def count_of(value: object) -> int:
 def moment_of(value: object) -> datetime | None:
     """A time with its zone, or None. Raises ValueError."""
     return None if value is None else as_utc(datetime.fromisoformat(text_of(value)), "a time")
+
+
+def written(moment: datetime | None) -> str | None:
+    """A time as `moment_of` reads it."""
+    return moment.isoformat() if moment else None
+
+
+def fact_line(fact: Triple) -> list[str | None]:
+    """A triple: subject, relation, object, extractor, and where it says when it holds, from when and to when."""
+    names: list[str | None] = [fact.subject, fact.relation, fact.object, fact.extractor]
+    return [*names, written(fact.valid_from), written(fact.invalid_at)] if has_validity(fact) else names
+
+
+def triple_of(line: object) -> Triple:
+    """The triple of such a line. Raises ValueError."""
+    if not isinstance(line, list) or len(line) not in (4, 6):
+        raise ValueError(f"{line!r:.40} is not a fact")
+    start, end = (moment_of(value) for value in (line[4:] or (None, None)))
+    subject, relation, object_, extractor = map(text_of, line[:4])
+    return Triple(subject, relation, object_, extractor, valid_from=start, invalid_at=end)
 
 
 def floats_of(value: object, dtype: type[np.generic]) -> Any:

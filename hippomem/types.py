@@ -31,8 +31,9 @@ class Document:
 class Passage:
     """A stored piece of text. `start` and `end` are character offsets in its document's text.
 
-    `valid_from` is from when it holds: when it happened, else when it was recorded. `invalid_at` is from when later
-    memories contradict all that it states, None while they do not.
+    `valid_from` is from when it holds: as its own triples say, else when it happened, else when it was recorded.
+    `invalid_at` is from when all that it states has ended, as its triples say or later memories contradict it; None
+    while something holds.
     """
 
     id: str
@@ -69,8 +70,10 @@ class Entity:
 class Triple:
     """A fact: subject, relation, object, and who extracted it (`user`, `rules`, or a model's name).
 
-    As it is read from the store it also says when it happened (as its passage does), from when it holds, and from when
-    a later one contradicts it; these say nothing about whether two triples are the same.
+    One of your own may say from when it holds (`valid_from`) and from when it does not any more (`invalid_at`), both
+    aware datetimes; consolidation never changes that. As it is read from the store it also says when it happened (as
+    its passage does), holds from then where nobody said otherwise, and ends where you said or a later one contradicts
+    it. None of these says anything about whether two triples are the same.
     """
 
     subject: str

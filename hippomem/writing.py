@@ -20,7 +20,7 @@ from hippomem.hippocampus.keys import entity_key
 from hippomem.ingest.pipeline import Finished, Stored
 from hippomem.learning import learned_of
 from hippomem.storage import jobs, learning, reads, writes
-from hippomem.storage.rows import NewPassage, content_id, passage_id
+from hippomem.storage.rows import NewPassage, content_id, has_validity, passage_id, said
 from hippomem.storage.store import DUE, SCRUB, Store
 from hippomem.types import Event, Forgotten, Passage, Triple
 
@@ -69,7 +69,7 @@ class Writer:
                 there = writes.existing(connection, self.number, [p.id for p in passages])
                 before = self._brought(connection, bringing)
                 own = _bring(passages, before)
-                changed = {id_ for id_ in before if _facts_among(own[id_]) != before[id_][1]}
+                changed = {id_ for id_ in before if _facts_among(own[id_]) != _facts_among(before[id_][1])}
                 todo = [p for p in passages if p.id not in there or p.id in changed]
                 encoded = writes.analysed(connection, self.number, self.encoder, {p.content for p in todo})
                 learned = learned_of(connection, self.number, {id_: before[id_][0] for id_ in changed})
@@ -77,7 +77,9 @@ class Writer:
             complete = {p.id: p for p in done}
             batch = [complete.get(p.id, p) for p in passages]
             with self.writing() as connection:
-                if self._lacks(connection, batch, complete) or self._brought(connection, bringing) != before:
+                if self._lacks(connection, batch, complete) or not _is_same(
+                    self._brought(connection, bringing), before
+                ):
                     continue
                 if learned_of(connection, self.number, {id_: before[id_][0] for id_ in changed}) != learned:
                     continue
@@ -129,13 +131,13 @@ class Writer:
             with self.store_.read() as connection:
                 before = self._brought(connection, [passage.id])
                 own = _bring([bringing], before)[passage.id]
-                if before and _facts_among(own) == before[passage.id][1]:
+                if before and _facts_among(own) == _facts_among(before[passage.id][1]):
                     return self._event(connection, passage.id, created=False)
                 encoded = writes.analysed(connection, self.number, self.encoder, [passage.content])
                 learned = learned_of(connection, self.number, {id_: number for id_, (number, _) in before.items()})
             (complete,) = self.analyser.complete([passage], encoded, [own], learned)
             with self.writing() as connection:
-                if self._brought(connection, [passage.id]) != before:
+                if not _is_same(self._brought(connection, [passage.id]), before):
                     continue
                 if learned_of(connection, self.number, {id_: number for id_, (number, _) in before.items()}) != learned:
                     continue
@@ -155,7 +157,7 @@ class Writer:
     def _brought(self, connection: Connection, ids: Iterable[str]) -> dict[str, tuple[int, list[Triple]]]:
         """For those of these passages that are there, their number and the triples that users brought to them."""
         there = writes.existing(connection, self.number, ids)
-        facts = reads.facts_of(connection, self.number, list(there.values()))
+        facts = reads.stated_in(connection, self.number, list(there.values()))
         return {
             id_: (number, [fact for fact in facts.get(number, []) if fact.extractor == "user"])
             for id_, number in there.items()
@@ -289,13 +291,21 @@ def _bring(passages: Iterable[NewPassage], before: Mapping[str, tuple[int, list[
     for p in passages:
         if p.triples is not None:
             earlier = own.get(p.id, before[p.id][1] if p.id in before else []) if p.extends else []
-            own[p.id] = list(dict.fromkeys([*earlier, *p.triples]))
+            again = {t for t in p.triples if has_validity(t)}  # said with other times, a triple has those
+            left = [*(t for t in earlier if t not in again), *(t for t in p.triples if t not in earlier or t in again)]
+            own[p.id] = list({said(t): t for t in left}.values())
     return own
 
 
-def _facts_among(triples: Iterable[Triple]) -> list[Triple]:
-    """Those that the store keeps as facts: between two different names."""
-    return [t for t in triples if len({entity_key(t.subject), entity_key(t.object)} - {""}) == 2]
+def _facts_among(triples: Iterable[Triple]) -> list[tuple[Triple, datetime | None, datetime | None]]:
+    """Those that the store keeps as facts, between two different names, with when they hold."""
+    return [said(t) for t in triples if len({entity_key(t.subject), entity_key(t.object)} - {""}) == 2]
+
+
+def _is_same(one: Mapping[str, tuple[int, list[Triple]]], other: Mapping[str, tuple[int, list[Triple]]]) -> bool:
+    return {id_: (n, _facts_among(t)) for id_, (n, t) in one.items()} == {
+        id_: (n, _facts_among(t)) for id_, (n, t) in other.items()
+    }
 
 
 def as_event(passage: Passage, created: bool) -> Event:

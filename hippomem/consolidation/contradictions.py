@@ -21,7 +21,8 @@ _SPACE = re.compile(r"\W+")
 @dataclass(frozen=True, slots=True)
 class Statement:
     """A fact as a passage states it. `moment` is from when it holds, None where nothing tells; `object_key` is the
-    object's normalised name; `is_promoted` whether several events of several sources support it."""
+    object's normalised name; `is_promoted` whether several events of several sources support it; `is_closed` whether a
+    user said until when it holds: it is left as it is, and tells nothing about what came after it."""
 
     passage: int
     subject: int
@@ -30,6 +31,7 @@ class Statement:
     object_key: str
     moment: datetime | None
     is_promoted: bool = False
+    is_closed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ def contradictions(statements: Iterable[Statement], functionality: Functionality
 def _superseded(group: list[Statement]) -> list[tuple[Statement, Statement]]:
     """Each statement with the first later one that contradicts it."""
     together: Mapping[int, set[int]] = _objects_by_passage(group)
-    dated = sorted((s for s in group if s.moment is not None), key=lambda s: (s.moment, s.passage))
+    dated = sorted((s for s in group if s.moment is not None and not s.is_closed), key=lambda s: (s.moment, s.passage))
     pairs = []
     for place, older in enumerate(dated):
         for newer in dated[place + 1 :]:

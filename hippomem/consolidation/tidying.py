@@ -19,7 +19,7 @@ from hippomem.consolidation.contradictions import Contradiction, Functionality, 
 from hippomem.consolidation.quality import flag_of, says_the_same
 from hippomem.consolidation.round import Round
 from hippomem.consolidation.states import days_between
-from hippomem.storage import reads, reviews, statuses
+from hippomem.storage import reads, reviews, statuses, validities
 from hippomem.storage.store import Store
 from hippomem.types import Passage, StepReport
 
@@ -186,8 +186,8 @@ class _Desk:
     def invalidate(self, found: Contradiction) -> None:
         """End a fact where the one that contradicts it begins."""
         older, newer = found.older, found.newer
-        fact = statuses.fact_id(older.subject, older.relation, older.object)
-        known = statuses.validities_of(self.connection, self.namespace, [older.passage]).get((older.passage, fact))
+        fact = validities.fact_id(older.subject, older.relation, older.object)
+        known = validities.validities_of(self.connection, self.namespace, [older.passage]).get((older.passage, fact))
         by = statuses.id_of(self.connection, self.namespace, newer.passage)
         id_ = statuses.id_of(self.connection, self.namespace, older.passage)
         if by is None or id_ is None or newer.moment is None:
@@ -201,9 +201,9 @@ class _Desk:
         self._did("invalidated", id_, why)
         if not self.is_dry:
             values = {"valid_from": older.moment, "invalid_at": newer.moment, "by_passage": by}
-            statuses.set_validity(self.connection, self.namespace, older.passage, fact, **values)
+            validities.set_validity(self.connection, self.namespace, older.passage, fact, **values)
             self._log("invalidate", older.passage, id_, {"fact": fact, "by": by, "why": why})
-            settle(self.connection, self.namespace, older.passage)
+            validities.settle(self.connection, self.namespace, older.passage)
 
     def promote(self, fact: tuple[int, str, int], support: tuple[int, int, int] | None) -> None:
         """Promote a fact that several events of several sources support, demote one that lost its support."""
@@ -214,7 +214,7 @@ class _Desk:
         id_ = statuses.id_of(self.connection, self.namespace, support[2]) if support else None
         if support and id_:
             why = f"{support[0]} events of {support[1]} sources say so"
-            self._log("promote", support[2], id_, {"fact": statuses.fact_id(*fact), "why": why})
+            self._log("promote", support[2], id_, {"fact": validities.fact_id(*fact), "why": why})
 
     def _did(self, what: str, id_: str, why: str) -> None:
         self.counts[what] += 1
@@ -222,18 +222,6 @@ class _Desk:
 
     def _log(self, action: str, number: int, id_: str, detail: dict[str, str]) -> None:
         statuses.log_change(self.connection, self.namespace, action, number, id_, self.now, detail)
-
-
-def settle(connection: Connection, namespace: int, number: int) -> None:
-    """A passage is invalid from when the last of its facts is, and only if all of them are."""
-    facts = statuses.facts_in(connection, namespace, number)
-    known = statuses.validities_of(connection, namespace, [number])
-    ends = [known[number, fact].invalid_at if (number, fact) in known else None for fact in facts]
-    held = [end for end in ends if end is not None]
-    invalid_at = max(held) if held and len(held) == len(ends) else None
-    before = statuses.status_of(connection, namespace, [number]).get(number)
-    if invalid_at is not None or (before and before.invalid_at is not None):
-        statuses.set_status(connection, namespace, number, invalid_at=invalid_at)
 
 
 def _contradictions(
@@ -254,10 +242,10 @@ def _contradictions(
     documents = statuses.ingested_sources(connection, namespace)
     statements = [
         Statement(
-            passage, subject, relation, object_, keys.get(object_, ""), moment_of(about[passage], documents),
-            (subject, relation, object_) in promoted,
+            passage, subject, relation, object_, keys.get(object_, ""), start or moment_of(about[passage], documents),
+            (subject, relation, object_) in promoted, end is not None,
         )
-        for passage, subject, relation, object_, _ in facts
+        for passage, subject, relation, object_, start, end in facts
         if passage in about and passage not in archived
     ]  # fmt: skip
     return contradictions(statements, measured)

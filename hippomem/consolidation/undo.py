@@ -8,9 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from hippomem.consolidation.tidying import settle
 from hippomem.errors import InvalidInputError, NotFoundError
-from hippomem.storage import statuses
+from hippomem.storage import statuses, validities
 
 UNDOABLE = ("archive", "merge", "invalidate", "strengthen", "repair", "flag")
 
@@ -70,11 +69,11 @@ def _archive(deed: _Deed) -> None:
 
 def _invalidate(deed: _Deed) -> None:
     fact = deed.detail.get("fact", "")
-    known = statuses.validities_of(deed.connection, deed.namespace, [deed.number]).get((deed.number, fact))
+    known = validities.validities_of(deed.connection, deed.namespace, [deed.number]).get((deed.number, fact))
     if known is None or known.invalid_at is None:
         raise InvalidInputError(f"change {deed.sequence} was undone already: the fact holds")
-    statuses.set_validity(deed.connection, deed.namespace, deed.number, fact, invalid_at=None)
-    settle(deed.connection, deed.namespace, deed.number)
+    validities.set_validity(deed.connection, deed.namespace, deed.number, fact, invalid_at=None)
+    validities.settle(deed.connection, deed.namespace, deed.number)
     statuses.log_change(
         deed.connection, deed.namespace, "revalidate", deed.number, deed.id, deed.at, {"fact": fact, "why": deed.why}
     )

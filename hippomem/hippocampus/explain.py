@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import Connection
 
@@ -27,9 +28,10 @@ class _Trace:
 
 
 def explain(
-    view: View, ranking: Ranking, connection: Connection, namespace: int
+    view: View, ranking: Ranking, connection: Connection, namespace: int, moment: datetime
 ) -> tuple[list[RecalledPassage], list[Path]]:
-    """The best passages with their reasons, and the paths to them. Passages forgotten meanwhile are left out."""
+    """The best passages with their reasons, and the paths to them, over facts that held at `moment` where there are
+    any. Passages forgotten meanwhile are left out."""
     traces = _traces(view, ranking)
     rows = {trace.row for trace in traces} | {row for trace in traces for _, row in trace.hops}
     number_of = {row: int(view.numbers[row]) for row in rows}
@@ -48,7 +50,7 @@ def explain(
             at = stored[number_of[row]]
             name = ranking.named.get(entity) or _spelled(view.graph.keys.key(entity), own, at)
             keys = [view.graph.keys.key(e) for e in (entity, onward) if e is not None]
-            steps.append(Step(name, at.id, at.title or _beginning(at.text), _told(own, keys)))
+            steps.append(Step(name, at.id, at.title or _beginning(at.text), _told(own, keys, moment)))
         path = Path(passage.id, tuple(steps), _in_words(steps)) if steps else None
         if path:
             paths.append(path)
@@ -120,12 +122,18 @@ def _recalled(passage: Passage, trace: _Trace, path: Path | None, ranking: Ranki
     )
 
 
-def _told(facts: list[Triple], keys: list[str]) -> tuple[Triple, ...]:
-    """The facts that name most of the step's entities, in the order of the text."""
+def _told(facts: list[Triple], keys: list[str], moment: datetime) -> tuple[Triple, ...]:
+    """The facts that name most of the step's entities, in the order of the text; what held at the moment first."""
     wanted = set(keys)
     named = [(len(wanted.intersection((entity_key(f.subject), entity_key(f.object)))), f) for f in facts]
     most = max((count for count, _ in named), default=0)
-    return tuple(f for count, f in named if count == most and count > 0)[:FACTS]
+    told = [f for count, f in named if count == most and count > 0]
+    return tuple(sorted(told, key=lambda f: not _holds(f, moment)))[:FACTS]
+
+
+def _holds(fact: Triple, moment: datetime) -> bool:
+    has_begun = fact.valid_from is None or fact.valid_from <= moment
+    return has_begun and (fact.invalid_at is None or fact.invalid_at > moment)
 
 
 def _spelled(key: str, facts: list[Triple], passage: Passage) -> str:
@@ -150,10 +158,14 @@ def _beginning(text: str) -> str:
     return line if len(line) <= 60 else line[:59].rstrip() + "…"
 
 
+def _with_end(fact: Triple) -> str:
+    return str(fact) + (f" until {fact.invalid_at:%Y-%m-%d}" if fact.invalid_at else "")
+
+
 def _in_words(steps: list[Step]) -> str:
     told = []
     for place, step in enumerate(steps):
         begin = f"the question names {step.entity}" if place == 0 else f"which names {step.entity}"
-        facts = "; ".join(str(fact) for fact in step.facts)
+        facts = "; ".join(map(_with_end, step.facts))
         told.append(f"{begin} → “{step.passage_title}”" + (f" ({facts})" if facts else ""))
     return ", ".join(told)

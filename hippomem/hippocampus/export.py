@@ -10,6 +10,7 @@ from hippomem.hippocampus.graph import LINES, edge_weight
 from hippomem.hippocampus.keys import entity_key
 from hippomem.hippocampus.view import View
 from hippomem.storage import reads
+from hippomem.types import Triple
 
 if TYPE_CHECKING:
     import networkx
@@ -19,7 +20,8 @@ def as_networkx(view: View, connection: Connection, namespace: int) -> networkx.
     """Nodes: passages by id (`kind`, `title`, `text`, `source`) and entities as "entity:key" (`kind`, `name`).
 
     Edges: passage → entity with `kind` "mentions", `weight` and `lines` (how many lines name it); entity → entity with
-    `kind` "fact", `relation`, `passage`, `extractor`.
+    `kind` "fact", `relation`, `passage`, `extractor`, `valid_from` and,
+    where it has ended, `invalid_at`, in ISO 8601.
     """
     import networkx
 
@@ -58,5 +60,12 @@ def as_networkx(view: View, connection: Connection, namespace: int) -> networkx.
                 relation=fact.relation,
                 passage=passages[number].id,
                 extractor=fact.extractor,
+                **_validity(fact),
             )
     return graph
+
+
+def _validity(fact: Triple) -> dict[str, str]:
+    """In words, and without what is not known: GraphML has neither dates nor missing values."""
+    times = {"valid_from": fact.valid_from, "invalid_at": fact.invalid_at}
+    return {name: moment.isoformat() for name, moment in times.items() if moment is not None}

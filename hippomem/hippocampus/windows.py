@@ -31,7 +31,7 @@ def in_context(
     stored = {
         number: passage
         for number, passage in reads.by_number(connection, namespace, sorted(wanted)).items()
-        if as_of is None or (passage.occurred_at or passage.recorded_at or as_of) <= as_of
+        if as_of is None or (passage.valid_from or as_of) <= as_of
     }
 
     def told(side: Sequence[int]) -> tuple[Passage, ...]:

@@ -27,7 +27,8 @@ from hippomem.storage.schema import (
     statuses,
     store_info,
 )
-from hippomem.storage.statuses import cues_of, fact_id, strengths_of, validities_of
+from hippomem.storage.statuses import cues_of, strengths_of
+from hippomem.storage.validities import fact_id, validities_of
 from hippomem.storage.writes import chunks, is_source
 from hippomem.types import Change, Passage, Triple
 
@@ -179,7 +180,8 @@ def numbers_where(
     """The numbers of passages of one session, of a source, or of those that had happened by `as_of`, ascending."""
     query = _where(select(passages.c.number), namespace, session, source)
     if as_of is not None:
-        query = query.where(func.coalesce(passages.c.occurred_at, passages.c.recorded_at) <= as_of)
+        since = func.coalesce(statuses.c.valid_from, passages.c.occurred_at, passages.c.recorded_at)
+        query = query.select_from(_WITH_STATUS).where(since <= as_of)
     return list(connection.execute(query.order_by(passages.c.number)).scalars())
 
 
@@ -221,9 +223,10 @@ def numbers_of_source(connection: Connection, namespace: int, source: str) -> di
     return {row.number: row.id for row in connection.execute(query)}
 
 
-_PASSAGES = select(passages, statuses.c.invalid_at).outerjoin(
+_WITH_STATUS = passages.outerjoin(
     statuses, and_(statuses.c.namespace == passages.c.namespace, statuses.c.passage == passages.c.number)
 )
+_PASSAGES = select(passages, statuses.c.invalid_at, statuses.c.valid_from).select_from(_WITH_STATUS)
 _OF_SOURCE = _PASSAGES.where(
     passages.c.namespace == bindparam("namespace"), passages.c.source == bindparam("source")
 ).order_by(passages.c.number)
@@ -317,6 +320,8 @@ _FACTS_OF = (
         facts.c.relation,
         facts.c.object_name,
         facts.c.extractor,
+        facts.c.valid_from,
+        facts.c.invalid_at,
         passages.c.occurred_at,
         func.coalesce(passages.c.occurred_at, passages.c.recorded_at, type_=UTCDateTime),
     )
@@ -332,10 +337,22 @@ def facts_of(connection: Connection, namespace: int, numbers: Sequence[int]) -> 
     for some in chunks(numbers):
         rows = connection.execute(_FACTS_OF, {"namespace": namespace, "numbers": some}).all()
         known = validities_of(connection, namespace, some) if rows else {}
-        for passage, subject, object_, name, relation, other, extractor, occurred_at, since in rows:
+        for passage, subject, object_, name, relation, other, extractor, start, end, occurred_at, since in rows:
             ended = known.get((passage, fact_id(subject, relation, object_))) if known else None
-            triple = Triple(name, relation, other, extractor, occurred_at, since, ended.invalid_at if ended else None)
+            end = end or (ended.invalid_at if ended else None)
+            triple = Triple(name, relation, other, extractor, occurred_at, start or since, end)
             found.setdefault(passage, []).append(triple)
+    return found
+
+
+def stated_in(connection: Connection, namespace: int, numbers: Sequence[int]) -> dict[int, list[Triple]]:
+    """The same as they were brought: with a validity only where a user said so."""
+    found: dict[int, list[Triple]] = {}
+    for some in chunks(numbers):
+        for row in connection.execute(_FACTS_OF, {"namespace": namespace, "numbers": some}):
+            names = row.subject_name, row.relation, row.object_name, row.extractor
+            triple = Triple(*names, valid_from=row.valid_from, invalid_at=row.invalid_at)
+            found.setdefault(row.passage, []).append(triple)
     return found
 
 
@@ -457,7 +474,7 @@ def _passage(row: Row[Any]) -> Passage:
         session=row.session,
         occurred_at=row.occurred_at,
         recorded_at=row.recorded_at,
-        valid_from=row.occurred_at or row.recorded_at,
+        valid_from=row.valid_from or row.occurred_at or row.recorded_at,
         invalid_at=row.invalid_at,
         metadata=row.metadata,
     )

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from hippomem.storage.chunks import chunks
 from hippomem.storage.schema import changes, facts, passages, semantic_facts, statuses, validities
+from hippomem.storage.validities import settle
 
 
 def release(connection: Connection, namespace: int, ids: Sequence[str], subjects: Sequence[int], at: datetime) -> None:
@@ -24,9 +25,8 @@ def release(connection: Connection, namespace: int, ids: Sequence[str], subjects
         numbers = list(connection.execute(select(validities.c.passage).where(*against).distinct()).scalars())
         logged += [("revalidate", number) for number in numbers]
         connection.execute(delete(validities).where(*against))
-        for few in chunks(numbers):
-            standing = (statuses.c.namespace == namespace, statuses.c.passage.in_(few))
-            connection.execute(update(statuses).where(*standing).values(invalid_at=None))
+        for number in numbers:
+            settle(connection, namespace, number)
     for few in chunks(subjects):
         connection.execute(
             delete(semantic_facts).where(semantic_facts.c.namespace == namespace, semantic_facts.c.subject.in_(few))

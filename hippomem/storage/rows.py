@@ -16,6 +16,16 @@ from hippomem.types import Triple
 LAST_BIT = 62  # of a mask of lines: lines from here on share a bit, for the sign bit stays clear
 
 
+def has_validity(triple: Triple) -> bool:
+    """Whether it says from when or to when it holds."""
+    return triple.valid_from is not None or triple.invalid_at is not None
+
+
+def said(triple: Triple) -> tuple[Triple, datetime | None, datetime | None]:
+    """A triple with when it holds, which says nothing about whether two triples are equal."""
+    return triple, triple.valid_from, triple.invalid_at
+
+
 @dataclass(frozen=True, slots=True)
 class MentionRow:
     """An entity in a passage: the lines that name it (bit 0 the title, then the sentences), whether it is the title."""
@@ -33,6 +43,16 @@ class FactRow:
     subject_key: str
     object_key: str
     triple: Triple
+
+    @property
+    def is_brought(self) -> bool:
+        """Whether a user brought it."""
+        return self.triple.extractor == "user"
+
+    @property
+    def has_validity(self) -> bool:
+        """Whether a user said from when or to when it holds."""
+        return self.is_brought and has_validity(self.triple)
 
 
 @dataclass(frozen=True, slots=True)

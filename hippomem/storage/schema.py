@@ -13,7 +13,8 @@ calls       the ledger: one row a call of a chat model, written when it begins; 
 answers     what it answered about a content, so that nothing is paid for twice
 reviews     when each passage is due to be replayed, by channel; a row is claimed with a lease and a fencing token
 review_log  what the replays found;  usages: how often a passage was of use
-statuses    what became of a passage: archived, merged, flagged;  validities: from when to when a fact holds
+statuses    what became of a passage: archived, merged, flagged;  validities: what was found of when a fact holds
+versions    what passages were before updates: earlier texts, with all that tied them into the graph
 strengths   how far use has strengthened an edge;  cues: names that a repair added to a passage
 semantic_facts  facts that several events of several sources support
 store_info  which encoder and pipeline made the store
@@ -181,6 +182,8 @@ facts = Table(
     Column("relation", Text, nullable=False),
     Column("object_name", Text, nullable=False),
     Column("extractor", String(128), nullable=False),
+    Column("valid_from", UTCDateTime),  # as the user who brought it said, as the next
+    Column("invalid_at", UTCDateTime),
     ForeignKeyConstraint(["namespace", "passage"], ["passages.namespace", "passages.number"]),
     ForeignKeyConstraint(["namespace", "subject"], ["entities.namespace", "entities.number"]),
     ForeignKeyConstraint(["namespace", "object"], ["entities.namespace", "entities.number"]),
@@ -394,6 +397,7 @@ statuses = Table(
         Column("merged_into", String(32)),
         Column("invalid_at", UTCDateTime),  # from when nothing of what it says holds any more
         Column("flag", String(32)),  # why it is kept out of the neural memory; "" where it is not to be
+        Column("valid_from", UTCDateTime),  # from when the first of its facts holds, where a user said so
     ),
     sqlite_with_rowid=False,
 )
@@ -439,6 +443,7 @@ semantic_facts = Table(
     Column("events", Integer, nullable=False),
     Column("sources", Integer, nullable=False),
     Column("promoted_at", UTCDateTime, nullable=False),
+    Column("decision", String(8)),  # refused, kept: by an undo, which counting support does not change
     sqlite_with_rowid=False,
 )
 
@@ -452,6 +457,36 @@ schedules = Table(
     Column("tidied", Number, nullable=False),  # the change up to which contradictions and duplicates were looked for
 )
 
-BESIDE_PASSAGES = (reviews, review_log, usages, statuses, validities, strengths, cues)
+versions = Table(
+    "versions",
+    metadata,
+    Column("number", Number, primary_key=True, autoincrement=True),
+    Column("namespace", Integer, nullable=False),
+    Column("passage", Number, nullable=False),  # what it has become by now
+    Column("id", String(32), nullable=False),
+    Column("source", Text, nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("start", Integer, nullable=False),
+    Column("end", Integer, nullable=False),
+    Column("session", Text),
+    Column("occurred_at", UTCDateTime),
+    Column("recorded_at", UTCDateTime, nullable=False),
+    Column("metadata", JSON, nullable=False),
+    Column("content", String(32), nullable=False),
+    Column("valid_from", UTCDateTime, nullable=False),
+    Column("hidden_from", UTCDateTime),  # when it was archived or contradicted, before it was replaced
+    Column("superseded_at", UTCDateTime, nullable=False),
+    Column("mentions", JSON, nullable=False),  # key, name, lines, titled
+    Column("facts", JSON, nullable=False),  # subject, relation, object, extractor, valid_from, invalid_at
+    ForeignKeyConstraint(["namespace", "passage"], ["passages.namespace", "passages.number"]),
+    Index(None, "namespace", "passage"),
+    Index(None, "namespace", "superseded_at"),
+    Index(None, "namespace", "content"),
+    sqlite_autoincrement=True,
+)
 
-HEAD = "0004"  # the newest migration; a test holds it to the migration scripts
+BESIDE_PASSAGES = (reviews, review_log, usages, statuses, validities, strengths, cues, versions)
+
+HEAD = "0005"  # the newest migration; a test holds it to the migration scripts

@@ -6,7 +6,6 @@ takes to undo it. A detail holds no text of another passage, so that forgetting 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -39,21 +38,7 @@ class Status:
     merged_into: str | None = None
     invalid_at: datetime | None = None
     flag: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Validity:
-    """From when to when a fact holds. One that names what contradicts it and has no end was found to hold after all:
-    it is not contradicted by that again."""
-
     valid_from: datetime | None = None
-    invalid_at: datetime | None = None
-    by_passage: str | None = None
-
-
-def fact_id(subject: int, relation: str, object_: int) -> str:
-    """The hash of a triple, by its entities' numbers."""
-    return hashlib.blake2b(f"{subject}\0{relation}\0{object_}".encode(), digest_size=16).hexdigest()
 
 
 def log_change(
@@ -82,7 +67,9 @@ def status_of(connection: Connection, namespace: int, numbers: Iterable[int]) ->
         rows = connection.execute(
             select(statuses).where(statuses.c.namespace == namespace, statuses.c.passage.in_(some))
         )
-        found.update((r.passage, Status(r.archived_at, r.merged_into, r.invalid_at, r.flag)) for r in rows)
+        found.update(
+            (r.passage, Status(r.archived_at, r.merged_into, r.invalid_at, r.flag, r.valid_from)) for r in rows
+        )
     return found
 
 
@@ -134,36 +121,6 @@ def changed_after(connection: Connection, namespace: int, sequence: int, limit: 
 
 
 # -- facts ----------------------------------------------------------------------------------------------------------
-
-
-_VALIDITIES_OF = select(validities).where(
-    validities.c.namespace == bindparam("namespace"), validities.c.passage.in_(bindparam("numbers", expanding=True))
-)
-
-
-def validities_of(connection: Connection, namespace: int, numbers: Iterable[int]) -> dict[tuple[int, str], Validity]:
-    """(passage, fact) → validity, where anything is known of it."""
-    found: dict[tuple[int, str], Validity] = {}
-    for some in chunks(numbers):
-        rows = connection.execute(_VALIDITIES_OF, {"namespace": namespace, "numbers": some})
-        found.update(((r.passage, r.fact), Validity(r.valid_from, r.invalid_at, r.by_passage)) for r in rows)
-    return found
-
-
-def set_validity(connection: Connection, namespace: int, number: int, fact: str, **values: Any) -> None:
-    """Change some of a fact's validity."""
-    where = (validities.c.namespace == namespace, validities.c.passage == number, validities.c.fact == fact)
-    if not connection.execute(update(validities).where(*where).values(**values)).rowcount:
-        connection.execute(insert(validities).values(namespace=namespace, passage=number, fact=fact, **values))
-
-
-def drop_validity(connection: Connection, namespace: int, number: int, fact: str) -> None:
-    """Forget what was found about a fact's validity."""
-    connection.execute(
-        delete(validities).where(
-            validities.c.namespace == namespace, validities.c.passage == number, validities.c.fact == fact
-        )
-    )
 
 
 def semantic_of(connection: Connection, namespace: int, subjects: Iterable[int]) -> set[tuple[int, str, int]]:
@@ -281,6 +238,7 @@ def status_counts(connection: Connection, namespace: int) -> dict[str, int]:
         "superseded": (statuses, own & statuses.c.invalid_at.is_not(None)),
         "flagged": (statuses, own & (statuses.c.flag != "")),
         "contradicted": (validities, (validities.c.namespace == namespace) & validities.c.invalid_at.is_not(None)),
+        "ended_by_users": (facts, (facts.c.namespace == namespace) & facts.c.invalid_at.is_not(None)),
         "semantic_facts": (semantic_facts, semantic_facts.c.namespace == namespace),
         "strengthened": (strengths, (strengths.c.namespace == namespace) & (strengths.c.strength != 1.0)),
     }
@@ -292,12 +250,20 @@ def status_counts(connection: Connection, namespace: int) -> dict[str, int]:
 
 def facts_about(
     connection: Connection, namespace: int, subjects: Iterable[int]
-) -> list[tuple[int, int, str, int, str]]:
-    """(passage, subject, relation, object, extractor) of all facts about these entities."""
-    found: list[tuple[int, int, str, int, str]] = []
+) -> list[tuple[int, int, str, int, datetime | None, datetime | None]]:
+    """(passage, subject, relation, object, valid_from, invalid_at) of all facts about these entities; the last two as
+    users said."""
+    found: list[tuple[int, int, str, int, datetime | None, datetime | None]] = []
     for some in chunks(subjects):
         rows = connection.execute(
-            select(facts.c.passage, facts.c.subject, facts.c.relation, facts.c.object, facts.c.extractor)
+            select(
+                facts.c.passage,
+                facts.c.subject,
+                facts.c.relation,
+                facts.c.object,
+                facts.c.valid_from,
+                facts.c.invalid_at,
+            )
             .where(facts.c.namespace == namespace, facts.c.subject.in_(some))
             .order_by(facts.c.passage, facts.c.position)
         )
@@ -369,23 +335,6 @@ def entity_numbers(connection: Connection, namespace: int, keys: Iterable[str]) 
     return found
 
 
-def ended_facts(
-    connection: Connection, namespace: int, numbers: Iterable[int]
-) -> dict[int, list[tuple[str, str, str, Validity]]]:
-    """passage → subject's key, relation, object's key, validity, of the facts whose validity is known."""
-    known = validities_of(connection, namespace, numbers)
-    found: dict[int, list[tuple[str, str, str, Validity]]] = {}
-    for some in chunks(sorted({passage for passage, _ in known})):
-        own = select(facts.c.passage, facts.c.subject, facts.c.relation, facts.c.object).distinct()
-        rows = connection.execute(own.where(facts.c.namespace == namespace, facts.c.passage.in_(some))).all()
-        keys = entity_keys(connection, namespace, sorted({n for row in rows for n in (row.subject, row.object)}))
-        for passage, subject, relation, object_ in rows:
-            validity = known.get((passage, fact_id(subject, relation, object_)))
-            if validity is not None:
-                found.setdefault(passage, []).append((keys[subject], relation, keys[object_], validity))
-    return found
-
-
 def entity_keys(connection: Connection, namespace: int, numbers: Iterable[int]) -> dict[int, str]:
     """The keys of entities."""
     found: dict[int, str] = {}
@@ -408,11 +357,3 @@ def subjects_of(connection: Connection, namespace: int, numbers: Iterable[int]) 
 def ingested_sources(connection: Connection, namespace: int) -> set[str]:
     """The sources of documents, whose passages have no moment but the one they are dated with."""
     return set(connection.execute(select(documents.c.source).where(documents.c.namespace == namespace)).scalars())
-
-
-def facts_in(connection: Connection, namespace: int, number: int) -> list[str]:
-    """The hashes of a passage's facts, each once."""
-    query = select(facts.c.subject, facts.c.relation, facts.c.object).where(
-        facts.c.namespace == namespace, facts.c.passage == number
-    )
-    return list(dict.fromkeys(fact_id(*row) for row in connection.execute(query)))

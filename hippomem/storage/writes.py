@@ -28,6 +28,7 @@ from hippomem.storage.schema import (
     passages,
     store_info,
 )
+from hippomem.storage.validities import settle
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +129,9 @@ def add_passages(
     new_entities, new_facts = _add_links(
         connection, namespace, [(number, p.links) for number, p in zip(numbers, fresh, strict=True)]
     )
+    for number, p in zip(numbers, fresh, strict=True):
+        if any(fact.has_validity for fact in p.links.facts):
+            settle(connection, namespace, number)
     previous, previous_id, text = replacing or (None, None, None)
     connection.execute(
         insert(changes),
@@ -156,6 +160,7 @@ def relink(connection: Connection, namespace: int, number: int, passage_id: str,
         connection.execute(delete(table).where(table.c.namespace == namespace, table.c.passage == number))
     _, count = _add_links(connection, namespace, [(number, links)])
     _remove_orphans(connection, namespace, before)
+    settle(connection, namespace, number)
     connection.execute(
         insert(changes).values(
             namespace=namespace,
@@ -354,6 +359,8 @@ def _fact(namespace: int, passage: int, position: int, number_of: dict[str, int]
         "relation": fact.triple.relation,
         "object_name": fact.triple.object,
         "extractor": fact.triple.extractor,
+        "valid_from": fact.triple.valid_from if fact.is_brought else None,
+        "invalid_at": fact.triple.invalid_at if fact.is_brought else None,
     }
 
 

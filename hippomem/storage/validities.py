@@ -1,0 +1,116 @@
+"""From when to when facts hold: what users said of their triples, and what consolidation found.
+
+What a user said stands with the fact (`facts`) and is never changed by anything else; what was found lies beside it
+(`validities`). A passage's status follows both: it is invalid from when the last of its facts has ended.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, insert, select, update
+
+from hippomem.storage.chunks import chunks
+from hippomem.storage.schema import facts, passages, validities
+from hippomem.storage.statuses import entity_keys, set_status, status_of
+
+
+@dataclass(frozen=True, slots=True)
+class Validity:
+    """From when to when a fact holds. One that names what contradicts it and has no end was found to hold after all:
+    it is not contradicted by that again."""
+
+    valid_from: datetime | None = None
+    invalid_at: datetime | None = None
+    by_passage: str | None = None
+
+
+def fact_id(subject: int, relation: str, object_: int) -> str:
+    """The hash of a triple, by its entities' numbers."""
+    return hashlib.blake2b(f"{subject}\0{relation}\0{object_}".encode(), digest_size=16).hexdigest()
+
+
+# Built once: building it takes longer than running it.
+_VALIDITIES_OF = select(validities).where(
+    validities.c.namespace == bindparam("namespace"), validities.c.passage.in_(bindparam("numbers", expanding=True))
+)
+
+
+def validities_of(connection: Connection, namespace: int, numbers: Iterable[int]) -> dict[tuple[int, str], Validity]:
+    """(passage, fact) → validity, where anything is known of it."""
+    found: dict[tuple[int, str], Validity] = {}
+    for some in chunks(numbers):
+        rows = connection.execute(_VALIDITIES_OF, {"namespace": namespace, "numbers": some})
+        found.update(((r.passage, r.fact), Validity(r.valid_from, r.invalid_at, r.by_passage)) for r in rows)
+    return found
+
+
+def set_validity(connection: Connection, namespace: int, number: int, fact: str, **values: Any) -> None:
+    """Change some of a fact's validity."""
+    where = (validities.c.namespace == namespace, validities.c.passage == number, validities.c.fact == fact)
+    if not connection.execute(update(validities).where(*where).values(**values)).rowcount:
+        connection.execute(insert(validities).values(namespace=namespace, passage=number, fact=fact, **values))
+
+
+def ended_facts(
+    connection: Connection, namespace: int, numbers: Iterable[int]
+) -> dict[int, list[tuple[str, str, str, Validity]]]:
+    """passage → subject's key, relation, object's key, validity, of the facts whose validity is known."""
+    known = validities_of(connection, namespace, numbers)
+    found: dict[int, list[tuple[str, str, str, Validity]]] = {}
+    for some in chunks(sorted({passage for passage, _ in known})):
+        own = select(facts.c.passage, facts.c.subject, facts.c.relation, facts.c.object).distinct()
+        rows = connection.execute(own.where(facts.c.namespace == namespace, facts.c.passage.in_(some))).all()
+        keys = entity_keys(connection, namespace, sorted({n for row in rows for n in (row.subject, row.object)}))
+        for passage, subject, relation, object_ in rows:
+            validity = known.get((passage, fact_id(subject, relation, object_)))
+            if validity is not None:
+                found.setdefault(passage, []).append((keys[subject], relation, keys[object_], validity))
+    return found
+
+
+def settle(connection: Connection, namespace: int, number: int) -> None:
+    """A passage is invalid from when the last of its facts is, and only if all of them are. Where users said from when
+    its facts hold, it holds from the first of these, and of its own moment for the others."""
+    query = select(facts.c.subject, facts.c.relation, facts.c.object, facts.c.valid_from, facts.c.invalid_at).where(
+        facts.c.namespace == namespace, facts.c.passage == number
+    )
+    said: dict[str, list[tuple[datetime | None, datetime | None]]] = {}
+    for subject, relation, object_, start, end in connection.execute(query):
+        said.setdefault(fact_id(subject, relation, object_), []).append((start, end))
+    found = validities_of(connection, namespace, [number])
+    starts: list[datetime | None] = []
+    ends: list[datetime | None] = []
+    for fact, own in said.items():
+        # A name that is written otherwise gives a second row: the one with a validity tells.
+        own = [one for one in own if one != (None, None)] or own
+        starts += [start for start, _ in own]
+        known = found.get((number, fact))
+        ends += [end or (known.invalid_at if known else None) for _, end in own]
+    values = {"invalid_at": _last(ends), "valid_from": _first(connection, namespace, number, starts)}
+    before = status_of(connection, namespace, [number]).get(number)
+    now = {name: getattr(before, name) if before else None for name in values}
+    if now != values:
+        set_status(connection, namespace, number, **values)
+
+
+def _last(ends: list[datetime | None]) -> datetime | None:
+    """The last of the ends, None where one is open."""
+    held = [end for end in ends if end is not None]
+    return max(held) if held and len(held) == len(ends) else None
+
+
+def _first(connection: Connection, namespace: int, number: int, starts: list[datetime | None]) -> datetime | None:
+    """The first of what users said, None where they said nothing."""
+    said = [start for start in starts if start is not None]
+    if said and len(said) < len(starts):
+        query = select(passages.c.occurred_at, passages.c.recorded_at)
+        occurred, recorded = connection.execute(
+            query.where(passages.c.namespace == namespace, passages.c.number == number)
+        ).one()
+        said.append(occurred or recorded)
+    return min(said, default=None)
