@@ -19,7 +19,7 @@ from hippomem.neocortex.encoder import Encoder
 from hippomem.neocortex.extraction import LocalExtractor
 from hippomem.neocortex.prompts import HELLO
 from hippomem.storage import writes
-from hippomem.storage.schema import analyses, answers, changes, entities, mentions, passages
+from hippomem.storage.schema import analyses, answers, changes, entities, mentions, passages, versions
 from hippomem.storage.store import Store
 from hippomem.types import Check, Diagnosis
 
@@ -89,9 +89,12 @@ def _leftovers(connection: Connection, namespace: int, encoder: int) -> Check:
         .select_from(analyses)
         .where(
             analyses.c.namespace == namespace,
-            ~select(passages.c.number)
-            .where(passages.c.namespace == namespace, passages.c.content == analyses.c.content)
-            .exists(),
+            *(
+                ~select(held.c.number)
+                .where(held.c.namespace == namespace, held.c.content == analyses.c.content)
+                .exists()
+                for held in (passages, versions)
+            ),
         )
     ).scalar_one()
     orphans = connection.execute(
@@ -104,20 +107,23 @@ def _leftovers(connection: Connection, namespace: int, encoder: int) -> Check:
             .exists(),
         )
     ).scalar_one()
-    bare = connection.execute(
-        select(func.count())
-        .select_from(passages)
-        .where(
-            passages.c.namespace == namespace,
-            ~select(analyses.c.content)
+    bare, bare_versions = (
+        connection.execute(
+            select(func.count())
+            .select_from(held)
             .where(
-                analyses.c.namespace == namespace,
-                analyses.c.content == passages.c.content,
-                analyses.c.encoder == encoder,
+                held.c.namespace == namespace,
+                ~select(analyses.c.content)
+                .where(
+                    analyses.c.namespace == namespace,
+                    analyses.c.content == held.c.content,
+                    analyses.c.encoder == encoder,
+                )
+                .exists(),
             )
-            .exists(),
-        )
-    ).scalar_one()
+        ).scalar_one()
+        for held in (passages, versions)
+    )
     left = connection.execute(
         select(func.count())
         .select_from(answers)
@@ -133,6 +139,7 @@ def _leftovers(connection: Connection, namespace: int, encoder: int) -> Check:
         "unused answers": left,
         "entities without a passage": orphans,
         "passages without vectors": bare,
+        "earlier versions without vectors": bare_versions,
     }
     told = ", ".join(f"{count} {what}" for what, count in wrong.items() if count)
     return Check("rows", not told, told or "no leftovers")

@@ -40,6 +40,7 @@ from hippomem.feedback import Learning
 from hippomem.hippocampus.catchup import catch_up
 from hippomem.hippocampus.explain import explain
 from hippomem.hippocampus.export import as_networkx
+from hippomem.hippocampus.past import Past
 from hippomem.hippocampus.ranking import Recipe, U, dense, rank
 from hippomem.hippocampus.snapshot import Snapshots
 from hippomem.hippocampus.view import View
@@ -54,7 +55,7 @@ from hippomem.recognise import recognised
 from hippomem.replaying import Replaying
 from hippomem.settings import Settings, load_settings
 from hippomem.stats import stats
-from hippomem.storage import reads
+from hippomem.storage import reads, versions
 from hippomem.storage.store import Store, check_namespace
 from hippomem.storage.writes import check_encoder
 from hippomem.teaching import Teaching
@@ -95,6 +96,7 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
             Snapshots(store.path, settings.namespace, store.id, self._encoder_number) if store.path else None
         )
         self._view: View | None = None
+        self._past = Past()
         self._questions = QuestionVectors(self._encoder)
         self._lock = threading.RLock()
         self._echoes = Echoes()
@@ -223,6 +225,7 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
                 self._snapshots.drop()
             with self._synced() as (view, connection):
                 view.saved_rows = 0
+                self._past.drop()
                 prove_gone(connection, self._number, view, gone.ids)
                 return replace(gone, dampened=self._learning.dampened(connection, view))
 
@@ -250,12 +253,12 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
 
         `session`, `source` and `as_of` limit what may come back: to one session, to one source or all below it where
         it ends with a slash ("docs/"), to what had happened by then (passages without a date count from when they
-        were recorded) and held then. What consolidation archived, or found that a later passage contradicts
-        altogether, comes back with `deep` only. `context` gives each passage so many neighbours on either side, in its
-        session or document (`before`, `after`). `method="dense"` is plain similarity search, to compare; `recipe` has
-        other constants than the default ones, to experiment; `learned=False` leaves out what `feedback` taught. An
-        empty memory gives an empty recall. Raises InvalidInputError for an empty or too long question, or a number out
-        of range.
+        were recorded) and held then, with the texts from before later updates. What consolidation archived, or found
+        that a later passage contradicts altogether, comes back with `deep` only. `context` gives each passage so many
+        neighbours on either side, in its session or document (`before`, `after`). `method="dense"` is plain similarity
+        search, to compare; `recipe` has other constants than the default ones, to experiment; `learned=False` leaves
+        out what `feedback` taught. An empty memory gives an empty recall. Raises InvalidInputError for an empty or too
+        long question, or a number out of range.
 
         Three ways ask the chat model (`llm`). `recognise`: it looks over the first twenty passages, and those that it
         finds to bear on the question rise. `decompose`: one call splits it, and its parts are recalled too.
@@ -280,9 +283,10 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
             return recognised(self._chat, partial(self.recall, **limits, **ways), query, k)
         if decompose or iterative:
             part = partial(self.recall, **limits)
-            guide = Guide(part, self.get, self._chat, self.settings.max_query_chars)
+            guide = Guide(part, partial(self._as_it_stood, moment), self._chat, self.settings.max_query_chars)
             fused = recall_by_parts(guide, query, k, max_steps if iterative else None)
             with self._lock, self._synced() as (view, connection):
+                view = self._as_of(connection, moment) or view
                 windows = in_context(view, connection, self._number, fused.passages, context, moment)
             return replace(fused, passages=windows)
         timings: dict[str, float] = {}
@@ -293,6 +297,7 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
             timings["catch up"] = time.perf_counter() - mark
             if vector is None or not view.size:
                 return Recall(query, (), (), _milliseconds(timings, began))
+            view = self._as_of(connection, moment) or view
             allowed = self._eligible(connection, view, session, moment, source, deep)
             mark = time.perf_counter()
             advice = self._learning.advice(connection, view, vector, recipe or U, learned and method == "graph")
@@ -417,6 +422,18 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
     def _held(self) -> Iterator[tuple[View, Connection]]:
         with self._lock, self._synced() as synced:
             yield synced
+
+    def _as_of(self, connection: Connection, moment: datetime | None) -> View | None:
+        """The view of a moment before an update; None where that of the present serves."""
+        fresh = self._snapshots.load if self._snapshots else View
+        return self._past.at(connection, self._number, self._encoder_number, moment, fresh)
+
+    def _as_it_stood(self, moment: datetime | None, id: str) -> Passage:
+        """A memory by its id, as it stood at a moment. Raises NotFoundError."""
+        with self._store.read() as connection:
+            earlier = versions.by_id(connection, self._number, [id], moment) if moment else {}
+            found = versions.by_number(connection, self._number, earlier.values())
+        return next(iter(found.values()), None) or self.get(id)
 
     def _save(self, closing: bool) -> None:
         """Write a snapshot where it is due. A full disk is no failure: the next opening replays the log."""

@@ -9,14 +9,14 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Select, delete, insert, select
+from sqlalchemy import Connection, Select, delete, insert, select, union
 
 from hippomem.errors import StoreBusyError
 from hippomem.evidence import Renewed
 from hippomem.ingest.progress import ProgressBar
 from hippomem.neocortex.encoder import Encoder
 from hippomem.storage import learning
-from hippomem.storage.schema import analyses, passages
+from hippomem.storage.schema import analyses, passages, versions
 from hippomem.storage.store import Store
 from hippomem.storage.writes import analysed
 
@@ -55,9 +55,10 @@ def reencode(store: Store, encoder: Encoder, progress: bool) -> int:
 def _missing(current: int) -> Select[Any]:
     """Contents of passages that lack vectors of the encoder after `current`."""
     fresh = analyses.alias()
+    texts = union(*(select(t.c.namespace, t.c.content, t.c.title, t.c.text) for t in (passages, versions))).subquery()
     return (
-        select(analyses.c.namespace, analyses.c.content, analyses.c.sentences, passages.c.title, passages.c.text)
-        .join(passages, (passages.c.namespace == analyses.c.namespace) & (passages.c.content == analyses.c.content))
+        select(analyses.c.namespace, analyses.c.content, analyses.c.sentences, texts.c.title, texts.c.text)
+        .join(texts, (texts.c.namespace == analyses.c.namespace) & (texts.c.content == analyses.c.content))
         .where(
             analyses.c.encoder == current,
             ~select(fresh.c.content)

@@ -25,11 +25,12 @@ from hippomem.errors import (
     StoreError,
 )
 from hippomem.hippocampus.keys import entity_key
-from hippomem.storage import reads, writes
+from hippomem.storage import reads, versions, writes
 from hippomem.storage.rows import Analysis, FactRow, Links, MentionRow, NewPassage, content_id, passage_id
-from hippomem.transfer_fields import count_of, fact_line, floats_of, moment_of, text_of, triple_of
+from hippomem.transfer_fields import count_of, fact_line, floats_of, moment_of, text_of, triple_of, written
 from hippomem.transfer_learning import TAUGHT, Lesson, Replay, Taught, taught_lines, taught_of
 from hippomem.transfer_standing import STANDING, Standing, standing_lines, standing_of
+from hippomem.transfer_versions import VERSION, EarlierVersion, version_of
 from hippomem.types import Passage, Triple
 from hippomem.writing import Writer
 
@@ -114,6 +115,8 @@ def load(path: Path, writer: Writer, identity: str) -> None:
                     )
                 elif isinstance(item, Standing):
                     item.write(connection, writer.number)
+                elif isinstance(item, EarlierVersion):
+                    item.write(connection, writer.number, writer.encoder)
                 elif isinstance(item, Lesson | Replay):
                     taught.write(connection, writer.number, writer.encoder, item, now)
 
@@ -131,6 +134,18 @@ def _lines(
         facts = reads.stated_in(connection, namespace, some)
         for number in some:
             yield _line(passages[number], analyses[contents[number]], mentions.get(number, []), facts.get(number, []))
+    for row in versions.all_versions(connection, namespace):
+        passage = versions.by_number(connection, namespace, [row.number])[row.number]
+        (analysis,) = reads.analysis_of(connection, namespace, encoder, [row.content]).values()
+        mentions_ = [{"name": name, "lines": lines, "titled": titled} for _, name, lines, titled in row.mentions]
+        facts_ = versions.facts_of(connection, namespace, [row.number])[row.number]
+        yield _line(passage, analysis, mentions_, facts_) | {
+            "type": VERSION,
+            "of": row.of,
+            "valid_from": written(row.valid_from),
+            "hidden_from": written(row.hidden_from),
+            "superseded_at": written(row.superseded_at),
+        }
     for document in reads.all_documents(connection, namespace):
         yield {
             "type": "document",
@@ -166,7 +181,9 @@ def _line(passage: Passage, analysis: Analysis, mentions: list[dict[str, Any]], 
     }
 
 
-def _read(path: Path, namespace: str) -> Iterator[NewPassage | Lesson | Replay | Standing | dict[str, Any]]:
+def _read(
+    path: Path, namespace: str
+) -> Iterator[NewPassage | Lesson | Replay | Standing | EarlierVersion | dict[str, Any]]:
     """The passages and documents of an export. Raises SourceError at the first line that is wrong or missing."""
     ended = False
     count = 0
@@ -195,6 +212,8 @@ def _read(path: Path, namespace: str) -> Iterator[NewPassage | Lesson | Replay |
                         "fingerprint": text_of(item["fingerprint"]),
                         "documents": count_of(item["documents"]),
                     }
+                elif item["type"] == VERSION:
+                    yield version_of(item, _passage(item, namespace), ids)
                 elif item["type"] == STANDING:
                     yield standing_of(item, ids)
                 elif item["type"] in TAUGHT:

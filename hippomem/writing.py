@@ -19,7 +19,7 @@ from hippomem.errors import InvalidInputError, NotFoundError, StoreBusyError, St
 from hippomem.hippocampus.keys import entity_key
 from hippomem.ingest.pipeline import Finished, Stored
 from hippomem.learning import learned_of
-from hippomem.storage import jobs, learning, reads, writes
+from hippomem.storage import jobs, learning, reads, versions, writes
 from hippomem.storage.rows import NewPassage, content_id, has_validity, passage_id, said
 from hippomem.storage.store import DUE, SCRUB, Store
 from hippomem.types import Event, Forgotten, Passage, Triple
@@ -201,6 +201,7 @@ class Writer:
             )
             self._enqueue(connection, written, [complete], None, now)
             learning.move_targets(connection, self.number, number, written.numbers[new.id], now)
+            versions.supersede(connection, self.number, number, written.numbers[new.id], now)
             writes.remove_passages(connection, self.number, [number], now, None)
             return self._event(connection, new.id, created=True)
 

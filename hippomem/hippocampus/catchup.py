@@ -38,7 +38,7 @@ def catch_up(view: View, connection: Connection, namespace: int, encoder: int) -
     touched = {e.passage for e in own if e.action in ("add", "update", "link", *RELINKING)}
     missing = (number for number in sorted(touched) if view.row_of(number) is None)
     for some in chunks(missing, BATCH):
-        view.append([_indexed(row) for row in reads.view_rows(connection, namespace, encoder, some)])
+        view.append([indexed(row) for row in reads.view_rows(connection, namespace, encoder, some)])
     view.applied, view.mark = log[-1].sequence, log[-1].mark
     return True
 
@@ -47,7 +47,7 @@ def rebuilt(connection: Connection, namespace: int, encoder: int) -> View:
     """A view of everything there is now, made from nothing."""
     view = View()
     for some in chunks(reads.passage_numbers(connection, namespace), BATCH):
-        view.append([_indexed(row) for row in reads.view_rows(connection, namespace, encoder, some)])
+        view.append([indexed(row) for row in reads.view_rows(connection, namespace, encoder, some)])
     for last in reads.log_from(connection, namespace, reads.last_sequence(connection, namespace)):
         view.applied, view.mark = last.sequence, last.mark
     return view
@@ -88,7 +88,8 @@ def _live(view: View) -> Iterable[int]:
     return (int(row) for row in range(view.graph.rows) if view.graph.alive[row])
 
 
-def _indexed(row: ViewRow) -> Indexed:
+def indexed(row: ViewRow) -> Indexed:
+    """A row of the store as a view takes it."""
     return Indexed(
         row.number,
         int(row.id[:16], 16),

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from hippomem.hippocampus.keys import entity_key, plain
 from hippomem.hippocampus.ranking import Ranking, best
 from hippomem.hippocampus.view import View
-from hippomem.storage import reads
+from hippomem.storage import reads, versions
 from hippomem.types import Passage, Path, RecalledPassage, Step, Triple
 
 BRIDGES = 40  # leading passages that a path may pass through
@@ -37,6 +37,9 @@ def explain(
     number_of = {row: int(view.numbers[row]) for row in rows}
     stored = reads.by_number(connection, namespace, list(number_of.values()))
     facts = reads.facts_of(connection, namespace, list({number_of[row] for trace in traces for _, row in trace.hops}))
+    if earlier := [number for number in number_of.values() if number not in stored]:
+        stored |= versions.by_number(connection, namespace, earlier)
+        facts |= versions.facts_of(connection, namespace, earlier)
     passages: list[RecalledPassage] = []
     paths: list[Path] = []
     for trace in traces:

@@ -10,7 +10,7 @@ from hippomem.hippocampus.graph import LINES, edge_weight
 from hippomem.hippocampus.keys import entity_key
 from hippomem.hippocampus.view import View
 from hippomem.storage import reads
-from hippomem.types import Triple
+from hippomem.types import Passage, Triple
 
 if TYPE_CHECKING:
     import networkx
@@ -20,8 +20,8 @@ def as_networkx(view: View, connection: Connection, namespace: int) -> networkx.
     """Nodes: passages by id (`kind`, `title`, `text`, `source`) and entities as "entity:key" (`kind`, `name`).
 
     Edges: passage → entity with `kind` "mentions", `weight` and `lines` (how many lines name it); entity → entity with
-    `kind` "fact", `relation`, `passage`, `extractor`, `valid_from` and,
-    where it has ended, `invalid_at`, in ISO 8601.
+    `kind` "fact", `relation`, `passage`, `extractor`, and in ISO 8601,
+    where that is known, `valid_from` and `invalid_at`.
     """
     import networkx
 
@@ -60,12 +60,13 @@ def as_networkx(view: View, connection: Connection, namespace: int) -> networkx.
                 relation=fact.relation,
                 passage=passages[number].id,
                 extractor=fact.extractor,
-                **_validity(fact),
+                **_validity(fact, passages[number]),
             )
     return graph
 
 
-def _validity(fact: Triple) -> dict[str, str]:
-    """In words, and without what is not known: GraphML has neither dates nor missing values."""
-    times = {"valid_from": fact.valid_from, "invalid_at": fact.invalid_at}
+def _validity(fact: Triple, passage: Passage) -> dict[str, str]:
+    """In words, and without what nobody said: GraphML has neither dates nor missing values."""
+    is_said = fact.valid_from != passage.recorded_at
+    times = {"valid_from": fact.valid_from if is_said else None, "invalid_at": fact.invalid_at}
     return {name: moment.isoformat() for name, moment in times.items() if moment is not None}

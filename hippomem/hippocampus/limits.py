@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection
 
 from hippomem.hippocampus.view import View
-from hippomem.storage import reads
+from hippomem.storage import reads, versions
 
 
 def eligible(
@@ -25,4 +25,6 @@ def eligible(
         return None
     rows = np.zeros(view.graph.rows, np.bool_)
     rows[view.rows_of(reads.numbers_where(connection, namespace, session, as_of, source))] = True
+    if as_of is not None:
+        rows[view.rows_of(versions.numbers_where(connection, namespace, as_of, session, source))] = True
     return rows

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from hippomem.hippocampus.chains import NONE
 from hippomem.hippocampus.view import View
-from hippomem.storage import reads, writes
+from hippomem.storage import reads, versions, writes
 from hippomem.types import Passage, RecalledPassage
 
 
@@ -26,12 +26,14 @@ def in_context(
     if not size:
         return tuple(passages)
     numbers = writes.existing(connection, namespace, [p.id for p in passages])
+    if as_of is not None:
+        numbers |= versions.by_id(connection, namespace, [p.id for p in passages], as_of)
     windows = {id_: _window(view, view.row_of(number), size) for id_, number in numbers.items()}
     wanted = {number for sides in windows.values() for side in sides for number in side}
+    there = reads.by_number(connection, namespace, sorted(wanted))
+    there |= versions.by_number(connection, namespace, wanted - there.keys())
     stored = {
-        number: passage
-        for number, passage in reads.by_number(connection, namespace, sorted(wanted)).items()
-        if as_of is None or (passage.valid_from or as_of) <= as_of
+        number: passage for number, passage in there.items() if as_of is None or (passage.valid_from or as_of) <= as_of
     }
 
     def told(side: Sequence[int]) -> tuple[Passage, ...]:

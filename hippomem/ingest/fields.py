@@ -34,8 +34,8 @@ def document_of(record: object, source: str, index: int, *, text: str | None = N
     """The Document of a record: a mapping or a plain string, or of a table's row, with `text` the key of its text.
 
     `title`, `session`, `occurred_at` (in ISO 8601 with a time zone) and `triples` ([[subject, relation, object], …], or
-    objects that may say `valid_from` and `invalid_at`, too) are taken from the record, all other keys are metadata. What
-    cannot be stored or understood is a Failure of `source#index`.
+    objects that may say `valid_from` and `invalid_at`, too) are taken from the record, all other keys are metadata.
+    What cannot be stored or understood is a Failure of `source#index`.
     """
     try:
         if isinstance(record, str):

@@ -460,8 +460,8 @@ schedules = Table(
 versions = Table(
     "versions",
     metadata,
-    Column("number", Number, primary_key=True, autoincrement=True),
-    Column("namespace", Integer, nullable=False),
+    Column("namespace", Integer, primary_key=True),
+    Column("number", Number, primary_key=True, autoincrement=False),  # that the passage had
     Column("passage", Number, nullable=False),  # what it has become by now
     Column("id", String(32), nullable=False),
     Column("source", Text, nullable=False),
@@ -484,7 +484,7 @@ versions = Table(
     Index(None, "namespace", "passage"),
     Index(None, "namespace", "superseded_at"),
     Index(None, "namespace", "content"),
-    sqlite_autoincrement=True,
+    sqlite_with_rowid=False,
 )
 
 BESIDE_PASSAGES = (reviews, review_log, usages, statuses, validities, strengths, cues, versions)

@@ -27,6 +27,7 @@ from hippomem.storage.schema import (
     statuses,
     strengths,
     validities,
+    versions,
 )
 
 
@@ -240,6 +241,7 @@ def status_counts(connection: Connection, namespace: int) -> dict[str, int]:
         "contradicted": (validities, (validities.c.namespace == namespace) & validities.c.invalid_at.is_not(None)),
         "ended_by_users": (facts, (facts.c.namespace == namespace) & facts.c.invalid_at.is_not(None)),
         "semantic_facts": (semantic_facts, semantic_facts.c.namespace == namespace),
+        "earlier_versions": (versions, versions.c.namespace == namespace),
         "strengthened": (strengths, (strengths.c.namespace == namespace) & (strengths.c.strength != 1.0)),
     }
     return {

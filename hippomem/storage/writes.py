@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -27,6 +27,7 @@ from hippomem.storage.schema import (
     mentions,
     passages,
     store_info,
+    versions,
 )
 from hippomem.storage.validities import settle
 
@@ -102,7 +103,7 @@ def add_passages(
     fresh = list({p.id: p for p in new if p.id not in known}.values())
     if not fresh:
         return Written({}, 0, 0)
-    _add_analyses(connection, namespace, encoder, fresh)
+    add_analyses(connection, namespace, encoder, fresh)
     numbers = list(
         connection.execute(
             insert(passages).returning(passages.c.number, sort_by_parameter_order=True),
@@ -191,6 +192,7 @@ def remove_passages(
     touched = _entities_of(connection, namespace, ids)
     subjects = subjects_of(connection, namespace, ids)
     fact_count = 0
+    contents = {content for _, content in ids.values()} | _drop_versions(connection, namespace, ids, action is None)
     for some in chunks(ids):
         for table, column in (
             (facts, facts.c.passage),
@@ -201,14 +203,13 @@ def remove_passages(
         ):
             done = connection.execute(delete(table).where(table.c.namespace == namespace, column.in_(some)))
             fact_count += done.rowcount if table is facts else 0
-    for contents in chunks({content for _, content in ids.values()}):
-        for table in (analyses, answers):
+    for some_contents in chunks(contents):
+        for table, holders in ((analyses, (passages, versions)), (answers, (passages,))):
+            unused = [
+                ~exists().where(held.c.namespace == namespace, held.c.content == table.c.content) for held in holders
+            ]
             connection.execute(
-                delete(table).where(
-                    table.c.namespace == namespace,
-                    table.c.content.in_(contents),
-                    ~exists().where(passages.c.namespace == namespace, passages.c.content == table.c.content),
-                )
+                delete(table).where(table.c.namespace == namespace, table.c.content.in_(some_contents), *unused)
             )
     release(connection, namespace, [id_ for id_, _ in ids.values()], subjects, at)
     gone = _remove_orphans(connection, namespace, touched)
@@ -223,6 +224,21 @@ def remove_passages(
     return Removed(tuple(id_ for id_, _ in ids.values()), gone, fact_count)
 
 
+def _drop_versions(
+    connection: Connection, namespace: int, ids: Mapping[int, tuple[str, str]], are_replaced: bool
+) -> set[str]:
+    """Take out what passages, by number → (id, content), were before, and where they are not just replaced, too, what
+    others were before that goes by the same id. Returns the contents."""
+    found: set[str] = set()
+    for some in chunks(ids):
+        which: ColumnElement[bool] = versions.c.passage.in_(some)
+        if not are_replaced:
+            which |= versions.c.id.in_([ids[number][0] for number in some])
+        gone = delete(versions).where(versions.c.namespace == namespace, which)
+        found.update(connection.execute(gone.returning(versions.c.content)).scalars())
+    return found
+
+
 def forget_history(connection: Connection, namespace: int, ids: Iterable[str]) -> None:
     """Empty the earlier texts that updates kept of these passages, back along the whole chain."""
     waiting = list(ids)
@@ -235,6 +251,9 @@ def forget_history(connection: Connection, namespace: int, ids: Iterable[str]) -
         waiting += [id_ for id_ in rows.scalars() if id_ not in seen]
         told = changes.c.text.is_not(None) | changes.c.detail.is_not(None)
         connection.execute(update(changes).where(*where, told).values(text=None, detail=null()))
+        # What another memory said before is this very text.
+        same = (changes.c.namespace == namespace, changes.c.previous_id.in_(some), changes.c.text.is_not(None))
+        connection.execute(update(changes).where(*same).values(text=None))
 
 
 def set_document(
@@ -302,7 +321,8 @@ def _describe_anew(connection: Connection, described: dict[int, dict[str, Any]])
             describe(connection, number, described[number])
 
 
-def _add_analyses(connection: Connection, namespace: int, encoder: int, new: Sequence[NewPassage]) -> None:
+def add_analyses(connection: Connection, namespace: int, encoder: int, new: Sequence[NewPassage]) -> None:
+    """Write the vectors of these passages, where they bring some that are not there."""
     by_content = {p.content: p.analysis for p in new if p.analysis is not None}
     missing = by_content.keys() - analysed(connection, namespace, encoder, by_content)
     rows = [

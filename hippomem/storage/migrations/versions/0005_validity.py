@@ -22,8 +22,8 @@ def upgrade() -> None:
     op.add_column("semantic_facts", sa.Column("decision", sa.String(8)))
     op.create_table(
         "versions",
-        sa.Column("number", Number, primary_key=True, autoincrement=True),
-        sa.Column("namespace", sa.Integer, nullable=False),
+        sa.Column("namespace", sa.Integer, primary_key=True),
+        sa.Column("number", Number, primary_key=True, autoincrement=False),
         sa.Column("passage", Number, nullable=False),
         sa.Column("id", sa.String(32), nullable=False),
         sa.Column("source", sa.Text, nullable=False),
@@ -47,7 +47,7 @@ def upgrade() -> None:
             ["passages.namespace", "passages.number"],
             name="fk_versions_namespace_passage",
         ),
-        sqlite_autoincrement=True,
+        sqlite_with_rowid=False,
     )
     for column in ("passage", "superseded_at", "content"):
         op.create_index(f"ix_versions_namespace_{column}", "versions", ["namespace", column])
