@@ -60,7 +60,7 @@ def undo(
     namespace: Namespace = None,
     as_json: Json = False,
 ) -> None:
-    """Undo one deed of consolidation: an archiving, a merge, a contradiction, a repair. Prints the passage's id."""
+    """Undo one deed of consolidation: an archiving, a merge, a contradiction, a promotion. Prints the passage's id."""
     with opened(db, namespace) as memory:
         passage = memory.undo(sequence)
     out.print_json(passage) if as_json else typer.echo(passage.id)

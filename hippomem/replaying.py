@@ -163,7 +163,8 @@ class Replaying:
 
     def undo(self, sequence: int) -> Passage:
         """Undo one deed of consolidation, by its `sequence` in `history`: an archiving, a merge, an invalidation, a
-        strengthening, a repair, a flag. It is not done again by itself. Returns the passage it was about.
+        strengthening, a repair, a flag, a promotion or demotion. It is not done again by itself. Returns the passage it
+        was about.
 
         Raises NotFoundError where there is no such change, InvalidInputError where it cannot be undone, or was.
         """

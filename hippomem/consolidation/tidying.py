@@ -207,14 +207,20 @@ class _Desk:
 
     def promote(self, fact: tuple[int, str, int], support: tuple[int, int, int] | None) -> None:
         """Promote a fact that several events of several sources support, demote one that lost its support."""
-        self.counts["promoted" if support else "demoted"] += 1
-        if self.is_dry:
+        is_promoted = bool(statuses.semantic_of(self.connection, self.namespace, [fact[0]]) & {fact})
+        if not self.is_dry:
+            statuses.set_semantic(self.connection, self.namespace, fact, support and support[:2], self.now)
+        if is_promoted == bool(support):
+            return  # only its support has changed
+        events, sources, newest = support or statuses.support_of(self.connection, self.namespace, fact)
+        id_ = None if newest is None else statuses.id_of(self.connection, self.namespace, newest)
+        if newest is None or id_ is None:
             return
-        statuses.set_semantic(self.connection, self.namespace, fact, support and support[:2], self.now)
-        id_ = statuses.id_of(self.connection, self.namespace, support[2]) if support else None
-        if support and id_:
-            why = f"{support[0]} events of {support[1]} sources say so"
-            self._log("promote", support[2], id_, {"fact": validities.fact_id(*fact), "why": why})
+        why = f"{events} events of {sources} sources say so"
+        self._did("promoted" if support else "demoted", id_, why)
+        if not self.is_dry:
+            detail = {"fact": validities.fact_id(*fact), "why": why}
+            self._log("promote" if support else "demote", newest, id_, detail)
 
     def _did(self, what: str, id_: str, why: str) -> None:
         self.counts[what] += 1
@@ -264,9 +270,11 @@ def _promotions(connection: Connection, namespace: int) -> dict[tuple[int, str, 
     now = statuses.supported(connection, namespace, EVENTS, SOURCES)
     before = statuses.all_semantic(connection, namespace)
     changed: dict[tuple[int, str, int], tuple[int, int, int] | None] = {
-        fact: support for fact, support in now.items() if before.get(fact) != support[:2]
+        fact: support
+        for fact, support in now.items()
+        if fact not in before or (before[fact][2] is None and before[fact][:2] != support[:2])
     }
-    changed |= dict.fromkeys(fact for fact in before if fact not in now)
+    changed |= dict.fromkeys(fact for fact, (*_, decision) in before.items() if decision is None and fact not in now)
     return changed
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from hippomem.errors import InvalidInputError, NotFoundError
 from hippomem.storage import statuses, validities
 
-UNDOABLE = ("archive", "merge", "invalidate", "strengthen", "repair", "flag")
+UNDOABLE = ("archive", "merge", "invalidate", "strengthen", "repair", "flag", "promote", "demote")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +97,34 @@ def _flag(deed: _Deed) -> None:
     statuses.log_change(deed.connection, deed.namespace, "flag", deed.number, deed.id, deed.at, {"why": deed.why})
 
 
+def _promote(deed: _Deed) -> None:
+    _decide(deed, is_promoted=False)
+
+
+def _demote(deed: _Deed) -> None:
+    _decide(deed, is_promoted=True)
+
+
+def _decide(deed: _Deed, is_promoted: bool) -> None:
+    """A fact is promoted from now on, or is not, however many say so."""
+    connection, namespace, hash_ = deed.connection, deed.namespace, deed.detail.get("fact", "")
+    known = statuses.all_semantic(connection, namespace)
+    stated = (fact[1:4] for fact in statuses.facts_about(
+        connection, namespace, statuses.subjects_of(connection, namespace, [deed.number])
+    ))  # fmt: skip
+    fact = next((fact for fact in (*known, *stated) if validities.fact_id(*fact) == hash_), None)
+    if fact is None:
+        raise NotFoundError(f"nothing states the fact of change {deed.sequence} any more")
+    if (fact in known and known[fact][2] != statuses.REFUSED) == is_promoted:
+        state = "promoted" if is_promoted else "not promoted"
+        raise InvalidInputError(f"change {deed.sequence} was undone already: the fact is {state}")
+    support = statuses.support_of(connection, namespace, fact)[:2]
+    decision = statuses.KEPT if is_promoted else statuses.REFUSED
+    statuses.set_semantic(connection, namespace, fact, support, deed.at, decision)
+    action, detail = "promote" if is_promoted else "demote", {"fact": hash_, "why": deed.why}
+    statuses.log_change(connection, namespace, action, deed.number, deed.id, deed.at, detail)
+
+
 _UNDO = {
     "archive": _archive,
     "merge": _archive,
@@ -104,4 +132,6 @@ _UNDO = {
     "strengthen": _strengthen,
     "repair": _repair,
     "flag": _flag,
+    "promote": _promote,
+    "demote": _demote,
 }

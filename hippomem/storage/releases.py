@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, exists, insert, select, update
 
 from hippomem.storage.chunks import chunks
 from hippomem.storage.schema import changes, facts, passages, semantic_facts, statuses, validities
@@ -13,8 +13,8 @@ from hippomem.storage.validities import settle
 
 
 def release(connection: Connection, namespace: int, ids: Sequence[str], subjects: Sequence[int], at: datetime) -> None:
-    """What was merged into these passages, or contradicted by them, stands again; what they supported is to be
-    counted anew."""
+    """What was merged into these passages, or contradicted by them, stands again; what nobody states any more
+    is no promoted fact."""
     logged = []
     for some in chunks(ids):
         merged = (statuses.c.namespace == namespace, statuses.c.merged_into.in_(some))
@@ -28,9 +28,15 @@ def release(connection: Connection, namespace: int, ids: Sequence[str], subjects
         for number in numbers:
             settle(connection, namespace, number)
     for few in chunks(subjects):
-        connection.execute(
-            delete(semantic_facts).where(semantic_facts.c.namespace == namespace, semantic_facts.c.subject.in_(few))
+        # Of what others still say the support is counted anew by the next round.
+        stated = exists().where(
+            facts.c.namespace == namespace,
+            facts.c.subject == semantic_facts.c.subject,
+            facts.c.relation == semantic_facts.c.relation,
+            facts.c.object == semantic_facts.c.object,
         )
+        own = (semantic_facts.c.namespace == namespace, semantic_facts.c.subject.in_(few))
+        connection.execute(delete(semantic_facts).where(*own, ~stated))
     names = {
         number: id_
         for some in chunks({number for _, number in logged})

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, func, insert, select, update
 
 from hippomem.storage.chunks import chunks
 from hippomem.storage.schema import (
+    PASSAGE_ACTIONS,
     changes,
     cues,
     documents,
@@ -107,13 +108,13 @@ def id_of(connection: Connection, namespace: int, number: int) -> str | None:
 
 
 def changed_after(connection: Connection, namespace: int, sequence: int, limit: int) -> list[tuple[int, int]]:
-    """(sequence, passage) of what was added or linked anew after a change, oldest first."""
+    """(sequence, passage) of what was added, linked anew or taken out after a change, oldest first."""
     query = (
         select(changes.c.sequence, changes.c.passage)
         .where(
             changes.c.namespace == namespace,
             changes.c.sequence > sequence,
-            changes.c.action.in_(("add", "update", "link")),
+            changes.c.action.in_(PASSAGE_ACTIONS),
         )
         .order_by(changes.c.sequence)
         .limit(limit)
@@ -124,13 +125,20 @@ def changed_after(connection: Connection, namespace: int, sequence: int, limit: 
 # -- facts ----------------------------------------------------------------------------------------------------------
 
 
+REFUSED, KEPT = "refused", "kept"  # what an undo decided about a fact, whatever its support
+
+
+def _is_promoted() -> ColumnElement[bool]:
+    return semantic_facts.c.decision.is_(None) | (semantic_facts.c.decision != REFUSED)
+
+
 def semantic_of(connection: Connection, namespace: int, subjects: Iterable[int]) -> set[tuple[int, str, int]]:
     """The promoted facts about these entities: subject, relation, object."""
     found: set[tuple[int, str, int]] = set()
     for some in chunks(subjects):
         rows = connection.execute(
             select(semantic_facts.c.subject, semantic_facts.c.relation, semantic_facts.c.object).where(
-                semantic_facts.c.namespace == namespace, semantic_facts.c.subject.in_(some)
+                semantic_facts.c.namespace == namespace, semantic_facts.c.subject.in_(some), _is_promoted()
             )
         )
         found.update((row.subject, row.relation, row.object) for row in rows)
@@ -240,7 +248,7 @@ def status_counts(connection: Connection, namespace: int) -> dict[str, int]:
         "flagged": (statuses, own & (statuses.c.flag != "")),
         "contradicted": (validities, (validities.c.namespace == namespace) & validities.c.invalid_at.is_not(None)),
         "ended_by_users": (facts, (facts.c.namespace == namespace) & facts.c.invalid_at.is_not(None)),
-        "semantic_facts": (semantic_facts, semantic_facts.c.namespace == namespace),
+        "semantic_facts": (semantic_facts, (semantic_facts.c.namespace == namespace) & _is_promoted()),
         "earlier_versions": (versions, versions.c.namespace == namespace),
         "strengthened": (strengths, (strengths.c.namespace == namespace) & (strengths.c.strength != 1.0)),
     }
@@ -289,22 +297,22 @@ def supported(
     connection: Connection, namespace: int, events: int, sources: int
 ) -> dict[tuple[int, str, int], tuple[int, int, int]]:
     """Facts with that much support: (subject, relation, object) → events, sources, the newest passage of them."""
-    source = func.coalesce(func.nullif(passages.c.source, ""), passages.c.session, "")
-    by_events, by_sources = func.count(facts.c.passage.distinct()), func.count(source.distinct())
-    query = (
-        select(facts.c.subject, facts.c.relation, facts.c.object, by_events, by_sources, func.max(facts.c.passage))
-        .join(passages, (passages.c.namespace == facts.c.namespace) & (passages.c.number == facts.c.passage))
-        .where(facts.c.namespace == namespace)
-        .group_by(facts.c.subject, facts.c.relation, facts.c.object)
-        .having((by_events >= events) & (by_sources >= sources))
-    )
+    fact = facts.c.subject, facts.c.relation, facts.c.object
+    query = _support(*fact).where(facts.c.namespace == namespace).group_by(*fact)
+    by_events, by_sources = list(query.selected_columns)[3:5]
+    query = query.having((by_events >= events) & (by_sources >= sources))
     return {(s, r, o): (e, n, newest) for s, r, o, e, n, newest in connection.execute(query) if len(r) <= 255}
 
 
 def set_semantic(
-    connection: Connection, namespace: int, fact: tuple[int, str, int], support: tuple[int, int] | None, at: datetime
+    connection: Connection,
+    namespace: int,
+    fact: tuple[int, str, int],
+    support: tuple[int, int] | None,
+    at: datetime,
+    decision: str | None = None,
 ) -> None:
-    """Promote a fact, or count its support anew; demote it where there is none."""
+    """Promote a fact, or count its support anew; demote it where there is none. A decision keeps it so."""
     subject, relation, object_ = fact
     where = (
         semantic_facts.c.namespace == namespace,
@@ -315,16 +323,37 @@ def set_semantic(
     if support is None:
         connection.execute(delete(semantic_facts).where(*where))
         return
-    values = {"events": support[0], "sources": support[1]}
+    values: dict[str, Any] = {"events": support[0], "sources": support[1]}
+    values |= {"decision": decision} if decision else {}
     if not connection.execute(update(semantic_facts).where(*where).values(**values)).rowcount:
         key = {"namespace": namespace, "subject": subject, "relation": relation, "object": object_}
         connection.execute(insert(semantic_facts).values(**key, **values, promoted_at=at))
 
 
-def all_semantic(connection: Connection, namespace: int) -> dict[tuple[int, str, int], tuple[int, int]]:
-    """Every promoted fact with its events and sources."""
+def all_semantic(connection: Connection, namespace: int) -> dict[tuple[int, str, int], tuple[int, int, str | None]]:
+    """Every fact that is promoted, or about which something was decided: events, sources, the decision."""
     query = select(semantic_facts).where(semantic_facts.c.namespace == namespace)
-    return {(r.subject, r.relation, r.object): (r.events, r.sources) for r in connection.execute(query)}
+    return {(r.subject, r.relation, r.object): (r.events, r.sources, r.decision) for r in connection.execute(query)}
+
+
+def support_of(connection: Connection, namespace: int, fact: tuple[int, str, int]) -> tuple[int, int, int | None]:
+    """How many events of how many sources say so, and the newest passage that does."""
+    query = _support().where(
+        facts.c.namespace == namespace,
+        facts.c.subject == fact[0],
+        facts.c.relation == fact[1],
+        facts.c.object == fact[2],
+    )
+    events, sources, newest = connection.execute(query).one()
+    return int(events), int(sources), newest
+
+
+def _support(*columns: ColumnElement[Any]) -> Select[Any]:
+    """Events, sources and the newest passage of facts."""
+    source = func.coalesce(func.nullif(passages.c.source, ""), passages.c.session, "")
+    counted = func.count(facts.c.passage.distinct()), func.count(source.distinct()), func.max(facts.c.passage)
+    own = (passages.c.namespace == facts.c.namespace) & (passages.c.number == facts.c.passage)
+    return select(*columns, *counted).select_from(facts.join(passages, own))
 
 
 def entity_numbers(connection: Connection, namespace: int, keys: Iterable[str]) -> dict[str, int]:

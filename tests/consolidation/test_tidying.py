@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hippomem import InvalidInputError, Memory, Settings, SimulatedClock
+from hippomem import InvalidInputError, Memory, NotFoundError, Settings, SimulatedClock
 from hippomem.consolidation.contradictions import Functionality, Statement, contradictions, relation_key
 from hippomem.testing import HashEncoder, capitals
 
@@ -120,6 +120,47 @@ def test_many_voices_are_promoted_and_one_does_not_undo_them(memory: Memory, clo
             memory.forget(passage.id)
     memory.add("Bea left.")
     memory.consolidate()
+    assert memory.stats()["consolidation"]["semantic_facts"] == 0
+
+
+def test_a_promotion_can_be_undone_and_so_can_a_demotion(memory: Memory, clock: SimulatedClock) -> None:
+    said = [memory.add(f"{s}: Zed lives in Paris.", source=s, triples=[("Zed", "lives in", "Paris")]) for s in "abc"]
+    memory.consolidate()
+    id_ = said[2].id
+    (promotion,) = [c for c in memory.history(id_) if c.action == "promote"]
+    said.append(memory.add("d: Zed lives in Paris.", source="d", triples=[("Zed", "lives in", "Paris")]))
+    assert memory.consolidate()["tidy"].counts.get("promoted", 0) == 0  # it is that already
+    assert memory.undo(promotion.sequence).id == id_
+    assert memory.stats()["consolidation"]["semantic_facts"] == 0
+    with pytest.raises(InvalidInputError, match="undone already"):
+        memory.undo(promotion.sequence)
+    memory.add("e: Zed lives in Paris.", source="e", triples=[("Zed", "lives in", "Paris")])
+    assert memory.consolidate()["tidy"].counts.get("promoted", 0) == 0
+    undone = memory.history(id_)[-1]
+    assert (undone.action, undone.detail["why"]) == ("demote", f"change {promotion.sequence} was undone")
+    memory.undo(undone.sequence)
+    assert memory.stats()["consolidation"]["semantic_facts"] == 1
+    for event in said:
+        memory.forget(event.id)
+    memory.consolidate()
+    assert memory.stats()["consolidation"]["semantic_facts"] == 1  # as was decided, while anybody says so
+    with pytest.raises(NotFoundError, match="is gone"):
+        memory.undo(undone.sequence)
+    assert memory.doctor().ok
+
+
+def test_what_lost_its_support_is_demoted_and_that_is_told(memory: Memory) -> None:
+    said = [memory.add(f"{s}: Zed lives in Paris.", source=s, triples=[("Zed", "lives in", "Paris")]) for s in "abc"]
+    memory.consolidate()
+    memory.forget(said[2].id)
+    assert memory.consolidate()["tidy"].counts["demoted"] == 1
+    told = memory.history(said[1].id)[-1]
+    assert (told.action, told.detail["why"]) == ("demote", "2 events of 2 sources say so")
+    memory.undo(told.sequence)
+    assert memory.stats()["consolidation"]["semantic_facts"] == 1
+    assert memory.consolidate()["tidy"].counts.get("demoted", 0) == 0
+    for event in said[:2]:
+        memory.forget(event.id)
     assert memory.stats()["consolidation"]["semantic_facts"] == 0
 
 
