@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from hippomem.consolidation.quality import Echoes
 from hippomem.consolidation.replay import Commit, Found, ReplayStep
 from hippomem.consolidation.round import Step
 from hippomem.consolidation.tidying import TidyStep
+from hippomem.consolidation.trust import trust_of
 from hippomem.consolidation.undo import restore, undo
 from hippomem.feedback import Learning
 from hippomem.hippocampus.keys import entity_key
@@ -118,21 +120,24 @@ class NeuralChannel:
     store: Store
     namespace: Callable[[], int]
     learning: Learning
+    trust: Callable[[Passage], float]
     name: str = "neural"
 
     def probe(self, passage: int) -> Found | None:
         """Look up the passage's events by their own questions, in the map alone; the worst of them counts."""
         with self.store.read() as connection:
-            id_ = statuses.id_of(connection, self.namespace(), passage)
-        if id_ is None:
+            there = reads.by_number(connection, self.namespace(), [passage]).get(passage)
+        if there is None:
             return None
+        id_ = there.id
         probes = self.learning.probe(self.learning.events_of([id_]))
         cue = f"{len(probes)} of its questions"
         if not probes:
             return Found(id_, Probe(0, 1.0), cue)
         ranks = [probe.rank for probe in probes if probe.rank is not None]
         rank_ = max(ranks) - 1 if len(ranks) == len(probes) else None
-        return Found(id_, Probe(rank_, -max(probe.loss for probe in probes), 1.0), cue)
+        found = Probe(rank_, -max(probe.loss for probe in probes), 1.0)
+        return Found(id_, found, cue, trust=self.trust(there))
 
     def carry_out(self, passage: int, found: Found, is_rehearsed: bool, commit: Commit) -> None:
         """Rehearse, and write that together with the review; the review alone where nothing was learned."""
@@ -181,10 +186,11 @@ class Replaying:
             self._store, lambda: self._writer.number, self._lock, self._synced, self._questions, self._clock
         )
         common = self._store, lambda: self._writer.number, self._clock
-        neural = NeuralChannel(self._store, lambda: self._writer.number, self._learning)
+        trust = partial(trust_of, by_source=self.settings.source_trust)
+        neural = NeuralChannel(self._store, lambda: self._writer.number, self._learning, trust)
         curve = curve_called(self.settings.forgetting_curve)
         return [
-            TidyStep(*common, channel.alike, on),
+            TidyStep(*common, channel.alike, trust, on),
             ReplayStep(neural, *common, curve, on, share=0.5),
             ReplayStep(channel, *common, curve, on),
         ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
@@ -106,6 +106,11 @@ class Settings(BaseSettings):
     consolidation_steps: frozenset[
         Literal["flag", "invalidate", "merge", "promote", "strengthen", "probe", "rehearse", "repair", "archive"]
     ] = Field(default=ALL_STEPS, description="what a round of consolidation may do")
+    source_trust: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
+        default_factory=dict,
+        description="from 0 to 1, by source or all below it: {'tools/': 0.5}; 1 where none is set. A memory's own "
+        "metadata may say trust, too",
+    )
     quality_gate: bool = Field(
         default=True, description="whether what was just recalled and comes back in as new is kept out"
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from hippomem.consolidation.replay_time import ReplayTime
 from hippomem.hippocampus.view import View
 from hippomem.storage import jobs, learning, ledger, reads, reviews, statuses
 from hippomem.storage.store import Store
@@ -29,7 +30,7 @@ def stats(
         **reads.counts(connection, namespace),
         **learning.counts(connection, namespace),
         "consolidation": {
-            **reviews.review_counts(connection, namespace, now),
+            **reviews.review_counts(connection, namespace, _replay_time(connection, namespace, now)),
             **statuses.status_counts(connection, namespace),
         },
         "edges": view.graph.edge_count(),
@@ -40,3 +41,9 @@ def stats(
         "chat_models": ledger.totals(connection, namespace, "model", "purpose"),
         "ingests": ledger.totals(connection, namespace, "ingest")[-LAST_INGESTS:],
     }
+
+
+def _replay_time(connection: Connection, namespace: int, now: datetime) -> datetime:
+    """What rounds take the moment to be: after a leap of the clock they spread what it would make due."""
+    known = reviews.schedule(connection, namespace)
+    return ReplayTime(known.wall, known.moment).at(now).moment if known else now

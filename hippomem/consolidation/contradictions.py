@@ -32,16 +32,18 @@ class Statement:
     moment: datetime | None
     is_promoted: bool = False
     is_closed: bool = False
+    trust: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Contradiction:
-    """`older` ends where `newer` begins."""
+    """`older` ends where `newer` begins; not so where that is doubted, as `newer` is less trusted."""
 
     older: Statement
     newer: Statement
     functionality: float
     subjects: int
+    is_doubted: bool = False
 
 
 def relation_key(relation: str) -> str:
@@ -88,12 +90,15 @@ def contradictions(statements: Iterable[Statement], functionality: Functionality
         measure, subjects = functionality.without(relation, objects)
         if measure < FUNCTIONAL or subjects < SUBJECTS:
             continue
-        found += [Contradiction(older, newer, measure, subjects) for older, newer in _superseded(group)]
+        found += [
+            Contradiction(older, newer, measure, subjects, doubted) for older, newer, doubted in _superseded(group)
+        ]
     return found
 
 
-def _superseded(group: list[Statement]) -> list[tuple[Statement, Statement]]:
-    """Each statement with the first later one that contradicts it."""
+def _superseded(group: list[Statement]) -> list[tuple[Statement, Statement, bool]]:
+    """Each statement with the first later one that contradicts it, and before it those that do and are less trusted
+    (True)."""
     together: Mapping[int, set[int]] = _objects_by_passage(group)
     dated = sorted((s for s in group if s.moment is not None and not s.is_closed), key=lambda s: (s.moment, s.passage))
     pairs = []
@@ -109,8 +114,10 @@ def _superseded(group: list[Statement]) -> list[tuple[Statement, Statement]]:
                 continue  # one text that gives two objects says that there may be two
             if older.is_promoted and not newer.is_promoted and _support(group, newer) < 2:
                 continue  # one voice does not undo what many have said
-            pairs.append((older, newer))
-            break
+            is_doubted = newer.trust < older.trust
+            pairs.append((older, newer, is_doubted))
+            if not is_doubted:
+                break
     return pairs
 
 

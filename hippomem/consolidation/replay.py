@@ -21,6 +21,7 @@ from hippomem.consolidation.replay_time import ReplayTime
 from hippomem.consolidation.round import Round
 from hippomem.consolidation.selection import OVERLOAD, OVERLOAD_DAYS, select
 from hippomem.consolidation.states import Grade, ReviewState, after, days_between
+from hippomem.consolidation.trust import TRUSTED
 from hippomem.storage import reviews, statuses
 from hippomem.storage.reviews import Review
 from hippomem.storage.store import Store
@@ -45,6 +46,7 @@ class Found:
     probe: Probe
     cue: str
     names: tuple[tuple[str, str], ...] = ()
+    trust: float = 1.0
 
 
 # Writes a review in the caller's transaction, given whether it was learned again. False, with nothing written, where
@@ -208,8 +210,9 @@ class ReplayStep:
             outcome.append(is_rehearsed)
             return True
 
-        # In overload only what is not found first is worth learning again.
-        is_wanted = "rehearse" in self.switched and (not is_overloaded or grade < Grade.GOOD)
+        # In overload only what surprises, as it is not found first, and is trusted is worth learning again.
+        is_worth_it = not is_overloaded or (grade < Grade.GOOD and found.trust >= TRUSTED)
+        is_wanted = "rehearse" in self.switched and is_worth_it
         self.channel.carry_out(review.passage, found, is_wanted, commit)
         if not outcome:
             counts["overtaken"] += 1

@@ -44,6 +44,7 @@ class TidyStep:
     namespace: Callable[[], int]
     clock: Clock
     alike: Callable[[int], Sequence[tuple[int, float]]]
+    trust: Callable[[Passage], float] = lambda _: 1.0
     switched: frozenset[str] = frozenset(("flag", "invalidate", "merge", "promote", "strengthen"))
     name: str = field(default="tidy", init=False)
     can_foretell: bool = field(default=True, init=False)
@@ -101,7 +102,7 @@ class TidyStep:
             others = reads.by_number(connection, namespace, sorted({other for _, other in pairs}))
             if "invalidate" in self.switched and not measured:
                 measured.append(Functionality(statuses.relations(connection, namespace)))
-            found = _contradictions(connection, namespace, there, measured[0]) if measured else []
+            found = _contradictions(connection, namespace, there, measured[0], self.trust) if measured else []
             raised = _promotions(connection, namespace) if is_last and "promote" in self.switched else {}
         now = self.clock.now()
         if round.is_dry:
@@ -186,6 +187,9 @@ class _Desk:
     def invalidate(self, found: Contradiction) -> None:
         """End a fact where the one that contradicts it begins."""
         older, newer = found.older, found.newer
+        if found.is_doubted:
+            self._doubt(found)
+            return
         fact = validities.fact_id(older.subject, older.relation, older.object)
         known = validities.validities_of(self.connection, self.namespace, [older.passage]).get((older.passage, fact))
         by = statuses.id_of(self.connection, self.namespace, newer.passage)
@@ -204,6 +208,14 @@ class _Desk:
             validities.set_validity(self.connection, self.namespace, older.passage, fact, **values)
             self._log("invalidate", older.passage, id_, {"fact": fact, "by": by, "why": why})
             validities.settle(self.connection, self.namespace, older.passage)
+
+    def _doubt(self, found: Contradiction) -> None:
+        """Tell of a newer fact that is not trusted enough to end the older one: both go on to hold."""
+        id_ = statuses.id_of(self.connection, self.namespace, found.newer.passage)
+        against = statuses.id_of(self.connection, self.namespace, found.older.passage)
+        if id_ is not None and against is not None:
+            trusts = f"it is trusted {found.newer.trust:g}, and what it contradicts in {against} {found.older.trust:g}"
+            self._did("doubted", id_, trusts)
 
     def promote(self, fact: tuple[int, str, int], support: tuple[int, int, int] | None) -> None:
         """Promote a fact that several events of several sources support, demote one that lost its support."""
@@ -231,7 +243,11 @@ class _Desk:
 
 
 def _contradictions(
-    connection: Connection, namespace: int, there: dict[int, Passage], measured: Functionality
+    connection: Connection,
+    namespace: int,
+    there: dict[int, Passage],
+    measured: Functionality,
+    trust: Callable[[Passage], float],
 ) -> list[Contradiction]:
     subjects = statuses.subjects_of(connection, namespace, there)
     facts = statuses.facts_about(connection, namespace, subjects)
@@ -249,7 +265,7 @@ def _contradictions(
     statements = [
         Statement(
             passage, subject, relation, object_, keys.get(object_, ""), start or moment_of(about[passage], documents),
-            (subject, relation, object_) in promoted, end is not None,
+            (subject, relation, object_) in promoted, end is not None, trust(about[passage]),
         )
         for passage, subject, relation, object_, start, end in facts
         if passage in about and passage not in archived

@@ -10,6 +10,7 @@ import pytest
 
 from hippomem import InvalidInputError, Memory, NotFoundError, Settings, SimulatedClock
 from hippomem.consolidation.contradictions import Functionality, Statement, contradictions, relation_key
+from hippomem.settings import load_settings
 from hippomem.testing import HashEncoder, capitals
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -260,6 +261,27 @@ def test_functionality_is_measured_without_the_subject_in_question() -> None:
     assert measured.without("likes", 3) == (pytest.approx(1 / 3), 19)
     assert measured.without("unknown", 1) == (0.0, 0)
     assert relation_key("Works_For ") == relation_key("works for") == "works for"
+
+
+def test_what_is_less_trusted_ends_nothing_and_is_told(fast: Callable[..., Memory], clock: SimulatedClock) -> None:
+    memory = fast(
+        clock=clock, settings=Settings(encoder=HashEncoder(), pipeline=capitals(), source_trust={"bot/": 0.4})
+    )
+    for place, name in enumerate(PEOPLE):
+        lives_in(memory, name, f"Town{place}")
+    clock.advance(timedelta(days=3))
+    facts = [("Ada", "lives in", "Oslo")]
+    doubted = memory.add("Ada lives in Oslo.", source="bot/a", triples=facts)
+    memory.add("Bea lives in Rome.", metadata={"trust": 0.9}, triples=[("Bea", "lives in", "Rome")])
+    part = memory.consolidate()["tidy"]
+    assert part.counts == {"doubted": 2}
+    assert any(note.startswith(f"{doubted.id} doubted: it is trusted 0.4") for note in part.notes)
+    assert "Ada lives in Town0." in [p.text for p in memory.recall("Ada lives in", 9).passages]
+    clock.advance(timedelta(days=3))
+    memory.add("Ada lives in Bergen.", triples=[("Ada", "lives in", "Bergen")])  # as trusted as the first
+    assert memory.consolidate()["tidy"].counts["invalidated"] == 2
+    with pytest.raises(InvalidInputError, match="source_trust"):
+        load_settings(source_trust={"bot/": 2})
 
 
 def test_a_fact_said_again_holds_again() -> None:
