@@ -16,7 +16,7 @@ from hippomem.clock import Clock
 from hippomem.errors import ClosedError
 from hippomem.hippocampus.ranking import Recipe
 from hippomem.ingest.pipeline import Input
-from hippomem.ingest.progress import ProgressCallback
+from hippomem.ingest.progress import ProgressCallback, RoundCallback
 from hippomem.memory import Memory
 from hippomem.settings import Settings
 from hippomem.types import (
@@ -236,10 +236,17 @@ class AsyncMemory:
         return await self._run(self._memory.retry_jobs, passage_ids, renew=renew)
 
     async def consolidate(
-        self, now: datetime | None = None, budget: Budget | int | None = None, *, dry_run: bool = False
+        self,
+        now: datetime | None = None,
+        budget: Budget | int | None = None,
+        *,
+        dry_run: bool = False,
+        progress: bool | RoundCallback = False,
     ) -> Report:
-        """Memory.consolidate on a thread of its own, after all earlier calls."""
-        return await self._run_beside(partial(self._memory.consolidate, now, budget, dry_run=dry_run))
+        """Memory.consolidate on a thread of its own, after all earlier calls; it calls `progress` there."""
+        return await self._run_beside(
+            partial(self._memory.consolidate, now, budget, dry_run=dry_run, progress=progress)
+        )
 
     async def undo(self, sequence: int) -> Passage:
         """Memory.undo on the memory's thread."""

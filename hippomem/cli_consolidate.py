@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import signal
+from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -13,6 +12,7 @@ from hippomem import cli_output as out
 from hippomem.cli_input import moment_of
 from hippomem.cli_options import Db, Json, Llm, Namespace, opened
 from hippomem.cli_plot import draw_retention, retention_lines
+from hippomem.cli_worker import InTurn, OneNamespace
 from hippomem.errors import HippomemError
 from hippomem.types import Budget, Report, Usage
 
@@ -43,11 +43,11 @@ def consolidate(
     """
     moment = moment_of(now, "--now")
     with opened(db, namespace, llm=llm) as memory:
-        report = memory.consolidate(moment, Budget(units, seconds, tokens), dry_run=dry_run)
+        report = memory.consolidate(moment, Budget(units, seconds, tokens), dry_run=dry_run, progress=not as_json)
         graded = memory._graded() if plot is not None else []
     if plot is not None:
         draw_retention(graded, plot)
-    out.print_json(report) if as_json else print_report(report)
+    out.print_json(report) if as_json else out.print_round(report)
     if graded and not as_json:
         for line in retention_lines(graded):
             typer.echo(line)
@@ -68,42 +68,34 @@ def undo(
 
 def worker(
     until_idle: Annotated[bool, typer.Option("--until-idle", help="End where nothing is left to do.")] = False,
+    all_namespaces: Annotated[
+        bool, typer.Option("--all-namespaces", help="Those of the whole database in turn, new ones too.")
+    ] = False,
     llm: Llm = None,
     db: Db = None,
-    namespace: Namespace = None,
+    namespace: Annotated[
+        list[str] | None, typer.Option("--namespace", metavar="NAME", help="Whose memory; may be given several times.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Do what is due until stopped (Ctrl-C), as any number of processes at once may. Prints what each round did.
 
     With --json, one document at the end: all rounds together.
     """
+    if all_namespaces and namespace:
+        raise typer.BadParameter("--all-namespaces takes no --namespace", param_hint="--all-namespaces")
     rounds: list[Report] = []
-
-    def told(report: Report) -> None:
-        rounds.append(report)
-        if not as_json:
-            print_report(report)
-
-    with opened(db, namespace, llm=llm) as memory:
-        if not memory._steps:
-            from hippomem.neocortex.chat import none_set
-
-            raise none_set("the worker has no work without")
-        running = memory._new_worker(told)
-
-        def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-            running.ask_to_stop()
-
-        before = [(name, signal.signal(name, stop)) for name in (signal.SIGINT, signal.SIGTERM)]
-        try:
-            running.run(until_idle)
-        finally:
-            for name, handler in before:
-                signal.signal(name, handler)
+    names = list(dict.fromkeys(namespace or ()))
+    with opened(db, names[0] if names else None, llm=llm) as memory:
+        if len(names) < 2 and not all_namespaces:
+            error = OneNamespace(memory).run(rounds, until_idle, is_silent=as_json)
+        else:
+            turn = InTurn(memory, names, partial(opened, db, llm=llm, encoder=memory._encoder))
+            error = turn.run(rounds, until_idle, is_silent=as_json)
     if as_json:
-        out.print_json(together(rounds, running.error))
-    if running.error:
-        raise HippomemError(running.error)
+        out.print_json(together(rounds, error))
+    if error:
+        raise HippomemError(error)
 
 
 def together(rounds: list[Report], error: str | None) -> dict[str, Any]:
@@ -115,18 +107,6 @@ def together(rounds: list[Report], error: str | None) -> dict[str, Any]:
             own[name] = own.get(name, 0) + count
     usage = sum((report.usage for report in rounds), Usage())
     return {"rounds": len(rounds), "steps": counts, "usage": usage, "error": error}
-
-
-def print_report(report: Report) -> None:
-    """A line for each step, below it what there is to say about single things."""
-    console = out.screen()
-    for part in report.steps:
-        counts = ", ".join(f"{count:,} {name}" for name, count in part.counts.items() if count) or "nothing to do"
-        usage = f"; {part.usage}" if part.usage.calls else ""
-        rest = "" if part.is_done or part.error else "; more is left"
-        console.print(out.styled((f"{part.name}: ", "bold"), f"{counts} in {part.seconds:.1f} s{usage}{rest}"))
-        for note in part.notes:
-            console.print(out.styled(("   " + out.visible(note), "dim")))
 
 
 def _end(report: Report) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from hippomem.types import Change, Diagnosis, Event, Explanation, Forgotten, IngestReport, Passage, Path, Recall
+from hippomem.types import Change, Diagnosis, Event, Explanation, Forgotten, IngestReport, Passage, Path, Recall, Report
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -289,3 +289,15 @@ def print_indented(console: Console, line: str, style: str = "") -> None:
     # Padding cuts what it does not wrap.
     indented = styled(("   ", ""), (line, style)) if console.soft_wrap else Padding(styled((line, style)), (0, 0, 0, 3))
     console.print(indented)
+
+
+def print_round(report: Report) -> None:
+    """A line for each step, below it what there is to say about single things."""
+    console = screen()
+    for part in report.steps:
+        counts = ", ".join(f"{count:,} {name}" for name, count in part.counts.items() if count) or "nothing to do"
+        usage = f"; {part.usage}" if part.usage.calls else ""
+        rest = "" if part.is_done or part.error else "; more is left"
+        console.print(styled((f"{part.name}: ", "bold"), f"{counts} in {part.seconds:.1f} s{usage}{rest}"))
+        for note in part.notes:
+            console.print(styled(("   " + visible(note), "dim")))

@@ -20,6 +20,7 @@ from hippomem.estimating import estimate
 from hippomem.extracting import ExtractionStep
 from hippomem.extraction_calls import Claims, Limits
 from hippomem.ingest.pipeline import Input
+from hippomem.ingest.progress import RoundBar, RoundCallback
 from hippomem.learning import EXTRACT as EXTRACT_JOB
 from hippomem.neocortex.chat import Chat, none_set, resolve_chat
 from hippomem.neocortex.prices import charged, price_of
@@ -165,7 +166,12 @@ class Thinking:
         return self._chat, Question(question, found, prompt_for(style), thoughts)
 
     def consolidate(
-        self, now: datetime | None = None, budget: Budget | int | None = None, *, dry_run: bool = False
+        self,
+        now: datetime | None = None,
+        budget: Budget | int | None = None,
+        *,
+        dry_run: bool = False,
+        progress: bool | RoundCallback = False,
     ) -> Report:
         """A round of what is due: one part of the report for each kind of work.
 
@@ -178,10 +184,11 @@ class Thinking:
         round is about, for what falls due by a schedule; calls of a model go by the clock. With `dry_run` nothing is
         done, and the report says what would be. May be called by any number of threads and processes at once, and
         killed at any instant: what was done is done, and paid for once. A step that fails is told about in the report.
+        `progress` shows on a terminal which step is at work, or is a function that is told the step and the units done.
         Raises InvalidInputError for a budget or a moment that cannot be.
         """
         moment = checked_moment(now, "now") or self._clock.now()
-        return self._round(moment, checked_budget(budget), threading.Event(), dry_run)
+        return self._round(moment, checked_budget(budget), threading.Event(), dry_run, progress)
 
     def estimate(self, sources: Input | Iterable[Input], *, progress: bool = False) -> Estimate:
         """What `ingest` of the same would bring, and what the chat model would then be asked and cost, before anything
@@ -220,14 +227,25 @@ class Thinking:
             self._worker.wake()
         return count
 
-    def _round(self, now: datetime, budget: Budget, stopping: threading.Event, is_dry: bool = False) -> Report:
+    def _round(
+        self,
+        now: datetime,
+        budget: Budget,
+        stopping: threading.Event,
+        is_dry: bool = False,
+        progress: bool | RoundCallback = False,
+    ) -> Report:
         self._check_open()
-        return run_round(self._steps, Round(now, budget, stopping, is_dry))
+        with RoundBar(progress) as bar:
+            return run_round(self._steps, Round(now, budget, stopping, is_dry, bar.tell))
 
-    def _new_worker(self, told: Callable[[Report], None] | None = None) -> Worker:
+    def _new_worker(self, told: Callable[[Report], None] | None = None, progress: bool = False) -> Worker:
         """Rounds one after the other, as `hippomem worker` and `background` run them."""
         return Worker(
-            lambda stopping: self._round(self._clock.now(), Budget(), stopping), self._next_due, self._clock, told
+            lambda stopping: self._round(self._clock.now(), Budget(), stopping, progress=progress),
+            self._next_due,
+            self._clock,
+            told,
         )
 
     def _next_due(self) -> datetime | None:

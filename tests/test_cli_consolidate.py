@@ -100,3 +100,16 @@ def test_reviews_are_binned_by_age() -> None:
     assert retention_by_age(rows) == {
         "graph": [(0.55, 0.5, 0.9, 2), (3.0, 1.0, 0.9, 1), (5.0, 1.0, 0.9, 1)],
     }
+
+
+def test_one_worker_serves_several_namespaces(db: Path) -> None:
+    for name in ("left", "right"):
+        ran("add", f"{name.title()}: we use cookies. Accept all cookies.", "--db", db, "--namespace", name)
+    done = json.loads(ran("worker", "--until-idle", "--namespace", "left", "--namespace", "none", "--db", db, "--json"))
+    assert done["rounds"] == 1
+    told = ran("worker", "--until-idle", "--all-namespaces", "--db", db)
+    assert "namespace right" in told
+    assert "namespace left" not in told
+    again = json.loads(ran("worker", "--until-idle", "--all-namespaces", "--db", db, "--json"))
+    assert again == {"rounds": 0, "steps": {}, "usage": again["usage"], "error": None}
+    assert "takes no --namespace" in ran("worker", "--all-namespaces", "--namespace", "a", "--db", db, code=2)

@@ -65,10 +65,13 @@ def contradictions(
     people: Annotated[int, typer.Option("--people", min=10, help="Of a made-up town.")] = 150,
     changed: Annotated[float, typer.Option("--changed", help="Share of facts that change.")] = 0.15,
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Towns of each kind.")] = 3,
+    held_out: Annotated[
+        bool, typer.Option("--held-out", help="Towns with relations that no constant was chosen on.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Whether facts that changed are found to have ended, and those left alone that did not."""
     from hippomem_eval.contradictions import as_text, measure_contradictions
 
-    measured = measure_contradictions(people, changed, seeds)
+    measured = measure_contradictions(people, changed, seeds, held_out)
     typer.echo(json.dumps(measured, indent=2) if as_json else as_text(measured), nl=as_json)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Protocol
@@ -31,6 +31,8 @@ class Round:
     budget: Budget = field(default_factory=Budget)
     stopping: threading.Event = field(default_factory=threading.Event)
     is_dry: bool = False  # only say what would be done
+    told: Callable[[str, int], None] | None = None  # hears which step is at work, and how many units are done
+    _step: str = ""
     _began: float = field(default_factory=time.monotonic)
     _units: int = 0
     _tokens: int = 0
@@ -41,6 +43,16 @@ class Round:
         with self._lock:
             self._units += units
             self._tokens += tokens
+        self._tell()
+
+    def begin(self, step: str) -> None:
+        """A step begins."""
+        self._step = step
+        self._tell()
+
+    def _tell(self) -> None:
+        if self.told is not None:
+            self.told(self._step, self._units)
 
     def units_left(self) -> int | None:
         """How many more units may be done; None where it does not matter."""
@@ -81,6 +93,7 @@ def run_round(steps: Sequence[Step], round: Round) -> Report:
             parts.append(StepReport(step.name, is_done=False))
             continue
         mark = time.perf_counter()
+        round.begin(step.name)
         try:
             part = step.run(round)
         except HippomemError as error:

@@ -88,6 +88,17 @@ class Worker:
             if pause:
                 self._waking.wait(pause)
 
+    def work(self) -> float | None:
+        """Rounds while there is something to do. Returns the seconds until there will be; None where nothing is known
+        of, or what is due is in others' hands, or failed."""
+        while not self._stopping.is_set():
+            due = self._seconds_to_work()
+            if due != 0.0:
+                return due
+            if not self._round():
+                break
+        return None
+
     def _round(self) -> bool:
         """Whether anything was done."""
         try:

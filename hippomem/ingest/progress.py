@@ -1,4 +1,5 @@
-"""How far an ingest has come: a bar on standard error, where that is a terminal, or told to a function."""
+"""How far an ingest, or a round of consolidation, has come: on standard error, where that is a terminal, or told to a
+function."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from types import TracebackType
 from typing import Any, TypeAlias
 
 ProgressCallback: TypeAlias = Callable[[int, int | None, int], None]
+RoundCallback: TypeAlias = Callable[[str, int], None]
 
 
 class ProgressBar:
@@ -62,3 +64,31 @@ class ProgressBar:
         elapsed = self._bar.tasks[0].elapsed or 0.0
         rate = f"{self._passages / elapsed:.0f}" if elapsed > 1 and self._passages else "–"
         self._bar.update(self._task, advance=size, passages=self._passages, rate=rate)
+
+
+class RoundBar:
+    """Which step of a round is at work, and how many units are done. A context manager."""
+
+    def __init__(self, shown: bool | RoundCallback) -> None:
+        self._shown = shown is True and sys.stderr.isatty()
+        self._told = shown if callable(shown) else None
+        self._status: Any = None
+
+    def __enter__(self) -> RoundBar:
+        if self._shown:
+            from rich.console import Console
+
+            self._status = Console(stderr=True).status("consolidating")
+            self._status.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._status is not None:
+            self._status.stop()
+
+    def tell(self, step: str, units: int) -> None:
+        """A step is at work; so many units are done in the round."""
+        if self._told is not None:
+            self._told(step, units)
+        if self._status is not None:
+            self._status.update(f"consolidating: {step}, {units:,} done")

@@ -123,3 +123,13 @@ def test_what_is_no_budget(fast: Callable[..., Memory], budget: Any) -> None:
         fast().consolidate(budget=budget)
     with pytest.raises(InvalidInputError, match="now must be timezone-aware"):
         fast().consolidate(datetime(2026, 1, 1))
+
+
+def test_a_round_tells_how_far_it_is(fast: Callable[..., Memory]) -> None:
+    memory = fast()
+    memory.add("Ada lives in Oslo.")
+    heard: list[tuple[str, int]] = []
+    memory.consolidate(progress=lambda step, units: heard.append((step, units)))
+    assert [step for step, _ in heard][:2] == ["tidy", "replay neural"]
+    memory.consolidate(budget=1, progress=lambda step, units: heard.append((step, units)))
+    assert heard[-1] == ("replay graph", 1)

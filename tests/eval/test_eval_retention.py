@@ -135,3 +135,13 @@ def test_wrong_options_are_told() -> None:
 def test_fsrs_with_a_floor_beats_uniform_replay() -> None:
     summary = run_retention(RetentionOptions(["uniform", "fsrs+floor"]))
     assert is_accepted(summary), summary["gain_over_uniform"]
+
+
+def test_a_town_of_another_kind_has_other_relations_and_other_people() -> None:
+    from hippomem_eval.contradictions import HELD_OUT, TUNED, town
+
+    notes, ended = town(40, 0.3, HELD_OUT.first_seed, HELD_OUT)
+    assert {note.relation for note in notes} == {*HELD_OUT.functional, *HELD_OUT.many}
+    assert not {*HELD_OUT.functional, *HELD_OUT.many} & {*TUNED.functional, *TUNED.many}
+    assert {relation for _, relation, _ in ended} == {*HELD_OUT.functional[: HELD_OUT.changing]}
+    assert town(40, 0.3, 1) == town(40, 0.3, 1, TUNED) != town(40, 0.3, 2)

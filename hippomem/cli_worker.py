@@ -1,0 +1,104 @@
+"""What `hippomem worker` runs: rounds for one namespace, or for several in turn, until stopped."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import typer
+
+from hippomem import cli_output as out
+from hippomem.types import Report
+
+if TYPE_CHECKING:
+    from hippomem.consolidation.worker import Worker
+    from hippomem.memory import Memory
+
+
+@dataclass
+class OneNamespace:
+    """A worker for one memory."""
+
+    memory: Memory
+
+    def run(self, rounds: list[Report], until_idle: bool, is_silent: bool) -> str | None:
+        """Work until stopped, or idle. Returns what the last round failed with."""
+        running = self.memory._new_worker(_teller(rounds, is_silent), progress=not is_silent)
+        with _stopped_by_signals(running.ask_to_stop):
+            running.run(until_idle)
+        return running.error
+
+
+@dataclass
+class InTurn:
+    """A worker for several memories of one database, one after the other: what is due in one, then the next. Only one
+    is open at a time. `names` are theirs; all that there are, where it is empty."""
+
+    memory: Memory
+    names: Sequence[str]
+    opened: Callable[[str], AbstractContextManager[Memory]]
+
+    def run(self, rounds: list[Report], until_idle: bool, is_silent: bool) -> str | None:
+        """Work until stopped, or idle everywhere. Returns what a round of the last turn failed with."""
+        from hippomem.consolidation.worker import IDLE_SECONDS, POLL_SECONDS
+
+        stopping = threading.Event()
+        current: list[Worker] = []
+
+        def stop() -> None:
+            stopping.set()
+            for worker in current:
+                worker.ask_to_stop()
+
+        error = None
+        with _stopped_by_signals(stop):
+            while not stopping.is_set():
+                done, rests, error = len(rounds), [], None
+                for name in self.names or self._all():
+                    if stopping.is_set():
+                        break
+                    with self.opened(name) as memory:
+                        worker = memory._new_worker(_teller(rounds, is_silent, name), progress=not is_silent)
+                        current[:] = [worker]
+                        rests.append(worker.work())
+                        error = error or worker.error
+                is_idle = len(rounds) == done and not any(rest is not None and rest <= IDLE_SECONDS for rest in rests)
+                if until_idle and (is_idle or error):
+                    break
+                stopping.wait(POLL_SECONDS)
+        return error
+
+    def _all(self) -> list[str]:
+        from hippomem.storage import reads
+
+        with self.memory._store.read() as connection:
+            return reads.namespace_names(connection)
+
+
+def _teller(rounds: list[Report], is_silent: bool, name: str = "") -> Callable[[Report], None]:
+    def told(report: Report) -> None:
+        rounds.append(report)
+        if not is_silent:
+            if name:
+                typer.echo(f"namespace {out.visible(name)}")
+            out.print_round(report)
+
+    return told
+
+
+@contextmanager
+def _stopped_by_signals(ask_to_stop: Callable[[], None]) -> Iterator[None]:
+    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        ask_to_stop()
+
+    before = [(name, signal.signal(name, stop)) for name in (signal.SIGINT, signal.SIGTERM)]
+    try:
+        yield
+    finally:
+        for name, handler in before:
+            signal.signal(name, handler)
