@@ -279,9 +279,9 @@ jobs = Table(
     Column("due_at", UTCDateTime, nullable=False),  # may be claimed from then on; of a running one: its lease ends
     Column("token", Number, nullable=False),  # the call that holds it; who has another one lost it
     Column("reason", Text),  # why the last attempt failed
-    ForeignKeyConstraint(["namespace", "passage"], ["passages.namespace", "passages.number"]),
-    UniqueConstraint("namespace", "passage", "kind", "prompt", "model"),
-    Index(None, "namespace", "state", "due_at"),
+    ForeignKeyConstraint(["namespace", "passage"], ["passages.namespace", "passages.number"], name="fk_jobs_namespace"),
+    UniqueConstraint("namespace", "passage", "kind", "prompt", "model", name="uq_jobs_namespace_passage"),
+    Index("ix_jobs_namespace_state", "namespace", "state", "due_at"),
     Index(None, "token"),
     sqlite_autoincrement=True,
 )
@@ -374,7 +374,8 @@ review_log = Table(
     Column("reason", String(8), nullable=False),  # floor, due, slack
     Column("rehearsed", Boolean, nullable=False),
     ForeignKeyConstraint(["namespace", "passage"], ["passages.namespace", "passages.number"]),
-    UniqueConstraint("namespace", "passage", "channel", "token"),  # nothing is replayed twice under one claim
+    # Nothing is replayed twice under one claim.
+    UniqueConstraint("namespace", "passage", "channel", "token", name="uq_review_log_namespace_passage"),
     Index(None, "namespace", "at"),
     sqlite_autoincrement=True,
 )

@@ -54,8 +54,10 @@ class Store:
         with self.write() as connection:  # another process may have been faster: look again under the lock
             if (revision := migrate.revision_of(connection)) == HEAD:
                 return
-            migrate.upgrade(connection)
-            if revision is None:
+            if revision is not None:
+                migrate.upgrade(connection)
+            else:
+                migrate.create(connection)
                 dialect.claim(connection)
                 self.set_info(connection, "store_id", uuid.uuid4().hex)
 
