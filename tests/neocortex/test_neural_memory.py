@@ -92,6 +92,22 @@ def test_a_query_asked_before_finds_what_was_useful() -> None:
             assert float(reading.vector @ event.value) > float(event.key @ event.value) + 0.1
 
 
+def test_the_map_speaks_once_something_has_left_the_store() -> None:
+    memory = NeuralMemory(64, 3, capacity=20)
+    held = events(24, dimension=64)
+    memory.learn(held[:20])
+    query = unit(1, 9, 64)[0]
+    before = memory.read(query).vector
+    memory.rehearse(memory.replayable(), passes=8)
+    assert memory.replayed
+    assert np.array_equal(memory.read(query).vector, before)
+    memory.learn(held[20:])
+    assert memory.map_speaks
+    spoken = memory.read(query).vector
+    memory.replayed.clear()
+    assert not np.allclose(memory.read(query).vector, spoken, atol=1e-4)
+
+
 def test_experts_weights_follow_who_was_right() -> None:
     """The first of three experts says it all, the second nothing, the third the opposite."""
     rng = np.random.default_rng(0)

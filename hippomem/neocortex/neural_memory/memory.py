@@ -209,13 +209,18 @@ class NeuralMemory:
         """Whether there is nothing to read: then a recall costs what it did without a neural memory."""
         return not len(self.store) and not self.replayed
 
+    @property
+    def map_speaks(self) -> bool:
+        """Whether the slow map is read: where events that it has rehearsed may no longer be in the store."""
+        return bool(self.replayed and self.evicted)
+
     def read(self, query: Floats) -> Reading:
         """What was learned about queries like this one (d,): where to search, and votes for passages.
 
-        q' = normalise(q + λ [g Σ a_i (v_i - q_i) + (1 - g) (M(q) - q)]) with g = max cos(q, q_i), or 1
-        without a map: where the store knows a
-        query like this one it speaks, else the map. The vote for p is 4 g^8 Σ_(i: p useful) a_i:
-        decisive where the question was asked before, next to nothing where it was not.
+        q' = normalise(q + λ [g Σ a_i (v_i - q_i) + (1 - g) (M(q) - q)]) with g = max cos(q, q_i): where the store knows
+        a query like this one it speaks, else the map. While all events are in the store it knows what the map knows,
+        and more exactly: then g is 1. The vote for p is 4 g^8 Σ_(i: p useful) a_i: decisive where the question was
+        asked before, next to nothing where it was not.
         """
         moved = query.astype(np.float32)
         votes: Mapping[int, Vote] = {}
@@ -224,14 +229,14 @@ class NeuralMemory:
         if len(self.store):
             attention = self.store.attend(query)
             likeness = max(0.0, float(attention.cosines[0]))
-            share = likeness if self.replayed else 1.0
+            share = likeness if self.map_speaks else 1.0
             moved = moved + np.float32(MOVE * share) * self.store.shift(attention)
             scale = VOTE * likeness**SHARPNESS
             votes = {
                 passage: Vote(scale * vote.attention, vote.queries)
                 for passage, vote in self.store.votes(attention).items()
             }
-        if self.replayed:
+        if self.map_speaks:
             moved = moved + np.float32(MOVE * (1 - share)) * self.map.read(query - self._means.mean())
         norm = float(np.linalg.norm(moved))
         if not np.isfinite(norm) or norm == 0:
