@@ -7,7 +7,7 @@ the token guards. Killed at any instant, a replay has happened whole or not at a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -28,6 +28,7 @@ from hippomem.storage.store import Store
 from hippomem.types import StepReport
 
 BATCH = 8  # claimed at once: each is held as long as the batch takes
+ALONE = 2  # claims in vain, after which a row is claimed by itself
 LIMIT = 1024  # rows that are considered of each kind
 PER_ROUND = 256  # replays of a round without a budget of units
 ENROLLED = 2000  # passages that one round takes into the schedule
@@ -116,9 +117,9 @@ class ReplayStep:
         began = self.clock.monotonic()
         plan, now, is_overloaded = self._plan(round)
         counts["overloaded"] = int(is_overloaded)
-        waiting = list(plan)
+        waiting = list(_batches(plan))
         while waiting and not round.is_over:
-            batch, waiting = waiting[:BATCH], waiting[BATCH:]
+            batch = waiting.pop(0)
             with self.store.write() as connection:
                 chosen = [review for review, _ in batch]
                 held = reviews.claim(connection, self.namespace(), self.channel.name, chosen, self.clock.now())
@@ -255,6 +256,22 @@ class ReplayStep:
                 f"{statuses.id_of(connection, namespace, review.passage)}: {reason}" for review, reason in plan[:NOTES]
             ]
         return StepReport(self.name, dict(counts), notes=tuple(notes), is_done=not plan)
+
+
+def _batches(plan: Sequence[tuple[Review, str]]) -> Iterator[list[tuple[Review, str]]]:
+    """What is claimed together. A row whose claims came to nothing twice is claimed alone: if others of its batch were
+    to blame, it is not given up with them."""
+    held: list[tuple[Review, str]] = []
+    for review, reason in plan:
+        if review.attempts >= ALONE:
+            yield [(review, reason)]
+            continue
+        held.append((review, reason))
+        if len(held) == BATCH:
+            yield held
+            held = []
+    if held:
+        yield held
 
 
 def state_of(review: Review) -> ReviewState:
