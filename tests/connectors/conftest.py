@@ -24,7 +24,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("small") / "m.db"
     with Memory.open(path, encoder=HashEncoder(), pipeline=capitals()) as memory:
         memory.add("Ada Thorne runs Northlight Labs.", title="Ada Thorne", session="monday")
-        memory.add("Northlight Labs keeps its archive in the customs house of Vardø.", title="Northlight Labs")
+        memory.add("Northlight Labs has its archive in the customs house of Vardø.", title="Northlight Labs")
         memory.add("The harbour of Bergen froze in 1904.", title="Bergen", source="docs/bergen.md")
         memory.add("Bea Lind keeps bees in Bergen.", source="docs/bea.md", metadata={"kind": "bees"})
     return path
