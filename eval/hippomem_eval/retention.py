@@ -68,8 +68,15 @@ def _outcomes(tasks: Sequence[tuple[str, float, int]], options: RetentionOptions
     if options.jobs == 1:
         yield from (simulate(*call) for call in calls)
         return
-    with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(options.jobs, get_context("spawn"), initializer=_on_one_thread) as pool:
         yield from pool.map(simulate, *zip(*calls, strict=True))
+
+
+def _on_one_thread() -> None:
+    """Each process has a core to itself: with BLAS threads beside it the same run took ten times as long."""
+    from threadpoolctl import threadpool_limits
+
+    threadpool_limits(1)
 
 
 def summarise_retention(lives: Lives, options: RetentionOptions) -> dict[str, Any]:
