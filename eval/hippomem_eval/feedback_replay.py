@@ -8,11 +8,9 @@ third of its words left out.
 
 from __future__ import annotations
 
-import sys
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -20,9 +18,6 @@ import numpy as np
 from hippomem import InvalidInputError, Memory, Recall, Settings
 from hippomem.neocortex.encoder_choice import resolve_encoder
 from hippomem.neocortex.neural_memory.contexts import RULES
-from hippomem_eval.conversation_index import ensure_memories
-from hippomem_eval.conversations import haystacks_of, load_conversations, select
-from hippomem_eval.environment import describe
 from hippomem_eval.feedback_protocol import (
     CUTOFF,
     Asked,
@@ -35,10 +30,9 @@ from hippomem_eval.feedback_protocol import (
     removed,
 )
 from hippomem_eval.feedback_report import gain
-from hippomem_eval.files import sha256
-from hippomem_eval.index import Origin
+from hippomem_eval.feedback_runner import ConversationOptions, remembered
 from hippomem_eval.progress import progress_bar
-from hippomem_eval.results import Row, RunFile, make_folder, write_json
+from hippomem_eval.results import Row, write_json
 
 MAPS = ("linear", "mlp", "chain")
 ORDERS = ("none", "uniform", "prioritised", "expanding")
@@ -66,18 +60,13 @@ class Arm:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReplayOptions:
+class ReplayOptions(ConversationOptions):
     """What to measure. `replays` follow each question; `buffer` bounds the fast store, 0 as by default."""
 
-    data: Path
-    out: Path
     arms: Sequence[str]
-    conversations: Sequence[str] = ()
     noise: Sequence[float] = (0.0,)
     replays: int = 4
     buffer: int = 0
-    limit: int | None = None
-    seed: int = 0
 
 
 class Rehearsing(Memory):
@@ -126,16 +115,8 @@ def run_replay(options: ReplayOptions, tell: Callable[[str], None]) -> dict[str,
     arms = [Arm.called(name) for name in dict.fromkeys(options.arms)]
     if not arms:
         raise InvalidInputError("name at least one arm")
-    haystacks = haystacks_of(select(load_conversations(options.data), options.conversations), limit=options.limit)
-    make_folder(options.out)
-    run = RunFile(options.out / "run.json")
-    environment = describe()
     encoder = RememberingEncoder(resolve_encoder(Settings().encoder))
-    data = sha256(options.data)
-    origin = Origin(options.data.resolve(), data, environment["code"] + environment["settings"])
-    run.update(data={"path": str(options.data), "sha256": data}, limit=options.limit, seed=options.seed, **environment)
-    show = sys.stderr.isatty()
-    index = ensure_memories(options.out / "index.db", origin, haystacks, run, encoder, progress=show, tell=tell)
+    haystacks, index = remembered(options, encoder, tell)
     rows: dict[float, dict[str, list[Row]]] = {}
     total = sum(len(haystack.questions) for haystack in haystacks)
     with progress_bar("questions", total * (1 + len(arms) * len(options.noise))) as advance:

@@ -11,7 +11,7 @@ from typing import Any
 from hippomem import Settings
 from hippomem.neocortex.encoder_choice import resolve_encoder
 from hippomem_eval.conversation_index import ensure_memories
-from hippomem_eval.conversations import haystacks_of, load_conversations, select
+from hippomem_eval.conversations import Haystack, haystacks_of, load_conversations, select
 from hippomem_eval.environment import describe
 from hippomem_eval.feedback_protocol import Giver, RememberingEncoder, copied, prepare, prequential, removed
 from hippomem_eval.feedback_report import summarise
@@ -22,31 +22,44 @@ from hippomem_eval.results import Row, RunFile, make_folder, write_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FeedbackOptions:
-    """What to measure. `noise` are shares of wrong feedback, `adversarial` of an attacker's."""
+class ConversationOptions:
+    """Which conversations are remembered, where to, and how many questions of each are asked."""
 
     data: Path
     out: Path
     conversations: Sequence[str] = ()
-    noise: Sequence[float] = (0.2, 0.4)
-    adversarial: float = 0.1
     limit: int | None = None
     seed: int = 0
 
 
-def run_feedback(options: FeedbackOptions, tell: Callable[[str], None]) -> dict[str, Any]:
-    """The summary, and in it all `rows` by who gave the feedback. Raises what loader and memory do."""
-    conversations = select(load_conversations(options.data), options.conversations)
-    haystacks = haystacks_of(conversations, limit=options.limit)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedbackOptions(ConversationOptions):
+    """What to measure. `noise` are shares of wrong feedback, `adversarial` of an attacker's."""
+
+    noise: Sequence[float] = (0.2, 0.4)
+    adversarial: float = 0.1
+
+
+def remembered(
+    options: ConversationOptions, encoder: RememberingEncoder, tell: Callable[[str], None]
+) -> tuple[tuple[Haystack, ...], Index]:
+    """The conversations and their memories, made or found in the folder. Raises what loader and memory do."""
+    haystacks = haystacks_of(select(load_conversations(options.data), options.conversations), limit=options.limit)
     make_folder(options.out)
     run = RunFile(options.out / "run.json")
     environment = describe()
-    encoder = RememberingEncoder(resolve_encoder(Settings().encoder))
     data = sha256(options.data)
     origin = Origin(options.data.resolve(), data, environment["code"] + environment["settings"])
     run.update(data={"path": str(options.data), "sha256": data}, limit=options.limit, seed=options.seed, **environment)
     show = sys.stderr.isatty()
     index = ensure_memories(options.out / "index.db", origin, haystacks, run, encoder, progress=show, tell=tell)
+    return haystacks, index
+
+
+def run_feedback(options: FeedbackOptions, tell: Callable[[str], None]) -> dict[str, Any]:
+    """The summary, and in it all `rows` by who gave the feedback. Raises what loader and memory do."""
+    encoder = RememberingEncoder(resolve_encoder(Settings().encoder))
+    haystacks, index = remembered(options, encoder, tell)
     givers = {"right": Giver()} | {f"noise {share:g}": Giver(wrong=share) for share in options.noise}
     if options.adversarial:
         givers["adversarial"] = Giver(adversarial=options.adversarial)
