@@ -20,11 +20,13 @@ from hippomem.storage import reads
 from hippomem.testing import HashEncoder, capitals
 
 NAMES = ["Ada Thorne", "Bea", "Oslo", "Northlight Labs", "Bergen", "Москва", "北京大学", "The Grey Heron", "Thorne"]
+NOUNS = ["ship captain", "ships", "librarian"]
 texts = st.builds(
-    lambda a, b, c, verb: f"{a} {verb} {b}. Later {c} was seen there.",
+    lambda a, b, c, verb, noun: f"{a} {verb} {b}. Later {c} was seen there, {noun}.",
     st.sampled_from(NAMES), st.sampled_from(NAMES), st.sampled_from(NAMES), st.sampled_from(["met", "left", "owns"]),
+    st.sampled_from(NOUNS),
 )  # fmt: skip
-titles = st.sampled_from([*NAMES, "", "Bea (ship)"])
+titles = st.sampled_from([*NAMES, "", "Bea (ship)", "Ship", "Ship captain", "Librarian (work)"])
 
 
 def _open(db: Path | str = ":memory:") -> Memory:

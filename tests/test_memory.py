@@ -53,7 +53,7 @@ def test_explain_tells_entities_path_facts_and_scores_by_cause(memory: Memory) -
     assert explained.entities == ("Ada",)
     assert explained.path is not None
     assert "Ada – is head of – Northlight Labs" in explained.path.text
-    assert set(explained.causes) == {"walk", "named walk", "cosine", "words", "brevity", "title hop"}
+    assert set(explained.causes) == {"walk", "named walk", "cosine", "words", "brevity", "title hop", "crowding"}
     assert {"encode", "link", "dense", "walk", "total"} <= recall.timings.keys()
     assert "Ada" in str(explained)
 
@@ -107,7 +107,7 @@ def test_what_is_unknown_is_an_error(memory: Memory) -> None:
 def test_stats_count_and_follow_the_log(memory: Memory) -> None:
     memory.add("Ada met Bea in Oslo.", title="Meeting")
     stats = memory.stats()
-    assert (stats["passages"], stats["entities"], stats["edges"]) == (1, 4, 4)
+    assert (stats["passages"], stats["entities"], stats["edges"]) == (1, 4, 5)  # the title may be met in small letters
     assert all(view["applied"] == view["log"] == 1 for view in stats["views"].values())
     assert stats["bytes"]["database"] > 0
 

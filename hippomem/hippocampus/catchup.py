@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from hippomem.clock import date_in_words
 from hippomem.hippocampus.chains import NONE, NOWHERE, Place
+from hippomem.hippocampus.common import title_keys
 from hippomem.hippocampus.names import key_hash
 from hippomem.hippocampus.view import Indexed, View
 from hippomem.storage import reads
@@ -90,12 +91,13 @@ def _live(view: View) -> Iterable[int]:
 
 def indexed(row: ViewRow) -> Indexed:
     """A row of the store as a view takes it."""
+    common = title_keys("" if row.session else row.lines[0])  # the title of a turn is who spoke
     return Indexed(
         row.number,
         int(row.id[:16], 16),
         row.lines,
-        {key: lines for key, lines, _ in row.mentions},
-        frozenset(key for key, _, titled in row.mentions if titled),
+        {key: lines for key, lines, _ in row.mentions} | dict.fromkeys(common, 1),
+        frozenset(key for key, _, titled in row.mentions if titled) | common,
         row.vector,
         row.sentence_vectors,
         date_in_words(row.occurred_at) if row.occurred_at else "",

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+import numpy as np
 from sqlalchemy import Connection
 
+from hippomem.hippocampus.common import is_common, spelled
 from hippomem.hippocampus.keys import entity_key, plain
 from hippomem.hippocampus.ranking import Ranking, best
 from hippomem.hippocampus.view import View
@@ -36,7 +38,10 @@ def explain(
     rows = {trace.row for trace in traces} | {row for trace in traces for _, row in trace.hops}
     number_of = {row: int(view.numbers[row]) for row in rows}
     stored = reads.by_number(connection, namespace, list(number_of.values()))
-    facts = reads.facts_of(connection, namespace, list({number_of[row] for trace in traces for _, row in trace.hops}))
+    hops = [hop for trace in traces for hop in trace.hops]
+    keys = {entity: view.graph.keys.key(entity) for entity, _ in hops}
+    told_of = list({number_of[row] for _, row in hops})
+    facts = reads.facts_of(connection, namespace, told_of, list(keys.values())) if hops else {}
     if earlier := [number for number in number_of.values() if number not in stored]:
         stored |= versions.by_number(connection, namespace, earlier)
         facts |= versions.facts_of(connection, namespace, earlier)
@@ -51,9 +56,9 @@ def explain(
             own = facts.get(number_of[row], [])
             onward = trace.hops[place + 1][0] if place + 1 < len(trace.hops) else None
             at = stored[number_of[row]]
-            name = ranking.named.get(entity) or _spelled(view.graph.keys.key(entity), own, at)
-            keys = [view.graph.keys.key(e) for e in (entity, onward) if e is not None]
-            steps.append(Step(name, at.id, at.title or _beginning(at.text), _told(own, keys, moment)))
+            name = ranking.named.get(entity) or _spelled(keys[entity], own, at)
+            sought = [keys[e] for e in (entity, onward) if e is not None]
+            steps.append(Step(name, at.id, at.title or _beginning(at.text), _told(own, sought, moment)))
         path = Path(passage.id, tuple(steps), _in_words(steps)) if steps else None
         if path:
             paths.append(path)
@@ -64,25 +69,30 @@ def explain(
 def _traces(view: View, ranking: Ranking) -> list[_Trace]:
     graph = view.graph
     places = best(ranking.score, view.ties[ranking.rows], max(BRIDGES, len(ranking.order)))
-    leading = ranking.rows[places].tolist()
-    edges = dict(zip(leading, map(dict, graph.edges_of_rows(leading)), strict=True))
-    frequency = graph.frequency
+    leading = ranking.rows[places]
+    at, entities, masks = graph.edges_at(leading)
+    rarities = (np.where(masks < 0, 4.0, 1.0) / graph.frequency[entities]).tolist()
+    ends = np.searchsorted(at, np.arange(len(leading) + 1)).tolist()
+    edges = {
+        row: dict(zip(entities[start:end].tolist(), rarities[start:end], strict=True))
+        for row, start, end in zip(leading.tolist(), ends, ends[1:], strict=False)
+    }
+    frequency = {entity: int(graph.frequency[entity]) for entity in ranking.named}
     bridges = [
-        (place, row, edges[row].keys(), min(here, key=lambda e: int(frequency[e])))
-        for place, row in enumerate(leading, 1)
-        if (here := [e for e in edges[row] if e in ranking.named])
+        (place, row, own.keys(), min(here, key=frequency.__getitem__))
+        for place, (row, own) in enumerate(edges.items(), 1)
+        if (here := [e for e in own if e in frequency])
     ]
     traces = []
     for target in ranking.order.tolist():
-        own = edges[target]
-        direct = sorted((e for e in own if e in ranking.named), key=lambda e: int(frequency[e]))
+        rarity = edges[target]
+        direct = sorted((e for e in rarity if e in frequency), key=frequency.__getitem__)
         if direct:
             traces.append(_Trace(target, tuple(direct), ((direct[0], target),)))
             continue
         ways: list[tuple[float, int, int, int]] = []
-        rarity = {entity: (4.0 if mask < 0 else 1.0) / float(frequency[entity]) for entity, mask in own.items()}
         for place, row, there, named in bridges:
-            ways += [(rarity[entity] / place**0.5, row, named, entity) for entity in there & own.keys()]
+            ways += [(rarity[entity] / place**0.5, row, named, entity) for entity in there & rarity.keys()]
         if ways:
             most = max(ways)[0]
             # Of equals the key decides, so that the order in which memories came does not.
@@ -141,6 +151,8 @@ def _holds(fact: Triple, moment: datetime) -> bool:
 
 def _spelled(key: str, facts: list[Triple], passage: Passage) -> str:
     """The entity as the passage writes it, in a fact or in the text; its key where it does not."""
+    if is_common(key):
+        return spelled(key, passage.title, passage.text)
     for fact in facts:
         for name in (fact.subject, fact.object):
             if entity_key(name) == key:

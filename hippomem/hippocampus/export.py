@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
 
+from hippomem.hippocampus.common import is_common
 from hippomem.hippocampus.graph import LINES, edge_weight
 from hippomem.hippocampus.keys import entity_key
 from hippomem.hippocampus.view import View
@@ -42,11 +43,14 @@ def as_networkx(view: View, connection: Connection, namespace: int) -> networkx.
         graph.add_node(p.id, kind="passage", title=p.title, text=p.text, source=p.source)
     for key in sorted(name_of):
         graph.add_node(f"entity:{key}", kind="entity", name=name_of[key])
+    key_of = _keys(view)
     for number, row in rows:
         for entity, mask in view.graph.edges_of(row):
+            if mask < 0 and is_common(view.graph.keys.key(entity)):
+                continue  # the title's name stands for it
             graph.add_edge(
                 passages[number].id,
-                f"entity:{view.graph.keys.key(entity)}",
+                f"entity:{key_of[entity]}",
                 kind="mentions",
                 weight=edge_weight(mask),
                 lines=(mask & int(LINES)).bit_count(),
@@ -63,6 +67,22 @@ def as_networkx(view: View, connection: Connection, namespace: int) -> networkx.
                 **_validity(fact, passages[number]),
             )
     return graph
+
+
+def _keys(view: View) -> dict[int, str]:
+    """The key of each entity; of a common noun that of the name of a title which it could be."""
+    graph = view.graph
+    found: dict[int, str] = {}
+    titles: dict[int, list[str]] = {}
+    for row in range(graph.rows):
+        own = {entity: graph.keys.key(entity) for entity, _ in graph.edges_of(row)}
+        found |= own
+        titled = [entity for entity, mask in graph.edges_of(row) if mask < 0]
+        names = [own[entity] for entity in titled if not is_common(own[entity])]
+        for entity in titled:
+            if is_common(own[entity]):
+                titles.setdefault(entity, []).extend(names)
+    return found | {entity: min(names, key=lambda name: (len(name), name)) for entity, names in titles.items()}
 
 
 def _validity(fact: Triple, passage: Passage) -> dict[str, str]:

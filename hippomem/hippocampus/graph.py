@@ -6,7 +6,6 @@ Removing changes no edge: a node whose inverse weight is 0 passes nothing on, wh
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import islice
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -21,6 +20,7 @@ from hippomem.hippocampus.names import KeyTable
 __all__ = ["LINES", "KnowledgeGraph", "edge_weight"]
 
 Ints = NDArray[np.int32]
+Longs = NDArray[np.int64]
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Linked: TypeAlias = "tuple[dict[str, int], dict[str, int]] | tuple[dict[str, int], dict[str, int], Mapping[str, float]]"
@@ -103,23 +103,30 @@ class KnowledgeGraph:
 
     def edges_of_rows(self, rows: Sequence[int]) -> list[list[tuple[int, int]]]:
         """`edges_of` of several passages, cheaper than one by one."""
-        base, log, namings = self.base, self.log, self._namings.array
-        asked = np.asarray(rows, np.int64)
-        old = asked[asked < base.passages]
-        sizes = np.zeros(len(asked), np.int64)
-        sizes[asked < base.passages] = base.starts[old + 1] - base.starts[old]
-        edges = runs(base.starts[old], sizes[asked < base.passages])
-        pairs = list(zip(base.entities[edges].tolist(), base.masks[edges].tolist(), strict=True))
-        ends = np.cumsum(sizes).tolist()
-        found = [pairs[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+        places, entities, masks = self.edges_at(np.asarray(rows, np.int64))
+        pairs = list(zip(entities.tolist(), masks.tolist(), strict=True))
+        ends = np.searchsorted(places, np.arange(len(rows)), side="right").tolist()
+        return [pairs[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
+    def edges_at(self, rows: Longs) -> tuple[Longs, Ints, Longs]:
+        """The edges of passages `rows` (n,): the passage's place among them, ascending, entity and mask, (e,) each."""
+        base, log = self.base, self.log
+        old = np.nonzero(rows < base.passages)[0]
+        starts = base.starts[rows[old]]
+        sizes = base.starts[rows[old] + 1] - starts
+        edges = runs(starts, sizes)
+        places, entities, masks = np.repeat(old, sizes), base.entities[edges], base.masks[edges]
         if len(log):
-            logged = log.numbers_of(asked.tolist())
-            every = [edge for own in logged for edge in own]
-            more = zip(log.entities[every].tolist(), log.masks[every].tolist(), strict=True)
-            found = [own + list(islice(more, len(new))) for own, new in zip(found, logged, strict=True)]
+            logged, of_each = log.numbers_of(rows.tolist())
+            places = np.concatenate([places, np.repeat(np.arange(len(rows)), of_each)])
+            entities = np.concatenate([entities, log.entities[logged]])
+            masks = np.concatenate([masks, log.masks[logged]])
+            order = np.argsort(places, kind="stable")
+            places, entities, masks = places[order], entities[order], masks[order]
         if self._gone:
-            found = [[edge for edge in own if namings[edge[0]] > 0] for own in found]
-        return found
+            there = self._namings.array[entities] > 0
+            places, entities, masks = places[there], entities[there], masks[there]
+        return places, entities, masks
 
     def _edges(self, row: int) -> list[tuple[int, int, bool, float]]:
         """Entity, mask, whether primary, weight; also of entities that are gone."""

@@ -7,6 +7,7 @@ Words are stemmed (Snowball, English); a script without spaces is read in pairs 
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections.abc import Sequence
 from functools import cache, lru_cache
 from typing import Any
@@ -65,6 +66,7 @@ class LexicalIndex:
         sizes: NDArray[np.uint16] | None = None,
     ) -> None:
         self._hashes = np.empty(0, np.uint64) if hashes is None else hashes
+        self._sorted = np.ascontiguousarray(self._hashes).data  # several times faster than numpy, one at a time
         self._starts = np.zeros(1, np.int64) if starts is None else starts
         self._rows = np.empty(0, np.int32) if rows is None else rows
         self._counts = np.empty(0, np.uint16) if counts is None else counts
@@ -109,9 +111,9 @@ class LexicalIndex:
 
     def postings(self, term: int, alive: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np.uint16]]:
         """The rows (n,) that hold a term, ascending, and how often each does."""
-        at = int(np.searchsorted(self._hashes, np.uint64(term)))
+        at = bisect_left(self._sorted, term)
         parts = []
-        if at < len(self._hashes) and int(self._hashes[at]) == term:
+        if at < len(self._sorted) and self._sorted[at] == term:
             run = slice(int(self._starts[at]), int(self._starts[at + 1]))
             parts.append((self._rows[run], self._counts[run]))
         if term in self._new:
@@ -203,8 +205,14 @@ class LexicalIndex:
 
 
 @lru_cache(maxsize=65536)  # words repeat
+def stem(word: str) -> str:
+    """A plain word in lower case, without its ending."""
+    return str(_stemmer().stemWord(word))
+
+
+@lru_cache(maxsize=65536)
 def _term(word: str) -> int:
-    return key_hash(_stemmer().stemWord(word))
+    return key_hash(stem(word))
 
 
 @cache

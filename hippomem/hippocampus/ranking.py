@@ -1,13 +1,14 @@
 """Recipe U: passages ranked by a product of experts, that is a sum of logarithms, cosines and word scores.
 
     f(p) = .7 r [ln x1 - max] + .7 r [ln x2 - max] + 6 D(p)
-         + 3 L(p) / max F + 1.5 min(0, ln((1 + w(p)) / 40)) + 2.25 bonus(p)
+         + 3 L(p) / max F + 1.5 min(0, ln((1 + w(p)) / 40)) + 2.6 bonus(p) - 3 crowded(p)
 
 x1 is personalized PageRank (HippoRAG, arXiv 2405.14831) from everything the question suggests: passages by cosine,
 entities that it names, entities of the sentences most like it. x2 is the same from the named entities alone. D is the
 cosine of question and passage, L the BM25 of the question's words that name no entity (each word is used once, by the
 graph or here), F that of all its words, w the number of words, and the bonus the title hop: a passage titled by an
-entity that a leading passage names. D, L and F are smoothed over what was said before and after (chains.py).
+entity that a leading passage names; a passage is crowded where two that lead it are about the same thing that the
+question names. D, L and F are smoothed over what was said before and after (chains.py).
 
 r in [0, 1] is how far the graph knows the passage, by the weight s of its edges: r = s^4 / (s^4 + 4^4). What is
 missing of 1 goes to the mean logarithm of the passages most like the question, so a note that names nothing is neither
@@ -38,6 +39,8 @@ from hippomem.hippocampus.vectors import inner_products
 from hippomem.hippocampus.view import View
 from hippomem.hippocampus.walks import walk
 
+CROWDING = 50  # leading passages that are looked at
+
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
 Flags = NDArray[np.bool_]
@@ -64,10 +67,12 @@ class Recipe:
     brief: int = 40  # words below which a passage is seldom an answer
     cosine: float = 6.0
     floor: float = 1e-8  # added to a mass before its logarithm
-    title_hop: float = 2.25
+    title_hop: float = 2.6
     hop_from: int = 10  # leading passages
     hop_frequency: int = 100  # entities in more passages than this lead nowhere
     hop_titles: int = 5  # titles of more passages than this name a speaker or a source, not a subject
+    crowding: float = 3.0
+    crowd: int = 2  # passages about one thing that do not crowd
     everything: int = 5_000  # passages up to which all are scored
     nearest: int = 1_000  # above: passages that are seeds by their likeness
     postings: int = 1_500  # above: passages that the rarest words of the question may bring
@@ -203,6 +208,8 @@ def rank(
     score = score + terms["title hop"]
     if eligible is not None:
         score = np.where(eligible[rows], score, np.float32(-np.inf))
+    terms["crowding"] = np.float32(0) - np.float32(recipe.crowding) * _crowded(view, rows, score, named, recipe)
+    score = score + terms["crowding"]
     order = rows[best(score, view.ties[rows], k)]
     watch.lap("hop")
     return Ranking(rows, score, terms, named, order, watch.seconds, learned)
@@ -348,17 +355,43 @@ def _suggested(view: View, vector: Floats, candidates: Rows, recipe: Recipe) -> 
 def _title_hop(view: View, rows: Rows, score: Floats, named: Mapping[int, str], recipe: Recipe) -> Floats:
     bonus = np.zeros(len(rows), np.float32)
     graph = view.graph
-    leading = rows[best(score, view.ties[rows], recipe.hop_from)].tolist()
-    edges = [(place, entity) for place, own in enumerate(graph.edges_of_rows(leading), 1) for entity, _ in own]
-    places, entities = np.array(edges, np.int32).reshape(-1, 2).T
+    leading = rows[best(score, view.ties[rows], recipe.hop_from)]
+    places, entities, _ = graph.edges_at(leading)
     onward = (graph.frequency[entities] <= recipe.hop_frequency) & graph.have_titles(entities)
+    hops: dict[int, int] = {}  # from the row of a title to the leading place it is named at
     for place, entity in zip(places[onward].tolist(), entities[onward].tolist(), strict=True):
         same = graph.titled(entity) if entity not in named else ()
         for titled in same if len(same) <= recipe.hop_titles else ():
-            there = int(np.searchsorted(rows, titled))
-            if titled != leading[place - 1] and there < len(rows) and rows[there] == titled:
-                bonus[there] = max(bonus[there], place**-0.5)
+            if titled != leading[place]:
+                hops.setdefault(titled, place)
+    titles = np.sort(np.fromiter(hops, np.int64, len(hops)))
+    there = np.minimum(np.searchsorted(rows, titles), len(rows) - 1)
+    known = rows[there] == titles
+    bonus[there[known]] = [(hops[titled] + 1) ** -0.5 for titled in titles[known].tolist()]
     return bonus
+
+
+def _crowded(view: View, rows: Rows, score: Floats, named: Mapping[int, str], recipe: Recipe) -> Floats:
+    """1 for passages whose title names what the question names, where `crowd` that do so score higher. A passage of
+    which more is known by now than it can add to; the place is worth more to what the question does not name.
+    """
+    crowded = np.zeros(len(rows), np.float32)
+    graph = view.graph
+    subjects = [entity for entity in named if len(graph.titled(entity)) <= recipe.hop_titles]
+    if not subjects or not recipe.crowding:
+        return crowded
+    leading = best(score, view.ties[rows], CROWDING)
+    places, entities, masks = graph.edges_at(rows[leading])
+    is_subject = np.isin(entities, subjects) & ((masks < 0) | (masks & 1 > 0))
+    about: dict[int, list[int]] = {}
+    for place, subject in zip(places[is_subject].tolist(), entities[is_subject].tolist(), strict=True):
+        about.setdefault(place, []).append(subject)
+    told = dict.fromkeys(subjects, 0)
+    for place, own in about.items():  # best first
+        crowded[leading[place]] = max(told[subject] for subject in own) >= recipe.crowd
+        for subject in own:
+            told[subject] += 1
+    return crowded
 
 
 def _log_relative(mass: Floats, leading: Rows, reliance: Floats, floor: float) -> Floats:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from hippomem.hippocampus.arrays import Growing, runs, widened, write_array
 from hippomem.hippocampus.chains import NOWHERE, Chains, Place
+from hippomem.hippocampus.common import text_keys
 from hippomem.hippocampus.grams import grams
 from hippomem.hippocampus.graph import KnowledgeGraph
 from hippomem.hippocampus.lexical import LexicalIndex, word_count
@@ -138,7 +139,7 @@ class View:
             (
                 {key: mask | TITLED if key in p.titles else mask for key, mask in p.entities.items()},
                 # Of the title's own words only what was extracted counts: its parts led nowhere when measured.
-                grams(["", *p.lines[1:]]),
+                grams(["", *p.lines[1:]]) | text_keys(["", *p.lines[1:]]),
                 p.strengths,
             )
             for p in passages

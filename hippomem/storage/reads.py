@@ -331,11 +331,20 @@ _FACTS_OF = (
 )
 
 
-def facts_of(connection: Connection, namespace: int, numbers: Sequence[int]) -> dict[int, list[Triple]]:
-    """The triples of passages, in the order of the text."""
+_NAMED = select(entities.c.number).where(
+    entities.c.namespace == bindparam("namespace"), entities.c.key.in_(bindparam("keys", expanding=True))
+)
+_FACTS_ABOUT = _FACTS_OF.where(facts.c.subject.in_(_NAMED) | facts.c.object.in_(_NAMED))
+
+
+def facts_of(
+    connection: Connection, namespace: int, numbers: Sequence[int], about: Sequence[str] | None = None
+) -> dict[int, list[Triple]]:
+    """The triples of passages, in the order of the text; `about` entities with these few keys, where they are given."""
     found: dict[int, list[Triple]] = {}
+    query, limits = (_FACTS_OF, {}) if about is None else (_FACTS_ABOUT, {"keys": about})
     for some in chunks(numbers):
-        rows = connection.execute(_FACTS_OF, {"namespace": namespace, "numbers": some}).all()
+        rows = connection.execute(query, {"namespace": namespace, "numbers": some, **limits}).all()
         known = validities_of(connection, namespace, some) if rows else {}
         for passage, subject, object_, name, relation, other, extractor, start, end, occurred_at, since in rows:
             ended = known.get((passage, fact_id(subject, relation, object_))) if known else None
