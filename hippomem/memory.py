@@ -452,12 +452,13 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         """The question's vector; None where there is nothing to compare it with: then no model is loaded."""
         self._check_open()
         vector = self._questions.known(query)
-        if vector is None:
+        if vector is not None:
+            return vector
+        if self._view is None or not self._view.size:  # else there was something when it was last asked
             with self._lock, self._synced() as (view, _):
                 if not view.size:
                     return None
-            vector = self._questions.encode(query)  # outside the lock: other threads go on meanwhile
-        return vector
+        return self._questions.encode(query)  # outside the lock: other threads go on meanwhile
 
     def _check_open(self) -> None:
         if self._store.closed:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Row, Select, and_, bindparam, func, select
+from sqlalchemy import Connection, Select, and_, bindparam, func, select
 
 from hippomem.storage.rows import Analysis, ViewRow
 from hippomem.storage.schema import (
@@ -196,7 +196,7 @@ def passages_where(
     """Passages of a session or a source, oldest first."""
     if source and not source.endswith("/") and session is None and limit is None and not offset:
         return [_passage(row) for row in connection.execute(_OF_SOURCE, {"namespace": namespace, "source": source})]
-    query = _where(_passages(), namespace, session, source).order_by(passages.c.number)
+    query = _where(_PASSAGES, namespace, session, source).order_by(passages.c.number)
     return [_passage(row) for row in connection.execute(query.limit(limit).offset(offset))]
 
 
@@ -226,7 +226,23 @@ def numbers_of_source(connection: Connection, namespace: int, source: str) -> di
 _WITH_STATUS = passages.outerjoin(
     statuses, and_(statuses.c.namespace == passages.c.namespace, statuses.c.passage == passages.c.number)
 )
-_PASSAGES = select(passages, statuses.c.invalid_at, statuses.c.valid_from).select_from(_WITH_STATUS)
+_FIELDS = tuple(field.name for field in fields(Passage))
+_PASSAGES = select(  # the number, then what a `Passage` has, in its order
+    passages.c.number,
+    passages.c.id,
+    passages.c.text,
+    passages.c.title,
+    passages.c.source,
+    passages.c.position,
+    passages.c.start,
+    passages.c.end,
+    passages.c.session,
+    passages.c.occurred_at,
+    passages.c.recorded_at,
+    func.coalesce(statuses.c.valid_from, passages.c.occurred_at, passages.c.recorded_at, type_=UTCDateTime),
+    statuses.c.invalid_at,
+    passages.c.metadata,
+).select_from(_WITH_STATUS)
 _OF_SOURCE = _PASSAGES.where(
     passages.c.namespace == bindparam("namespace"), passages.c.source == bindparam("source")
 ).order_by(passages.c.number)
@@ -247,14 +263,14 @@ def by_number(connection: Connection, namespace: int, numbers: Sequence[int]) ->
 
 def by_id(connection: Connection, namespace: int, passage_id: str) -> tuple[int, Passage] | None:
     """A passage and its number, None where there is none by this id."""
-    query = _passages().where(passages.c.namespace == namespace, passages.c.id == passage_id)
+    query = _PASSAGES.where(passages.c.namespace == namespace, passages.c.id == passage_id)
     row = connection.execute(query).first()
     return (row.number, _passage(row)) if row else None
 
 
 def all_passages(connection: Connection, namespace: int) -> Iterator[tuple[int, Passage]]:
     """Every passage with its number, oldest first."""
-    query = _passages().where(passages.c.namespace == namespace).order_by(passages.c.number)
+    query = _PASSAGES.where(passages.c.namespace == namespace).order_by(passages.c.number)
     for row in connection.execution_options(yield_per=500).execute(query):
         yield row.number, _passage(row)
 
@@ -467,23 +483,5 @@ def namespace_names(connection: Connection) -> list[str]:
     return list(connection.execute(select(namespaces.c.name).order_by(namespaces.c.number)).scalars())
 
 
-def _passages() -> Select[Any]:
-    return _PASSAGES
-
-
-def _passage(row: Row[Any]) -> Passage:
-    return Passage(
-        id=row.id,
-        text=row.text,
-        title=row.title,
-        source=row.source,
-        position=row.position,
-        start=row.start,
-        end=row.end,
-        session=row.session,
-        occurred_at=row.occurred_at,
-        recorded_at=row.recorded_at,
-        valid_from=row.valid_from or row.occurred_at or row.recorded_at,
-        invalid_at=row.invalid_at,
-        metadata=row.metadata,
-    )
+def _passage(row: Sequence[Any]) -> Passage:
+    return Passage(**dict(zip(_FIELDS, row[1:], strict=True)))
