@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 MAX_KEY = 200  # characters; a longer "name" is a paragraph that an extractor took for one
 
@@ -88,8 +88,7 @@ def is_unspaced(char: str) -> bool:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
+class Word(NamedTuple):
     """A word of a query: where it lies in the plain text, and whether it can begin a name."""
 
     start: int
@@ -104,28 +103,28 @@ def words(text: str) -> list[Word]:
     for match in re.finditer(r"\S+", text):
         run, start = match.group(), match.start()
         if run.isascii():  # the common case: no letter needs a look of its own
-            found.append(_word(run, start))
+            found.append(Word(start, start + len(run), _is_namelike(run)))
             continue
         piece = 0
         for offset, char in enumerate(run):
             if is_unspaced(char):
                 if piece < offset:
-                    found.append(_word(run[piece:offset], start + piece))
+                    found.append(Word(start + piece, start + offset, _is_namelike(run[piece:offset])))
                 found.append(Word(start + offset, start + offset + 1, True, True))
                 piece = offset + 1
         if piece < len(run):
-            found.append(_word(run[piece:], start + piece))
+            found.append(Word(start + piece, start + len(run), _is_namelike(run[piece:])))
     return found
 
 
-def _word(run: str, start: int) -> Word:
+@lru_cache(maxsize=65536)  # words repeat
+def _is_namelike(run: str) -> bool:
     first = run[0]
-    namelike = (
+    return (
         (not run.islower() and any(char.isupper() for char in run))  # also iPod
         or (first.isalpha() and not _is_cased(first))
         or (len(run) == 4 and run.isdigit())
     )
-    return Word(start, start + len(run), namelike)
 
 
 def _is_cased(char: str) -> bool:

@@ -29,8 +29,10 @@ Rows = NDArray[np.int64]
 
 def terms(text: str) -> list[int]:
     """The words of a text that count, stemmed and hashed, in their order."""
-    found: list[int] = []
     text = plain(text).lower()
+    if text.isascii():  # the common case: every script in it has spaces
+        return [_term(word) for word in text.split() if word not in STOP_WORDS]
+    found: list[int] = []
     unspaced = ""
     for word in words(text):
         written = text[word.start : word.end]
@@ -48,7 +50,10 @@ def terms(text: str) -> list[int]:
 
 def word_count(text: str) -> int:
     """How many words a text has; two characters of a script without spaces count as one."""
-    found = words(plain(text))
+    text = plain(text)
+    if text.isascii():
+        return len(text.split())
+    found = words(text)
     alone = sum(word.unspaced for word in found)
     return len(found) - alone // 2
 

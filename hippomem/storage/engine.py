@@ -194,6 +194,7 @@ def _prepare(connection: sqlite3.Connection, _record: object) -> None:
         "secure_delete = ON",  # forgotten means overwritten
         "journal_size_limit = 67108864",
         "temp_store = MEMORY",
+        "cache_size = -65536",  # kB: in a large store every row touches pages all over the indexes
     ):
         cursor.execute(f"PRAGMA {pragma}").fetchall()
     cursor.close()
