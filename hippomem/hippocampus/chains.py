@@ -172,6 +172,11 @@ class Chains:
         after[~near[after] | (after == NONE)] = NONE  # NONE looks at the last row, whatever it is
         return before, after
 
+    def are_told(self, rows: Rows) -> NDArray[np.bool_]:
+        """Which of `rows` (n,) are turns of a session or notes, and no documents or parts of such: (n,)."""
+        has_extent = self._begins.array[rows] < self._ends.array[rows]
+        return np.asarray((self._chain.array[rows] != 0) & ~has_extent)
+
     def with_neighbours(self, rows: Rows) -> Rows:
         """`rows` and those near them, each once, ascending."""
         if not self.any:

@@ -372,8 +372,8 @@ def _title_hop(view: View, rows: Rows, score: Floats, named: Mapping[int, str], 
 
 
 def _crowded(view: View, rows: Rows, score: Floats, named: Mapping[int, str], recipe: Recipe) -> Floats:
-    """1 for passages whose title names what the question names, where `crowd` that do so score higher. A passage of
-    which more is known by now than it can add to; the place is worth more to what the question does not name.
+    """1 for passages whose title names what the question names, where `crowd` that do so score higher: what they add
+    is worth less than what the question does not name. Turns do not crowd; their title is who speaks.
     """
     crowded = np.zeros(len(rows), np.float32)
     graph = view.graph
@@ -381,6 +381,7 @@ def _crowded(view: View, rows: Rows, score: Floats, named: Mapping[int, str], re
     if not subjects or not recipe.crowding:
         return crowded
     leading = best(score, view.ties[rows], CROWDING)
+    leading = leading[~view.chains.are_told(rows[leading])]
     places, entities, masks = graph.edges_at(rows[leading])
     is_subject = np.isin(entities, subjects) & ((masks < 0) | (masks & 1 > 0))
     about: dict[int, list[int]] = {}

@@ -83,6 +83,14 @@ def test_a_speaker_is_no_common_noun() -> None:
         assert any(key.startswith("~") for key in _keys(memory))
 
 
+def test_turns_do_not_crowd() -> None:
+    with _open() as memory:
+        moment = datetime(2024, 5, 1, tzinfo=UTC)
+        for what in ("fish", "boats", "rain", "tea"):
+            memory.add(f"I like {what}.", title="Ida", source="Ida", session="one", occurred_at=moment)
+        assert {p.causes["crowding"] for p in memory.recall("What does Ida like?", k=4).passages} == {0.0}
+
+
 def _keys(memory: Memory) -> list[str]:
     with memory._synced() as (view, _):
         return [view.graph.keys.key(node) for node in range(view.graph.nodes)]
