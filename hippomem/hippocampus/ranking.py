@@ -73,7 +73,7 @@ class Recipe:
     hop_titles: int = 5  # titles of more passages than this name a speaker or a source, not a subject
     crowding: float = 3.0
     crowd: int = 2  # passages about one thing that do not crowd
-    everything: int = 5_000  # passages up to which all are scored
+    everything: int = 6_000  # passages up to which all are scored
     nearest: int = 1_000  # above: passages that are seeds by their likeness
     postings: int = 1_500  # above: passages that the rarest words of the question may bring
     epsilon: float = 3e-5  # above: mass over an edge of weight 1 below which a local walk stops
