@@ -28,7 +28,7 @@ def recall_curves(summary: Mapping[str, Any], *, dark: bool = False) -> bytes | 
     cutoffs = sorted(int(n.split("@")[1]) for n in next(iter(summary["systems"].values())) if n.startswith("recall@"))
     if len(cutoffs) < 2:
         return None
-    figure, axes = _figure(_WIDTH, 3.6, dark)
+    figure, axes = _figure(_WIDTH, max(3.6, 1.2 + 0.21 * len(summary["systems"])), dark)  # room for the names
     for place, (system, values) in enumerate(summary["systems"].items()):
         colour, mark = _colour(place, dark), _MARKS[place % len(_MARKS)]
         points = [100 * values[f"recall@{k}"] for k in cutoffs]
