@@ -1,7 +1,7 @@
 """Recipe U: passages ranked by a product of experts, that is a sum of logarithms, cosines and word scores.
 
     f(p) = .7 r [ln x1 - max] + .7 r [ln x2 - max] + 6 D(p)
-         + 3 L(p) / max F + 1.5 min(0, ln((1 + w(p)) / 40)) + 2.6 bonus(p) - 3 crowded(p)
+         + 3 L(p) / max F + 1.5 min(0, ln((1 + w(p)) / 40)) + 2.5 bonus(p) - 3 crowded(p)
 
 x1 is personalized PageRank (HippoRAG, arXiv 2405.14831) from everything the question suggests: passages by cosine,
 entities that it names, entities of the sentences most like it. x2 is the same from the named entities alone. D is the
@@ -67,7 +67,7 @@ class Recipe:
     brief: int = 40  # words below which a passage is seldom an answer
     cosine: float = 6.0
     floor: float = 1e-8  # added to a mass before its logarithm
-    title_hop: float = 2.6
+    title_hop: float = 2.5
     hop_from: int = 10  # leading passages
     hop_frequency: int = 100  # entities in more passages than this lead nowhere
     hop_titles: int = 5  # titles of more passages than this name a speaker or a source, not a subject
