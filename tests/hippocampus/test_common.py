@@ -106,6 +106,10 @@ def test_what_is_told_twice_makes_room() -> None:
         without = memory.recall(question, k=5, recipe=Recipe(crowding=0))
         crowded = [p.causes["crowding"] for p in with_it.passages if p.title.startswith("Ida")]
         assert sorted(crowded) == [-3.0, -3.0, 0.0, 0.0]
+        assert all(
+            ("stands back: passages that lead are about the same" in p.why) == (p.causes["crowding"] < 0)
+            for p in with_it.passages
+        )
         assert {p.id for p in with_it.passages} == {p.id for p in without.passages}
         places = [[p.title for p in found.passages].index("Bergen") for found in (with_it, without)]
         assert places[0] < places[1]
