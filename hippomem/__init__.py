@@ -37,7 +37,7 @@ if TYPE_CHECKING:
         StoreError,
         StoreFullError,
     )
-    from hippomem.hippocampus.ranking import Recipe
+    from hippomem.hippocampus.recipe import Recipe
     from hippomem.memory import Memory
     from hippomem.neocortex.encoder import Encoder
     from hippomem.settings import Settings

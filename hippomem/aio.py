@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar
 from hippomem.answering import AnswerStream
 from hippomem.clock import Clock
 from hippomem.errors import ClosedError
-from hippomem.hippocampus.ranking import Recipe
+from hippomem.hippocampus.recipe import Recipe
 from hippomem.ingest.pipeline import Input
 from hippomem.ingest.progress import ProgressCallback, RoundCallback
 from hippomem.memory import Memory

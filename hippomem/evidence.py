@@ -13,7 +13,8 @@ import numpy as np
 from sqlalchemy import Connection
 
 from hippomem.hippocampus.catchup import rebuilt
-from hippomem.hippocampus.ranking import Learned, U, rank
+from hippomem.hippocampus.ranking import Learned, rank
+from hippomem.hippocampus.recipe import U
 from hippomem.hippocampus.view import View
 from hippomem.neocortex.neural_memory.association import Floats
 from hippomem.storage import learning as rows

@@ -20,7 +20,8 @@ from hippomem.clock import Clock
 from hippomem.errors import InvalidInputError, NotFoundError, StoreBusyError
 from hippomem.evidence import EXPERTS, evidence_of
 from hippomem.following import Following
-from hippomem.hippocampus.ranking import Learned, Recipe
+from hippomem.hippocampus.ranking import Learned
+from hippomem.hippocampus.recipe import Recipe
 from hippomem.hippocampus.snapshot import Snapshots
 from hippomem.hippocampus.view import View
 from hippomem.neocortex.neural_memory import MapOptions, NeuralMemory, Probe, Rehearsal

@@ -41,7 +41,8 @@ from hippomem.hippocampus.catchup import catch_up
 from hippomem.hippocampus.explain import explain
 from hippomem.hippocampus.export import as_networkx
 from hippomem.hippocampus.past import Past
-from hippomem.hippocampus.ranking import Recipe, U, dense, rank
+from hippomem.hippocampus.ranking import dense, rank
+from hippomem.hippocampus.recipe import Recipe, U
 from hippomem.hippocampus.snapshot import Snapshots
 from hippomem.hippocampus.view import View
 from hippomem.hippocampus.windows import in_context

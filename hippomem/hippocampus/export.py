@@ -75,9 +75,10 @@ def _keys(view: View) -> dict[int, str]:
     found: dict[int, str] = {}
     titles: dict[int, list[str]] = {}
     for row in range(graph.rows):
-        own = {entity: graph.keys.key(entity) for entity, _ in graph.edges_of(row)}
+        edges = graph.edges_of(row)
+        own = {entity: graph.keys.key(entity) for entity, _ in edges}
         found |= own
-        titled = [entity for entity, mask in graph.edges_of(row) if mask < 0]
+        titled = [entity for entity, mask in edges if mask < 0]
         names = [own[entity] for entity in titled if not is_common(own[entity])]
         for entity in titled:
             if is_common(own[entity]):

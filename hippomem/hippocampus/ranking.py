@@ -24,78 +24,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
-from math import isfinite
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hippomem.errors import InvalidInputError
 from hippomem.hippocampus.keys import plain
 from hippomem.hippocampus.lexical import terms as terms_of
 from hippomem.hippocampus.names import linked_names
+from hippomem.hippocampus.recipe import Recipe, U
 from hippomem.hippocampus.spelling import corrected
 from hippomem.hippocampus.vectors import inner_products
 from hippomem.hippocampus.view import View
 from hippomem.hippocampus.walks import walk
 
-CROWDING = 50  # leading passages that are looked at
+CROWDING = 50  # passages beyond the wanted ones that are looked at
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
 Flags = NDArray[np.bool_]
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """The constants, chosen on hotpotqa_train and musique_train, the title hop's also on 200 questions of 2wiki; all
-    but the cosine's are flat around these.
-
-    `Memory.recall(…, recipe=Recipe(words=0))` leaves a term out, to see what it is worth; a weight, `sentences`,
-    `known` or `passage_share` of 0 switches off what it stands for, as False does for the mechanisms at the end.
-    """
-
-    passage_share: float = 0.5  # of the seeds' mass; the rest is halved between named and suggested entities
-    sentences: int = 5  # most like the question, from the best `candidates` passages
-    candidates: int = 100
-    suggested: int = 5  # entities of those sentences
-    walk: float = 0.7
-    named_walk: float = 0.7
-    known: float = 4.0  # weight of edges at which the graph's word counts half: that of a title
-    words: float = 3.0
-    brevity: float = 1.5
-    brief: int = 40  # words below which a passage is seldom an answer
-    cosine: float = 6.0
-    floor: float = 1e-8  # added to a mass before its logarithm
-    title_hop: float = 2.5
-    hop_from: int = 10  # leading passages
-    hop_frequency: int = 100  # entities in more passages than this lead nowhere
-    hop_titles: int = 5  # titles of more passages than this name a speaker or a source, not a subject
-    crowding: float = 3.0
-    crowd: int = 2  # passages about one thing that do not crowd
-    everything: int = 6_000  # passages up to which all are scored
-    nearest: int = 1_000  # above: passages that are seeds by their likeness
-    postings: int = 1_500  # above: passages that the rarest words of the question may bring
-    epsilon: float = 3e-5  # above: mass over an edge of weight 1 below which a local walk stops
-    walked: int = 400  # above: passages that each walk may bring
-    spelling: bool = True  # words that stand nowhere are read as such that do, a slip away
-    names: bool = True  # the question's names are looked up in the graph
-    words_once: bool = True  # BM25 reads only what names nothing; False: all words of the question
-    near_likeness: bool = True  # cosines are smoothed over what was said before and after
-    near_words: bool = True  # and BM25 likewise
-
-    def __post_init__(self) -> None:
-        """Raises InvalidInputError for what cannot be computed."""
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if not isinstance(value, int | float) or not isfinite(value) or value < 0:
-                raise InvalidInputError(f"a recipe's {field.name} must be a number of at least 0, not {value!r}")
-        for name in ("candidates", "brief", "floor", "nearest"):
-            if getattr(self, name) <= 0:
-                raise InvalidInputError(f"a recipe's {name} must be above 0")
-
-
-U = Recipe()
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +155,7 @@ def rank(
     score = score + terms["title hop"]
     if eligible is not None:
         score = np.where(eligible[rows], score, np.float32(-np.inf))
-    terms["crowding"] = np.float32(0) - np.float32(recipe.crowding) * _crowded(view, rows, score, named, recipe)
+    terms["crowding"] = np.float32(0) - np.float32(recipe.crowding) * _crowded(view, rows, score, named, recipe, k)
     score = score + terms["crowding"]
     order = rows[best(score, view.ties[rows], k)]
     watch.lap("hop")
@@ -371,7 +318,7 @@ def _title_hop(view: View, rows: Rows, score: Floats, named: Mapping[int, str], 
     return bonus
 
 
-def _crowded(view: View, rows: Rows, score: Floats, named: Mapping[int, str], recipe: Recipe) -> Floats:
+def _crowded(view: View, rows: Rows, score: Floats, named: Mapping[int, str], recipe: Recipe, k: int) -> Floats:
     """1 for passages whose title names what the question names, where `crowd` that do so score higher: what they add
     is worth less than what the question does not name. Turns do not crowd; their title is who speaks.
     """
@@ -380,7 +327,7 @@ def _crowded(view: View, rows: Rows, score: Floats, named: Mapping[int, str], re
     subjects = [entity for entity in named if len(graph.titled(entity)) <= recipe.hop_titles]
     if not subjects or not recipe.crowding:
         return crowded
-    leading = best(score, view.ties[rows], CROWDING)
+    leading = best(score, view.ties[rows], k + CROWDING)
     leading = leading[~view.chains.are_told(rows[leading])]
     places, entities, masks = graph.edges_at(rows[leading])
     is_subject = np.isin(entities, subjects) & ((masks < 0) | (masks & 1 > 0))

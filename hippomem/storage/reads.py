@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, Select, and_, bindparam, func, select
 
+from hippomem.storage.chunks import CHUNK
 from hippomem.storage.rows import Analysis, ViewRow
 from hippomem.storage.schema import (
     LEARNING_ACTIONS,
@@ -356,9 +357,11 @@ _FACTS_ABOUT = _FACTS_OF.where(facts.c.subject.in_(_NAMED) | facts.c.object.in_(
 def facts_of(
     connection: Connection, namespace: int, numbers: Sequence[int], about: Sequence[str] | None = None
 ) -> dict[int, list[Triple]]:
-    """The triples of passages, in the order of the text; `about` entities with these few keys, where they are given."""
+    """The triples of passages, in the order of the text; where `about` has a few keys of entities, only what is about
+    one of these. With more of them than a statement takes well, all are read.
+    """
     found: dict[int, list[Triple]] = {}
-    query, limits = (_FACTS_OF, {}) if about is None else (_FACTS_ABOUT, {"keys": about})
+    query, limits = (_FACTS_ABOUT, {"keys": about}) if about is not None and len(about) <= CHUNK else (_FACTS_OF, {})
     for some in chunks(numbers):
         rows = connection.execute(query, {"namespace": namespace, "numbers": some, **limits}).all()
         known = validities_of(connection, namespace, some) if rows else {}

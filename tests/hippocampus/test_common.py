@@ -115,3 +115,11 @@ def test_what_is_told_twice_makes_room() -> None:
         assert places[0] < places[1]
         # The two that lead are the same: only what comes after them makes room.
         assert [p.id for p in with_it.passages[:2]] == [p.id for p in without.passages[:2]]
+
+
+def test_of_more_than_fifty_too_the_third_and_all_after_it_make_room() -> None:
+    with _open() as memory:
+        for number in range(70):
+            memory.add(f"Ida Falk went to sea {number} times.", title=f"voyage {number} of Ida Falk")
+        found = memory.recall("Where did Ida Falk go?", k=70).passages
+        assert [p.causes["crowding"] for p in found] == [0.0] * 2 + [-3.0] * 68
