@@ -1,8 +1,10 @@
-"""Approximate search in many vectors: an inverted file over 8-bit codes in FAISS (IndexIVFScalarQuantizer).
+"""Approximate search in many vectors: an inverted file over 4-bit codes in FAISS (IndexIVFPQFastScan).
 
 Vectors lie in the list of their nearest centroid (Sivic and Zisserman, "Video Google", ICCV 2003; Jégou, Douze and
-Schmid, "Product Quantization for Nearest Neighbor Search", 2011, section IV); a search reads the lists whose centroids
-are most like the query. Its scores are those of the codes: who searches compares the vectors themselves again.
+Schmid, "Product Quantization for Nearest Neighbor Search", 2011, section IV), and every two of their numbers are one
+code of 4 bits, so that products with a query come from tables in registers (André, Kermarrec and Le Scouarnec,
+"Accelerated Nearest Neighbor Search with Quick ADC", ICMR 2017). A search reads the lists whose centroids are most
+like the query. Its scores are those of the codes: who searches compares the vectors themselves again.
 
 The sample that the centroids are trained on is chosen by a hash of the vectors, so equal sets of vectors have the same
 lists, in whatever order they came, where they were trained on all of it. But a set that has not doubled since keeps
@@ -59,27 +61,18 @@ class InvertedLists:
     ) -> InvertedLists:
         """Lists of the vectors that `take` gives for `rows`, which are numbered anew from 0 in this order.
 
-        The centroids of `earlier`, and the lists of its rows, are kept while they fit the number of rows.
+        The centroids of `earlier` are kept while they fit the number of rows.
         """
         import faiss
 
         wanted = list_count(len(rows))
         if earlier is not None and wanted / 1.5 < earlier._index.nlist < wanted * 1.5:
-            index, known = earlier._empty(), earlier._list_of_row()
+            index = faiss.clone_index(earlier._index)
+            index.reset()  # the rows; centroids and codes stay
         else:
-            index, known = _trained(_sample(take, rows, wanted * PER_LIST), dimension, wanted), np.empty(0, np.int64)
+            index = _trained(_sample(take, rows, wanted * PER_LIST), dimension, wanted)
         for first in range(0, len(rows), CHUNK):
-            some = rows[first : first + CHUNK]
-            vectors = np.ascontiguousarray(take(some))
-            lists = np.full(len(some), -1, np.int64)
-            old = some < len(known)
-            lists[old] = known[some[old]]
-            new = lists < 0
-            if new.any():
-                lists[new] = index.quantizer.search(np.ascontiguousarray(vectors[new]), 1)[1][:, 0]
-            numbers = np.arange(first, first + len(some))
-            pointers = (faiss.swig_ptr(array) for array in (vectors, numbers, lists))
-            index.add_core(len(some), *pointers)
+            index.add(np.ascontiguousarray(take(rows[first : first + CHUNK])))
         return cls(index)
 
     def search(self, query: Vectors, k: int, alive: NDArray[np.bool_]) -> Rows:
@@ -108,47 +101,21 @@ class InvertedLists:
         """The part of all rows that such a search reads."""
         return self.probes / int(self._index.nlist)
 
-    def _empty(self) -> Any:
-        """An index of the same centroids and codes, without rows."""
-        import faiss
-
-        old = self._index
-        index = _untrained(old.d, old.nlist)
-        index.quantizer.add(old.quantizer.reconstruct_n(0, old.nlist))
-        faiss.copy_array_to_vector(faiss.vector_to_array(old.sq.trained), index.sq.trained)
-        index.is_trained = True
-        return index
-
-    def _list_of_row(self) -> Rows:
-        import faiss
-
-        lists = np.full(len(self), -1, np.int64)
-        inverted = self._index.invlists
-        for number in range(self._index.nlist):
-            size = inverted.list_size(number)
-            if size:
-                lists[faiss.rev_swig_ptr(inverted.get_ids(number), size)] = number
-        return lists
-
 
 def list_count(rows: int) -> int:
     """How many lists a search in so many rows is best served by: 4 sqrt(n)."""
     return 4 * isqrt(rows)
 
 
-def _untrained(dimension: int, lists: int) -> Any:
+def _trained(sample: Vectors, dimension: int, lists: int) -> Any:
     import faiss
 
-    quantizer = faiss.IndexFlatIP(dimension)
-    kind, metric = faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT
-    index = faiss.IndexIVFScalarQuantizer(quantizer, dimension, lists, kind, metric)
+    codes = dimension // 2 if dimension % 2 == 0 else dimension
+    quantizer, metric = faiss.IndexFlatIP(dimension), faiss.METRIC_INNER_PRODUCT
+    index = faiss.IndexIVFPQFastScan(quantizer, dimension, lists, codes, 4, metric)
+    index.by_residual = False  # else every list would need tables of its own
     index.cp.niter, index.cp.seed, index.cp.spherical = ITERATIONS, SEED, True
     index.cp.min_points_per_centroid, index.cp.max_points_per_centroid = 1, PER_LIST
-    return index
-
-
-def _trained(sample: Vectors, dimension: int, lists: int) -> Any:
-    index = _untrained(dimension, lists)
     index.train(sample)
     return index
 

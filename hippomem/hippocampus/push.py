@@ -89,14 +89,18 @@ def _sides(graph: KnowledgeGraph) -> tuple[Side, Side]:
 
 def _borrow(graph: KnowledgeGraph) -> tuple[Work, Work]:
     """Work arrays that fit the graph: those of an earlier walk, or new ones, of which a walk touches only a part."""
-    from hippomem.hippocampus.push_kernel import Work
-
     needed = (graph.rows, graph.nodes)
     while graph.idle:
         work: tuple[Work, Work] = graph.idle.pop()  # so that two walks at once have their own
         if all(len(own.now) >= size for own, size in zip(work, needed, strict=True)):
             return work
-    sizes = [size + size // 4 + 16 for size in needed]
-    types = (*[np.float64] * 4, np.bool_, *[np.int32] * 3)
-    rows, nodes = (Work(*(np.zeros(size, dtype) for dtype in types)) for size in sizes)
+    rows, nodes = (_zeros(size + size // 4 + 16) for size in needed)
     return rows, nodes
+
+
+def _zeros(size: int) -> Work:
+    from hippomem.hippocampus.push_kernel import Work
+
+    now, then, mass, flow = np.zeros((4, size))
+    flows, seen = np.zeros(size // 64 + 1, np.uint64), np.zeros(size, np.bool_)
+    return Work(now, then, mass, flow, flows, seen, *np.zeros((3, size), np.int32))

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 GONE = 1e-6  # a sum of weights that is none: what subtracting leaves behind
 TINY = 1e-200  # mass over an edge that is too near to 0 to tell from it
+BLOCK = 64  # passages whose edges are fetched from memory at once
+ONE, WORD = np.uint64(1), np.uint64(63)
 
 
 def _compiled(function: Callable[..., Any]) -> Any:
@@ -46,13 +48,15 @@ class Work(NamedTuple):
     """What a walk writes to for one kind of node, (nodes,) each: all 0 between walks, but for the lists.
 
     `now` and `then`: the mass after this step and the next; `mass`: the result; `flow`: what goes out of a node to the
-    result of its neighbours over an edge of weight 1, summed over all steps.
+    result of its neighbours over an edge of weight 1, summed over all steps; `flows` (nodes / 64,): a bit for each node
+    that has some, few enough to stay in the processor's cache.
     """
 
     now: NDArray[np.float64]
     then: NDArray[np.float64]
     mass: NDArray[np.float64]
     flow: NDArray[np.float64]
+    flows: NDArray[np.uint64]
     seen: NDArray[np.bool_]
     now_list: NDArray[np.int32]
     then_list: NDArray[np.int32]
@@ -99,17 +103,33 @@ def _push(
 
 
 @_compiled
-def _gather(side: Side, row: int, flow: NDArray[np.float64]) -> float:
-    """The weighted sum of `flow` over the other ends of a node's edges."""
-    found = 0.0
-    if row < len(side.starts) - 1:
-        for at in range(side.starts[row], side.starts[row + 1]):
-            found += side.weights[at] * flow[side.others[at]]
-    link = side.first[row]
-    while link:
-        found += side.log_weights[link - 1] * flow[side.log_others[link - 1]]
-        link = side.link[link - 1]
-    return found
+def _gather(side: Side, rows: NDArray[np.int32], count: int, others: Work, mass: NDArray[np.float64]) -> int:
+    """Add to the mass of `rows[:count]` the weighted sum of the flow over their edges.
+
+    First one edge at each end of every row of a block is read: those loads do not wait for each other, as they would
+    where each is followed by branches on what it brought. Returns their sum, which means nothing, to have it computed.
+    """
+    saved, read = len(side.starts) - 1, 0
+    for first in range(0, count, BLOCK):
+        block = rows[first : min(first + BLOCK, count)]
+        for row in block:
+            if row < saved and side.starts[row] < side.starts[row + 1]:
+                read += side.others[side.starts[row]] + side.others[side.starts[row + 1] - 1]
+        for row in block:
+            if side.total[row] <= GONE:
+                continue
+            found = 0.0
+            if row < saved:
+                for at in range(side.starts[row], side.starts[row + 1]):
+                    other = side.others[at]
+                    if others.flows[other >> 6] >> (np.uint64(other) & WORD) & ONE:
+                        found += side.weights[at] * others.flow[other]
+            link = side.first[row]
+            while link:
+                found += side.log_weights[link - 1] * others.flow[side.log_others[link - 1]]
+                link = side.link[link - 1]
+            mass[row] += found
+    return read
 
 
 @_compiled
@@ -174,6 +194,7 @@ def walk(
             node = nodes_list[i]
             if entities.total[node] > GONE:
                 nodes.flow[node] += onward * nodes_now[node] / entities.total[node]
+                nodes.flows[node >> 6] |= ONE << (np.uint64(node) & WORD)
         threshold = max(epsilon / power, TINY)
         rows_there = _push(entities, nodes_now, nodes_list, nodes_count, threshold, rows_then, rows_reached)
         nodes_there = _push(passages, rows_now, rows_list, rows_count, threshold, nodes_then, nodes_reached)
@@ -186,10 +207,7 @@ def walk(
         rows_now, rows_then, rows_list, rows_reached = rows_then, rows_now, rows_reached, rows_list
         nodes_now, nodes_then, nodes_list, nodes_reached = nodes_then, nodes_now, nodes_reached, nodes_list
         rows_count, nodes_count = rows_there, nodes_there
-    for i in range(rows_seen):
-        row = rows.seen_list[i]
-        if passages.total[row] > GONE:
-            rows.mass[row] += _gather(passages, row, nodes.flow)
+    _gather(passages, rows.seen_list, rows_seen, nodes, rows.mass)
     return rows_seen, nodes_seen
 
 
@@ -199,4 +217,5 @@ def reset(work: Work, seen: int) -> None:
     for i in range(seen):
         node = work.seen_list[i]
         work.now[node] = work.then[node] = work.mass[node] = work.flow[node] = 0.0
+        work.flows[node >> 6] = 0
         work.seen[node] = False

@@ -18,7 +18,7 @@ Vectors = NDArray[np.float32]
 Rows = NDArray[np.int64]
 
 MANY = 50_000  # rows below which comparing all takes under 3 ms
-SPARE = 1.25  # times k: what lists are asked for, as their codes order closely alike vectors differently
+SPARE = 1.5, 200  # times k, and more: what lists are asked for, as their codes order closely alike vectors differently
 
 
 def inner_products(rows: Vectors, query: Vectors) -> Vectors:
@@ -66,13 +66,22 @@ class VectorIndex:
         """The inner product of `query` (d,) with every row: (n,) float32."""
         return np.concatenate([inner_products(part, query) for part in (self._mapped, self._grown.array)])
 
+    def similarities_of(self, rows: Rows, query: Vectors) -> Vectors:
+        """The inner product of `query` (d,) with some rows (n,): (n,) float32."""
+        old = rows < len(self._mapped)
+        if old.all():
+            return _products(self._mapped, rows, query)
+        products = np.empty(len(rows), np.float32)
+        products[old] = _products(self._mapped, rows[old], query)
+        products[~old] = _products(self._grown.array, rows[~old] - len(self._mapped), query)
+        return products
+
     def search(self, query: Vectors, k: int, alive: NDArray[np.bool_]) -> tuple[Rows, Vectors]:
         """The `k` rows most like `query` among those `alive` (n,), best first: their numbers and similarities."""
         first = len(self._mapped)
         mapped = self._search_mapped(query, k, alive[:first])
-        grown = np.nonzero(alive[first:])[0]
-        row = np.concatenate([mapped, grown + first])
-        score = np.concatenate([_products(self._mapped, mapped, query), _products(self._grown.array, grown, query)])
+        row = np.concatenate([mapped, np.nonzero(alive[first:])[0] + first])
+        score = self.similarities_of(row, query)
         if len(row) > k > 0:
             least = np.partition(score, len(score) - k)[len(score) - k]
             row, score = row[score >= least], score[score >= least]
@@ -85,7 +94,8 @@ class VectorIndex:
         # Taking single rows costs some ten times what the lists need for one.
         if self._lists is None or there <= max(k, 0.1 * self._lists.share * len(alive)):
             return np.nonzero(alive)[0]
-        found = self._lists.search(query, int(SPARE * k) + 32, alive)
+        factor, more = SPARE
+        found = self._lists.search(query, int(factor * k) + more, alive)
         return found if len(found) >= min(k, there) else np.nonzero(alive)[0]
 
     def take(self, rows: Rows) -> Vectors:
@@ -108,10 +118,17 @@ class VectorIndex:
 
 
 def _products(vectors: Vectors, rows: Rows, query: Vectors) -> Vectors:
-    """The inner product of `query` with some of the vectors; with all where taking these out would cost more."""
-    if len(rows) > len(vectors) // 8:
+    """The inner product of `query` with some of the vectors, none of which is copied; with all where that is faster."""
+    import faiss
+
+    if len(rows) > len(vectors) // 4:
         return inner_products(vectors, query)[rows]
-    return inner_products(vectors[rows], query)
+    products, rows = np.empty(len(rows), np.float32), np.ascontiguousarray(rows)
+    if len(rows):
+        query = np.ascontiguousarray(query, dtype=np.float32)
+        arrays = (faiss.swig_ptr(array) for array in (products, query, vectors, rows))
+        faiss.fvec_inner_products_by_idx(*arrays, vectors.shape[1], 1, len(rows))  # type: ignore[attr-defined]
+    return products
 
 
 def _lists_beside(path: Path) -> Path:

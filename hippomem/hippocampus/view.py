@@ -21,7 +21,7 @@ from hippomem.hippocampus.common import text_keys
 from hippomem.hippocampus.grams import grams
 from hippomem.hippocampus.graph import KnowledgeGraph
 from hippomem.hippocampus.lexical import LexicalIndex, word_count
-from hippomem.hippocampus.vectors import VectorIndex, inner_products
+from hippomem.hippocampus.vectors import VectorIndex
 
 BLOCK = 256  # passages whose sentence vectors are gathered at once to be written
 TITLED = -(1 << 63)  # the sign bit of an edge's mask
@@ -190,11 +190,13 @@ class View:
 
     def likeness_of(self, rows: NDArray[np.int64], vector: NDArray[np.float32]) -> NDArray[np.float32]:
         """As `likeness`, of some passages (n,), ascending: (n,) float32."""
-        return self.chains.smooth_likeness_of(rows, lambda some: inner_products(self._taken(some), vector))
+        return self.chains.smooth_likeness_of(rows, lambda some: self.cosine_of(some, vector))
 
     def cosine_of(self, rows: NDArray[np.int64], vector: NDArray[np.float32]) -> NDArray[np.float32]:
         """The cosine of `vector` (d,) with some passages by themselves: (n,) float32."""
-        return inner_products(self._taken(rows), vector)
+        if self.vectors is None:
+            return np.empty(0, np.float32)
+        return self.vectors.similarities_of(rows, vector)
 
     def _taken(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         if self.vectors is None:
