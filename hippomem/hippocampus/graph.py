@@ -241,9 +241,8 @@ class KnowledgeGraph:
     ) -> None:
         weights = self.log.append(row, nodes, masks, primary, factors)
         self._passage_weight.array[row] += sum(weights)
-        for node, weight in zip(nodes, weights, strict=True):
-            self._entity_weight.array[node] += weight
-            self._frequency.array[node] += 1
+        self._entity_weight.array[nodes] += weights  # the nodes differ
+        self._frequency.array[nodes] += 1
 
     def _node(self, key: str) -> int:
         node = self.keys.find(key)
