@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import re
+import runpy
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -24,49 +22,45 @@ ANSWERS = [
 
 
 @pytest.mark.parametrize("number", range(len(SNIPPETS)))
-def test_a_snippet_runs_as_printed(number: int, tmp_path: Path) -> None:
+def test_a_snippet_runs_as_printed(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
     shutil.copytree(ROOT / "examples" / "brackwater" / "notes", tmp_path / "notes")
     (tmp_path / "snippet.py").write_text(SNIPPETS[number], encoding="utf-8")
     asks = ".ask(" in SNIPPETS[number]
     answers = ["Renée Vautrin was the first librarian [1]."] if asks else ANSWERS
     with openai_server(*answers) as server:
-        chat = {"HIPPOMEM_LLM_BASE_URL": server.url, "HIPPOMEM_LLM_API_KEY": "none"}
-        run = subprocess.run(
-            [sys.executable, "snippet.py"],
-            cwd=tmp_path,
-            env=os.environ | chat,
-            capture_output=True,
-            text=True,
-            timeout=200,
-            check=False,
-        )
+        monkeypatch.setenv("HIPPOMEM_LLM_BASE_URL", server.url)
+        monkeypatch.setenv("HIPPOMEM_LLM_API_KEY", "none")
+        runpy.run_path("snippet.py", run_name="__main__")
         assert len(server.asked) == (len(answers) if "llm=" in SNIPPETS[number] else 0)
-    assert run.returncode == 0, run.stderr
+    printed = capsys.readouterr().out
     if number == 0:
-        first, second = run.stdout.index("Ada Thorne  (score"), run.stdout.index("Northlight Labs  (score")
+        first, second = printed.index("Ada Thorne  (score"), printed.index("Northlight Labs  (score")
         assert first != second
-        assert "Bergen" not in run.stdout
-        assert "Ada Thorne – runs – Northlight Labs" in run.stdout
+        assert "Bergen" not in printed
+        assert "Ada Thorne – runs – Northlight Labs" in printed
     elif asks:
-        assert run.stdout.splitlines() == ["Renée Vautrin was the first librarian [1].", "['Whitlock Library'] ()"]
+        assert printed.splitlines() == ["Renée Vautrin was the first librarian [1].", "['Whitlock Library'] ()"]
     elif "llm=" in SNIPPETS[number]:
-        assert run.stdout.splitlines() == [
+        assert printed.splitlines() == [
             "Which firm supplied the lens of Gannet Point Light? → the Corvand Glass Company",
             "Who is the head of the Corvand Glass Company? → Emile Corvand",
             "How did Emile Corvand meet his end? → fell from a balloon",
             "4 calls, 44 tokens in, 28 out ()",
         ]
     elif "feedback" in SNIPPETS[number]:
-        assert run.stdout == "moved up by 1 earlier query like this one\n"
+        assert printed == "moved up by 1 earlier query like this one\n"
     elif "langgraph" in SNIPPETS[number]:
-        assert run.stdout.splitlines() == [
+        assert printed.splitlines() == [
             "Oskar is allergic to walnuts and hazelnuts.",
             "Oskar is allergic to walnuts and hazelnuts. ['remember', 'recall', 'forget']",
         ]
     elif "Toolbox" in SNIPPETS[number]:
-        assert re.fullmatch(r"Remembered as (\[\w{8}\])\.\n\1 Ada lives in Vardø\.\n", run.stdout), run.stdout
+        assert re.fullmatch(r"Remembered as (\[\w{8}\])\.\n\1 Ada lives in Vardø\.\n", printed), printed
     else:
-        assert run.stdout.startswith("45 passages, ()")
+        assert printed.startswith("45 passages, ()")
 
 
 def test_every_python_block_is_run() -> None:

@@ -17,7 +17,7 @@ from hippomem.hippocampus.lists import CHUNK, InvertedLists
 Vectors = NDArray[np.float32]
 Rows = NDArray[np.int64]
 
-MANY = 50_000  # rows below which comparing all takes under 3 ms
+MANY = 20_000  # rows below which comparing all takes under 2 ms
 SPARE = 1.5, 200  # times k, and more: what lists are asked for, as their codes order closely alike vectors differently
 
 
