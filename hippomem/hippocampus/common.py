@@ -42,7 +42,7 @@ def text_keys(lines: Sequence[str]) -> dict[str, int]:
     found: dict[str, int] = {}
     for number, line in enumerate(lines):
         bit = 1 << min(number, 62)
-        for key, _, _ in _runs(plain(line).split()):
+        for key, _ in _runs(plain(line)):
             found[key] = found.get(key, 0) | bit
     return found
 
@@ -51,23 +51,23 @@ def spelled(key: str, *texts: str) -> str:
     """The first words of the texts that have a common key; the stems in it where none have."""
     for text in texts:
         words = plain(text)
-        words = (words[:1].lower() + words[1:]).split()  # a title is capitalised
-        for found, first, end in _runs(words):
+        for found, written in _runs(words[:1].lower() + words[1:]):  # a title is capitalised
             if found == key:
-                return " ".join(words[first:end])
+                return written
     return key.removeprefix(_MARK)
 
 
-def _runs(words: Sequence[str]) -> Iterator[tuple[str, int, int]]:
-    """Keys, and from where to where the words stand that have them."""
-    parts = [stem(word) if _counts(word) else "" for word in words]
-    for first, part in enumerate(parts):
-        key, end = _MARK + part, first + 1
-        while parts[end - 1]:
-            yield key, first, end
-            if end == len(parts) or end == first + LONGEST:
-                break
-            key, end = f"{key} {parts[end]}", end + 1
+def _runs(text: str) -> Iterator[tuple[str, str]]:
+    """Keys and the words that have them, of plain text."""
+    words = text.split()
+    counts = list(map(_counts, words))
+    for first, is_first in enumerate(counts):
+        if is_first:
+            for last in range(first, min(first + LONGEST, len(words))):
+                if not counts[last]:
+                    break
+                run = words[first : last + 1]
+                yield _key(run), " ".join(run)
 
 
 @lru_cache(maxsize=65536)  # words repeat

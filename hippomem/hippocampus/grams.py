@@ -29,15 +29,16 @@ def grams(lines: Sequence[str]) -> dict[str, int]:
         low = text.lower()
         if len(low) != len(text):  # a letter whose lower case is two: rare enough to go without
             low = text
-        namelike = [(place, word) for place, word in enumerate(words(text)) if word.namelike]
-        for number_of_first, (first, start) in enumerate(namelike):
-            end = first + (LONGEST_UNSPACED if start.unspaced else LONGEST_NAME)
-            for place, last in namelike[number_of_first : number_of_first + end - first]:
-                if place >= end:
-                    break
-                key = key_of_plain(low[start.start : last.end])
-                if key:
-                    found[key] = found.get(key, 0) | bit
+        run = words(text)
+        for first, start in enumerate(run):
+            if not start.namelike:
+                continue
+            longest = LONGEST_UNSPACED if start.unspaced else LONGEST_NAME
+            for last in run[first : first + longest]:
+                if last.namelike:
+                    key = key_of_plain(low[start.start : last.end])
+                    if key:
+                        found[key] = found.get(key, 0) | bit
     return found
 
 

@@ -100,11 +100,9 @@ class LexicalIndex:
         for term in found:
             counted[term] = counted.get(term, 0) + 1
         for term, count in counted.items():
-            postings = self._new.get(term)
-            if postings is None:
-                postings = self._new[term] = array("i"), array("H")
-            postings[0].append(row)
-            postings[1].append(min(count, MOST))
+            rows, counts = self._new.setdefault(term, (array("i"), array("H")))
+            rows.append(row)
+            counts.append(min(count, MOST))
         length = min(len(found), MOST)
         self._lengths.extend([length])
         self._sizes.extend([min(size, MOST)])

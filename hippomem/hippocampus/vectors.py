@@ -17,8 +17,9 @@ from hippomem.hippocampus.lists import CHUNK, InvertedLists
 Vectors = NDArray[np.float32]
 Rows = NDArray[np.int64]
 
-MANY = 20_000  # rows below which comparing all takes under 2 ms
-SPARE = 1.5, 200  # times k, and more: what lists are asked for, as their codes order closely alike vectors differently
+MANY = 20_000  # rows below which comparing all takes about 2 ms
+SPARE = 1.5  # times k, and SPARE_ROWS more: asked of lists, as their codes order closely alike vectors differently
+SPARE_ROWS = 200
 
 
 def inner_products(rows: Vectors, query: Vectors) -> Vectors:
@@ -94,8 +95,7 @@ class VectorIndex:
         # Taking single rows costs some ten times what the lists need for one.
         if self._lists is None or there <= max(k, 0.1 * self._lists.share * len(alive)):
             return np.nonzero(alive)[0]
-        factor, more = SPARE
-        found = self._lists.search(query, int(factor * k) + more, alive)
+        found = self._lists.search(query, int(SPARE * k) + SPARE_ROWS, alive)
         return found if len(found) >= min(k, there) else np.nonzero(alive)[0]
 
     def take(self, rows: Rows) -> Vectors:
