@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from hippomem.analyse import Learned
 from hippomem.errors import StoreBusyError
 from hippomem.neocortex.openie import Extracted, grounded, read_extraction
-from hippomem.storage import jobs, ledger, reads, writes
+from hippomem.storage import jobs, ledger, links, reads, writes
 from hippomem.storage.jobs import OWN_EXTRACTORS, Work
 from hippomem.storage.rows import said
 from hippomem.types import Passage, Triple
@@ -37,7 +37,7 @@ def learned_of(connection: Connection, namespace: int, numbers: Mapping[str, int
         return {}
     read = jobs.read_by(connection, namespace, EXTRACT, numbers.values())
     passages = reads.by_number(connection, namespace, list(numbers.values()))
-    facts = reads.facts_of(connection, namespace, list(numbers.values()))
+    facts = links.facts_of(connection, namespace, list(numbers.values()))
     contents = reads.contents_of(connection, namespace, numbers.values())
     found: dict[str, Learned] = {}
     for id_, number in numbers.items():
@@ -64,14 +64,14 @@ def learn(writer: Writer, token: int, found: Sequence[tuple[Work, Learned]]) -> 
         with writer.store_.read() as connection:
             passages, before = _state(connection, writer.number, found)
         there = [(work, learned) for work, learned in found if work.passage in passages]
-        links = writer.analyser.links(
+        linked = writer.analyser.links(
             [passages[work.passage] for work, _ in there],
             [before.get(work.passage, []) for work, _ in there],
             [learned for _, learned in there],
         )
         with writer.store_.write() as connection:
             held = jobs.held(connection, token)
-            still = [(work, own) for (work, _), own in zip(there, links, strict=True) if work.number in held]
+            still = [(work, own) for (work, _), own in zip(there, linked, strict=True) if work.number in held]
             again = _state(connection, writer.number, [(work, Learned()) for work, _ in still])[1]
             if {number: list(map(said, own)) for number, own in again.items()} != {
                 work.passage: list(map(said, before[work.passage])) for work, _ in still if work.passage in before
@@ -90,6 +90,6 @@ def _state(
 ) -> tuple[dict[int, Passage], dict[int, list[Triple]]]:
     """The passages that are there, and the user's own triples of them."""
     numbers = [work.passage for work, _ in found]
-    facts = reads.stated_in(connection, namespace, numbers)
+    facts = links.stated_in(connection, namespace, numbers)
     own = {number: [t for t in triples if t.extractor == "user"] for number, triples in facts.items()}
     return reads.by_number(connection, namespace, numbers), {n: triples for n, triples in own.items() if triples}

@@ -30,7 +30,7 @@ from hippomem.hippocampus.ranking import rank
 from hippomem.hippocampus.view import View
 from hippomem.question_vectors import QuestionVectors
 from hippomem.settings import Settings
-from hippomem.storage import reads, reviews, statuses, writes
+from hippomem.storage import links, reads, reviews, statuses, writes
 from hippomem.storage.rows import NewPassage
 from hippomem.storage.store import Store
 from hippomem.types import Answer, Event, Passage, Recall, RecalledPassage, Triple
@@ -59,7 +59,7 @@ class GraphChannel:
         """Recall with the passage's own cue. None where it is gone."""
         with self.lock, self.synced() as (_, connection):
             there = reads.by_number(connection, self.namespace(), [passage]).get(passage)
-            facts = reads.facts_of(connection, self.namespace(), [passage]).get(passage, [])
+            facts = links.facts_of(connection, self.namespace(), [passage]).get(passage, [])
         if there is None:
             return None
         cue = cue_of(there.title, there.text, facts)

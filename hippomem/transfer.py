@@ -25,7 +25,7 @@ from hippomem.errors import (
     StoreError,
 )
 from hippomem.hippocampus.keys import entity_key
-from hippomem.storage import reads, versions, writes
+from hippomem.storage import links, reads, versions, writes
 from hippomem.storage.rows import Analysis, FactRow, Links, MentionRow, NewPassage, content_id, passage_id
 from hippomem.transfer_fields import count_of, fact_line, floats_of, moment_of, text_of, triple_of, written
 from hippomem.transfer_learning import TAUGHT, Lesson, Replay, Taught, taught_lines, taught_of
@@ -130,8 +130,8 @@ def _lines(
         passages = reads.by_number(connection, namespace, some)
         contents = {number: content_id(p.title, p.text) for number, p in passages.items()}
         analyses = reads.analysis_of(connection, namespace, encoder, set(contents.values()))
-        mentions = reads.mention_rows(connection, namespace, some)
-        facts = reads.stated_in(connection, namespace, some)
+        mentions = links.mention_rows(connection, namespace, some)
+        facts = links.stated_in(connection, namespace, some)
         for number in some:
             yield _line(passages[number], analyses[contents[number]], mentions.get(number, []), facts.get(number, []))
     for row in versions.all_versions(connection, namespace):

@@ -19,7 +19,7 @@ from hippomem.errors import InvalidInputError, NotFoundError, StoreBusyError, St
 from hippomem.hippocampus.keys import entity_key
 from hippomem.ingest.pipeline import Finished, Stored
 from hippomem.learning import learned_of
-from hippomem.storage import jobs, learning, reads, versions, writes
+from hippomem.storage import jobs, learning, links, reads, versions, writes
 from hippomem.storage.rows import NewPassage, content_id, has_validity, passage_id, said
 from hippomem.storage.store import DUE, SCRUB, Store
 from hippomem.types import Event, Forgotten, Passage, Triple
@@ -157,7 +157,7 @@ class Writer:
     def _brought(self, connection: Connection, ids: Iterable[str]) -> dict[str, tuple[int, list[Triple]]]:
         """For those of these passages that are there, their number and the triples that users brought to them."""
         there = writes.existing(connection, self.number, ids)
-        facts = reads.stated_in(connection, self.number, list(there.values()))
+        facts = links.stated_in(connection, self.number, list(there.values()))
         return {
             id_: (number, [fact for fact in facts.get(number, []) if fact.extractor == "user"])
             for id_, number in there.items()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hippomem import Memory, Triple
-from hippomem.storage import reads
+from hippomem.storage import links
 from hippomem.testing import HashEncoder, capitals
 
 
@@ -15,7 +15,7 @@ def test_facts_about_some_entities() -> None:
             number = int(view.numbers[0])
 
             def about(*keys: str) -> set[str]:
-                found = reads.facts_of(connection, memory._number, [number], keys)
+                found = links.facts_of(connection, memory._number, [number], keys)
                 return {f"{f.subject} {f.relation}" for facts in found.values() for f in facts if f.extractor == "user"}
 
             assert about("oslo") == {"Bea left"}

@@ -12,7 +12,7 @@ from hippomem.hippocampus.common import is_common, spelled
 from hippomem.hippocampus.keys import entity_key, plain
 from hippomem.hippocampus.ranking import Ranking, best
 from hippomem.hippocampus.view import View
-from hippomem.storage import reads, versions
+from hippomem.storage import links, reads, versions
 from hippomem.types import Passage, Path, RecalledPassage, Step, Triple
 
 BRIDGES = 40  # leading passages that a path may pass through
@@ -41,7 +41,7 @@ def explain(
     hops = [hop for trace in traces for hop in trace.hops]
     keys = {entity: view.graph.keys.key(entity) for entity, _ in hops}
     told_of = list({number_of[row] for _, row in hops})
-    facts = reads.facts_of(connection, namespace, told_of, list(keys.values())) if hops else {}
+    facts = links.facts_of(connection, namespace, told_of, list(keys.values())) if hops else {}
     if earlier := [number for number in number_of.values() if number not in stored]:
         stored |= versions.by_number(connection, namespace, earlier)
         facts |= versions.facts_of(connection, namespace, earlier)

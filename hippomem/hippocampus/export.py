@@ -10,7 +10,7 @@ from hippomem.hippocampus.common import is_common
 from hippomem.hippocampus.graph import LINES, edge_weight
 from hippomem.hippocampus.keys import entity_key
 from hippomem.hippocampus.view import View
-from hippomem.storage import reads
+from hippomem.storage import links, reads
 from hippomem.types import Passage, Triple
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def as_networkx(view: View, connection: Connection, namespace: int) -> networkx.
     rows = sorted((int(view.numbers[row]), row) for row in range(view.graph.rows) if view.graph.alive[row])
     numbers = [number for number, _ in rows]
     passages = reads.by_number(connection, namespace, numbers)
-    names = reads.names_in(connection, namespace, numbers)
+    names = links.names_in(connection, namespace, numbers)
     spelled: dict[str, dict[str, int]] = {}
     for own in names.values():
         for key, name in own.items():
@@ -55,7 +55,7 @@ def as_networkx(view: View, connection: Connection, namespace: int) -> networkx.
                 weight=edge_weight(mask),
                 lines=(mask & int(LINES)).bit_count(),
             )
-    for number, facts in reads.facts_of(connection, namespace, numbers).items():
+    for number, facts in links.facts_of(connection, namespace, numbers).items():
         for fact in facts:
             graph.add_edge(
                 f"entity:{entity_key(fact.subject)}",

@@ -59,7 +59,7 @@ def local_pagerank(
 
     work = _borrow(graph)
     seeds = (passage_seeds.nodes, passage_seeds.values, entity_seeds.nodes, entity_seeds.values)
-    found = walk(*_sides(graph), *work, *seeds, damping, iterations, epsilon)
+    *found, _ = walk(*_sides(graph), *work, *seeds, damping, iterations, epsilon)
     masses = []
     for own, there, seen in zip(work, (graph.alive, graph.frequency), found, strict=True):
         reached = np.sort(own.seen_list[:seen])

@@ -107,7 +107,8 @@ def _gather(side: Side, rows: NDArray[np.int32], count: int, others: Work, mass:
     """Add to the mass of `rows[:count]` the weighted sum of the flow over their edges.
 
     First one edge at each end of every row of a block is read: those loads do not wait for each other, as they would
-    where each is followed by branches on what it brought. Returns their sum, which means nothing, to have it computed.
+    where each is followed by branches on what it brought. Returns their sum, which means nothing: what nobody could ask
+    for would not be computed.
     """
     saved, read = len(side.starts) - 1, 0
     for first in range(0, count, BLOCK):
@@ -168,9 +169,9 @@ def walk(
     damping: float,
     iterations: int,
     epsilon: float,
-) -> tuple[int, int]:
+) -> tuple[int, int, int]:
     """See push.local_pagerank. Returns how many passages and entities were seen: the beginnings of both `seen_list`s,
-    with their values in `mass`. The caller takes those and calls `reset`.
+    with their values in `mass`; and what `_gather` does. The caller takes those and calls `reset`.
     """
     rows_now, rows_then, rows_list, rows_reached = rows.now, rows.then, rows.now_list, rows.then_list
     nodes_now, nodes_then, nodes_list, nodes_reached = nodes.now, nodes.then, nodes.now_list, nodes.then_list
@@ -207,8 +208,8 @@ def walk(
         rows_now, rows_then, rows_list, rows_reached = rows_then, rows_now, rows_reached, rows_list
         nodes_now, nodes_then, nodes_list, nodes_reached = nodes_then, nodes_now, nodes_reached, nodes_list
         rows_count, nodes_count = rows_there, nodes_there
-    _gather(passages, rows.seen_list, rows_seen, nodes, rows.mass)
-    return rows_seen, nodes_seen
+    read = _gather(passages, rows.seen_list, rows_seen, nodes, rows.mass)
+    return rows_seen, nodes_seen, read
 
 
 @_compiled

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, Select, and_, bindparam, func, select
 
-from hippomem.storage.chunks import CHUNK
+from hippomem.storage import links
 from hippomem.storage.rows import Analysis, ViewRow
 from hippomem.storage.schema import (
     LEARNING_ACTIONS,
@@ -29,9 +29,8 @@ from hippomem.storage.schema import (
     store_info,
 )
 from hippomem.storage.statuses import cues_of, strengths_of
-from hippomem.storage.validities import fact_id, validities_of
 from hippomem.storage.writes import chunks, is_source
-from hippomem.types import Change, Passage, Triple
+from hippomem.types import Change, Passage
 
 FIRST_SENTENCE = 1 << 1  # the bit of a mask of lines
 
@@ -313,7 +312,8 @@ def history(connection: Connection, namespace: int, passage_id: str) -> list[Cha
         ids |= names
     changes_ = [found[sequence] for sequence in sorted(found)]
     if changes_ and (now := by_id(connection, namespace, changes_[-1].id)) is not None:
-        changes_[-1] = replace(changes_[-1], triples=tuple(facts_of(connection, namespace, [now[0]]).get(now[0], ())))
+        told = links.facts_of(connection, namespace, [now[0]]).get(now[0], ())
+        changes_[-1] = replace(changes_[-1], triples=tuple(told))
     return changes_
 
 
@@ -325,98 +325,6 @@ def contents_of(connection: Connection, namespace: int, numbers: Iterable[int]) 
             passages.c.namespace == namespace, passages.c.number.in_(some)
         )
         found.update({row.number: row.content for row in connection.execute(query)})
-    return found
-
-
-_FACTS_OF = (
-    select(
-        facts.c.passage,
-        facts.c.subject,
-        facts.c.object,
-        facts.c.subject_name,
-        facts.c.relation,
-        facts.c.object_name,
-        facts.c.extractor,
-        facts.c.valid_from,
-        facts.c.invalid_at,
-        passages.c.occurred_at,
-        func.coalesce(passages.c.occurred_at, passages.c.recorded_at, type_=UTCDateTime),
-    )
-    .join(passages, and_(passages.c.namespace == facts.c.namespace, passages.c.number == facts.c.passage))
-    .where(facts.c.namespace == bindparam("namespace"), facts.c.passage.in_(bindparam("numbers", expanding=True)))
-    .order_by(facts.c.passage, facts.c.position)
-)
-
-
-_NAMED = select(entities.c.number).where(
-    entities.c.namespace == bindparam("namespace"), entities.c.key.in_(bindparam("keys", expanding=True))
-)
-_FACTS_ABOUT = _FACTS_OF.where(facts.c.subject.in_(_NAMED) | facts.c.object.in_(_NAMED))
-
-
-def facts_of(
-    connection: Connection, namespace: int, numbers: Sequence[int], about: Sequence[str] | None = None
-) -> dict[int, list[Triple]]:
-    """The triples of passages, in the order of the text; where `about` has a few keys of entities, only what is about
-    one of these. With more of them than a statement takes well, all are read.
-    """
-    found: dict[int, list[Triple]] = {}
-    query, limits = (_FACTS_ABOUT, {"keys": about}) if about is not None and len(about) <= CHUNK else (_FACTS_OF, {})
-    for some in chunks(numbers):
-        rows = connection.execute(query, {"namespace": namespace, "numbers": some, **limits}).all()
-        known = validities_of(connection, namespace, some) if rows else {}
-        for passage, subject, object_, name, relation, other, extractor, start, end, occurred_at, since in rows:
-            ended = known.get((passage, fact_id(subject, relation, object_))) if known else None
-            end = end or (ended.invalid_at if ended else None)
-            triple = Triple(name, relation, other, extractor, occurred_at, start or since, end)
-            found.setdefault(passage, []).append(triple)
-    return found
-
-
-def stated_in(connection: Connection, namespace: int, numbers: Sequence[int]) -> dict[int, list[Triple]]:
-    """The same as they were brought: with a validity only where a user said so."""
-    found: dict[int, list[Triple]] = {}
-    for some in chunks(numbers):
-        for row in connection.execute(_FACTS_OF, {"namespace": namespace, "numbers": some}):
-            names = row.subject_name, row.relation, row.object_name, row.extractor
-            triple = Triple(*names, valid_from=row.valid_from, invalid_at=row.invalid_at)
-            found.setdefault(row.passage, []).append(triple)
-    return found
-
-
-def names_in(connection: Connection, namespace: int, numbers: Sequence[int]) -> dict[int, dict[str, str]]:
-    """For each passage, entity key -> the name as it stands there."""
-    found: dict[int, dict[str, str]] = {}
-    for some in chunks(numbers):
-        rows = connection.execute(
-            select(mentions.c.passage, entities.c.key, mentions.c.name)
-            .join(entities, entities.c.number == mentions.c.entity)
-            .where(mentions.c.namespace == namespace, mentions.c.passage.in_(some))
-        )
-        for passage, key, name in rows:
-            found.setdefault(passage, {})[key] = name
-    return found
-
-
-def mention_rows(connection: Connection, namespace: int, numbers: Sequence[int]) -> dict[int, list[dict[str, Any]]]:
-    """The mentions of passages, as plain dictionaries, sorted by key."""
-    found: dict[int, list[dict[str, Any]]] = {}
-    for some in chunks(numbers):
-        rows = connection.execute(
-            select(
-                mentions.c.passage,
-                entities.c.key,
-                mentions.c.name,
-                mentions.c.lines,
-                mentions.c.titled,
-            )
-            .join(entities, entities.c.number == mentions.c.entity)
-            .where(mentions.c.namespace == namespace, mentions.c.passage.in_(some))
-            .order_by(mentions.c.passage, entities.c.key)
-        )
-        for row in rows.mappings():
-            mention = dict(row)
-            found.setdefault(mention.pop("passage"), []).append(mention)
     return found
 
 

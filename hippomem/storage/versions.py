@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, update
 
-from hippomem.storage import reads
+from hippomem.storage import links
 from hippomem.storage.rows import ViewRow
 from hippomem.storage.schema import analyses, entities, mentions, passages, versions
 from hippomem.storage.statuses import status_of
@@ -47,7 +47,7 @@ def supersede(connection: Connection, namespace: int, old: int, new: int, at: da
         "hidden_from": min(ends, default=None),
         "superseded_at": at,
         "mentions": _mentions(connection, namespace, old),
-        "facts": [_fact_line(fact) for fact in reads.facts_of(connection, namespace, [old]).get(old, ())],
+        "facts": [_fact_line(fact) for fact in links.facts_of(connection, namespace, [old]).get(old, ())],
     }
     _keep(connection, namespace, old, new, values)
 

@@ -13,15 +13,15 @@ from hippomem.errors import EncoderMismatchError
 from hippomem.storage.chunks import CHUNK
 from hippomem.storage.chunks import chunks as chunks
 from hippomem.storage.learning import drop_targets
+from hippomem.storage.links import add_links, entities_of, remove_orphans
 from hippomem.storage.releases import release, subjects_of
-from hippomem.storage.rows import FactRow, Links, MentionRow, NewPassage
+from hippomem.storage.rows import Links, NewPassage
 from hippomem.storage.schema import (
     BESIDE_PASSAGES,
     analyses,
     answers,
     changes,
     documents,
-    entities,
     facts,
     jobs,
     mentions,
@@ -127,7 +127,7 @@ def add_passages(
             ],
         ).scalars()
     )
-    new_entities, new_facts = _add_links(
+    new_entities, new_facts = add_links(
         connection, namespace, [(number, p.links) for number, p in zip(numbers, fresh, strict=True)]
     )
     for number, p in zip(numbers, fresh, strict=True):
@@ -156,11 +156,11 @@ def add_passages(
 
 def relink(connection: Connection, namespace: int, number: int, passage_id: str, links: Links, at: datetime) -> int:
     """Replace what ties a passage into the graph, and log it. Returns the number of its facts."""
-    before = _entities_of(connection, namespace, [number])
+    before = entities_of(connection, namespace, [number])
     for table in (facts, mentions):
         connection.execute(delete(table).where(table.c.namespace == namespace, table.c.passage == number))
-    _, count = _add_links(connection, namespace, [(number, links)])
-    _remove_orphans(connection, namespace, before)
+    _, count = add_links(connection, namespace, [(number, links)])
+    remove_orphans(connection, namespace, before)
     settle(connection, namespace, number)
     connection.execute(
         insert(changes).values(
@@ -189,7 +189,7 @@ def remove_passages(
         )
         ids.update({row.number: (row.id, row.content) for row in rows})
     drop_targets(connection, namespace, ids, at)
-    touched = _entities_of(connection, namespace, ids)
+    touched = entities_of(connection, namespace, ids)
     subjects = subjects_of(connection, namespace, ids)
     fact_count = 0
     contents = {content for _, content in ids.values()} | _drop_versions(connection, namespace, ids, action is None)
@@ -212,7 +212,7 @@ def remove_passages(
                 delete(table).where(table.c.namespace == namespace, table.c.content.in_(some_contents), *unused)
             )
     release(connection, namespace, [id_ for id_, _ in ids.values()], subjects, at)
-    gone = _remove_orphans(connection, namespace, touched)
+    gone = remove_orphans(connection, namespace, touched)
     if action is not None and ids:
         connection.execute(
             insert(changes),
@@ -339,86 +339,3 @@ def add_analyses(connection: Connection, namespace: int, encoder: int, new: Sequ
     ]
     if rows:
         connection.execute(insert(analyses), rows)
-
-
-def _add_links(connection: Connection, namespace: int, links: Sequence[tuple[int, Links]]) -> tuple[int, int]:
-    keys = sorted({m.key for _, own in links for m in own.mentions})
-    number_of, created = _entity_numbers(connection, namespace, keys)
-    mention_rows = [_mention(namespace, number, number_of, m) for number, own in links for m in own.mentions]
-    fact_rows = [
-        _fact(namespace, number, position, number_of, f)
-        for number, own in links
-        for position, f in enumerate(own.facts)
-    ]
-    if mention_rows:
-        connection.execute(insert(mentions), mention_rows)
-    if fact_rows:
-        connection.execute(insert(facts), fact_rows)
-    return created, len(fact_rows)
-
-
-def _mention(namespace: int, passage: int, number_of: dict[str, int], mention: MentionRow) -> dict[str, Any]:
-    return {
-        "namespace": namespace,
-        "passage": passage,
-        "entity": number_of[mention.key],
-        "name": mention.name,
-        "lines": mention.lines,
-        "titled": mention.titled,
-    }
-
-
-def _fact(namespace: int, passage: int, position: int, number_of: dict[str, int], fact: FactRow) -> dict[str, Any]:
-    return {
-        "namespace": namespace,
-        "passage": passage,
-        "position": position,
-        "subject": number_of[fact.subject_key],
-        "object": number_of[fact.object_key],
-        "subject_name": fact.triple.subject,
-        "relation": fact.triple.relation,
-        "object_name": fact.triple.object,
-        "extractor": fact.triple.extractor,
-        "valid_from": fact.triple.valid_from if fact.is_brought else None,
-        "invalid_at": fact.triple.invalid_at if fact.is_brought else None,
-    }
-
-
-def _entity_numbers(connection: Connection, namespace: int, keys: Sequence[str]) -> tuple[dict[str, int], int]:
-    number_of: dict[str, int] = {}
-    for some in chunks(keys):
-        rows = connection.execute(
-            select(entities.c.key, entities.c.number).where(entities.c.namespace == namespace, entities.c.key.in_(some))
-        )
-        number_of.update({row.key: row.number for row in rows})
-    missing = [key for key in keys if key not in number_of]
-    if missing:
-        numbers = connection.execute(
-            insert(entities).returning(entities.c.number, sort_by_parameter_order=True),
-            [{"namespace": namespace, "key": key} for key in missing],
-        ).scalars()
-        number_of.update(zip(missing, numbers, strict=True))
-    return number_of, len(missing)
-
-
-def _entities_of(connection: Connection, namespace: int, numbers: Iterable[int]) -> set[int]:
-    found: set[int] = set()
-    for some in chunks(numbers):
-        query = select(mentions.c.entity).where(mentions.c.namespace == namespace, mentions.c.passage.in_(some))
-        found.update(connection.execute(query).scalars())
-    return found
-
-
-def _remove_orphans(connection: Connection, namespace: int, candidates: Iterable[int]) -> int:
-    """Delete those of `candidates` that no passage mentions any more; facts name only what their passage mentions."""
-    gone = 0
-    for some in chunks(sorted(candidates)):
-        done = connection.execute(
-            delete(entities).where(
-                entities.c.namespace == namespace,
-                entities.c.number.in_(some),
-                ~exists().where(mentions.c.namespace == namespace, mentions.c.entity == entities.c.number),
-            )
-        )
-        gone += done.rowcount
-    return gone

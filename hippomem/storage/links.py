@@ -1,0 +1,189 @@
+"""What passages name and state: their mentions of entities, and their facts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, and_, bindparam, delete, exists, func, insert, select
+
+from hippomem.storage.chunks import CHUNK, chunks
+from hippomem.storage.rows import FactRow, Links, MentionRow
+from hippomem.storage.schema import UTCDateTime, entities, facts, mentions, passages
+from hippomem.storage.validities import fact_id, validities_of
+from hippomem.types import Triple
+
+# Statements that every recall runs are built once: building them takes longer than running them.
+_FACTS_OF = (
+    select(
+        facts.c.passage,
+        facts.c.subject,
+        facts.c.object,
+        facts.c.subject_name,
+        facts.c.relation,
+        facts.c.object_name,
+        facts.c.extractor,
+        facts.c.valid_from,
+        facts.c.invalid_at,
+        passages.c.occurred_at,
+        func.coalesce(passages.c.occurred_at, passages.c.recorded_at, type_=UTCDateTime),
+    )
+    .join(passages, and_(passages.c.namespace == facts.c.namespace, passages.c.number == facts.c.passage))
+    .where(facts.c.namespace == bindparam("namespace"), facts.c.passage.in_(bindparam("numbers", expanding=True)))
+    .order_by(facts.c.passage, facts.c.position)
+)
+_NAMED = select(entities.c.number).where(
+    entities.c.namespace == bindparam("namespace"), entities.c.key.in_(bindparam("keys", expanding=True))
+)
+_FACTS_ABOUT = _FACTS_OF.where(facts.c.subject.in_(_NAMED) | facts.c.object.in_(_NAMED))
+
+
+def facts_of(
+    connection: Connection, namespace: int, numbers: Sequence[int], about: Sequence[str] | None = None
+) -> dict[int, list[Triple]]:
+    """The triples of passages, in the order of the text; where `about` has a few keys of entities, only what is about
+    one of these. With more of them than a statement takes well, all are read.
+    """
+    found: dict[int, list[Triple]] = {}
+    query, limits = (_FACTS_ABOUT, {"keys": about}) if about is not None and len(about) <= CHUNK else (_FACTS_OF, {})
+    for some in chunks(numbers):
+        rows = connection.execute(query, {"namespace": namespace, "numbers": some, **limits}).all()
+        known = validities_of(connection, namespace, some) if rows else {}
+        for passage, subject, object_, name, relation, other, extractor, start, end, occurred_at, since in rows:
+            ended = known.get((passage, fact_id(subject, relation, object_))) if known else None
+            end = end or (ended.invalid_at if ended else None)
+            triple = Triple(name, relation, other, extractor, occurred_at, start or since, end)
+            found.setdefault(passage, []).append(triple)
+    return found
+
+
+def stated_in(connection: Connection, namespace: int, numbers: Sequence[int]) -> dict[int, list[Triple]]:
+    """The same as they were brought: with a validity only where a user said so."""
+    found: dict[int, list[Triple]] = {}
+    for some in chunks(numbers):
+        for row in connection.execute(_FACTS_OF, {"namespace": namespace, "numbers": some}):
+            names = row.subject_name, row.relation, row.object_name, row.extractor
+            triple = Triple(*names, valid_from=row.valid_from, invalid_at=row.invalid_at)
+            found.setdefault(row.passage, []).append(triple)
+    return found
+
+
+def names_in(connection: Connection, namespace: int, numbers: Sequence[int]) -> dict[int, dict[str, str]]:
+    """For each passage, entity key -> the name as it stands there."""
+    found: dict[int, dict[str, str]] = {}
+    for some in chunks(numbers):
+        rows = connection.execute(
+            select(mentions.c.passage, entities.c.key, mentions.c.name)
+            .join(entities, entities.c.number == mentions.c.entity)
+            .where(mentions.c.namespace == namespace, mentions.c.passage.in_(some))
+        )
+        for passage, key, name in rows:
+            found.setdefault(passage, {})[key] = name
+    return found
+
+
+def mention_rows(connection: Connection, namespace: int, numbers: Sequence[int]) -> dict[int, list[dict[str, Any]]]:
+    """The mentions of passages, as plain dictionaries, sorted by key."""
+    found: dict[int, list[dict[str, Any]]] = {}
+    for some in chunks(numbers):
+        rows = connection.execute(
+            select(
+                mentions.c.passage,
+                entities.c.key,
+                mentions.c.name,
+                mentions.c.lines,
+                mentions.c.titled,
+            )
+            .join(entities, entities.c.number == mentions.c.entity)
+            .where(mentions.c.namespace == namespace, mentions.c.passage.in_(some))
+            .order_by(mentions.c.passage, entities.c.key)
+        )
+        for row in rows.mappings():
+            mention = dict(row)
+            found.setdefault(mention.pop("passage"), []).append(mention)
+    return found
+
+
+def add_links(connection: Connection, namespace: int, links: Sequence[tuple[int, Links]]) -> tuple[int, int]:
+    """Write what passages name and state. Returns how many entities are new, and how many facts were written."""
+    keys = sorted({m.key for _, own in links for m in own.mentions})
+    number_of, created = _entity_numbers(connection, namespace, keys)
+    mention_rows = [_mention(namespace, number, number_of, m) for number, own in links for m in own.mentions]
+    fact_rows = [
+        _fact(namespace, number, position, number_of, f)
+        for number, own in links
+        for position, f in enumerate(own.facts)
+    ]
+    if mention_rows:
+        connection.execute(insert(mentions), mention_rows)
+    if fact_rows:
+        connection.execute(insert(facts), fact_rows)
+    return created, len(fact_rows)
+
+
+def entities_of(connection: Connection, namespace: int, numbers: Iterable[int]) -> set[int]:
+    """The numbers of the entities that passages mention."""
+    found: set[int] = set()
+    for some in chunks(numbers):
+        query = select(mentions.c.entity).where(mentions.c.namespace == namespace, mentions.c.passage.in_(some))
+        found.update(connection.execute(query).scalars())
+    return found
+
+
+def remove_orphans(connection: Connection, namespace: int, candidates: Iterable[int]) -> int:
+    """Delete those of `candidates` that no passage mentions any more; facts name only what their passage mentions."""
+    gone = 0
+    for some in chunks(sorted(candidates)):
+        done = connection.execute(
+            delete(entities).where(
+                entities.c.namespace == namespace,
+                entities.c.number.in_(some),
+                ~exists().where(mentions.c.namespace == namespace, mentions.c.entity == entities.c.number),
+            )
+        )
+        gone += done.rowcount
+    return gone
+
+
+def _mention(namespace: int, passage: int, number_of: dict[str, int], mention: MentionRow) -> dict[str, Any]:
+    return {
+        "namespace": namespace,
+        "passage": passage,
+        "entity": number_of[mention.key],
+        "name": mention.name,
+        "lines": mention.lines,
+        "titled": mention.titled,
+    }
+
+
+def _fact(namespace: int, passage: int, position: int, number_of: dict[str, int], fact: FactRow) -> dict[str, Any]:
+    return {
+        "namespace": namespace,
+        "passage": passage,
+        "position": position,
+        "subject": number_of[fact.subject_key],
+        "object": number_of[fact.object_key],
+        "subject_name": fact.triple.subject,
+        "relation": fact.triple.relation,
+        "object_name": fact.triple.object,
+        "extractor": fact.triple.extractor,
+        "valid_from": fact.triple.valid_from if fact.is_brought else None,
+        "invalid_at": fact.triple.invalid_at if fact.is_brought else None,
+    }
+
+
+def _entity_numbers(connection: Connection, namespace: int, keys: Sequence[str]) -> tuple[dict[str, int], int]:
+    number_of: dict[str, int] = {}
+    for some in chunks(keys):
+        rows = connection.execute(
+            select(entities.c.key, entities.c.number).where(entities.c.namespace == namespace, entities.c.key.in_(some))
+        )
+        number_of.update({row.key: row.number for row in rows})
+    missing = [key for key in keys if key not in number_of]
+    if missing:
+        numbers = connection.execute(
+            insert(entities).returning(entities.c.number, sort_by_parameter_order=True),
+            [{"namespace": namespace, "key": key} for key in missing],
+        ).scalars()
+        number_of.update(zip(missing, numbers, strict=True))
+    return number_of, len(missing)
