@@ -15,6 +15,7 @@ from hippomem.hippocampus.grams import grams
 from hippomem.hippocampus.keys import entity_key, title_names
 from hippomem.neocortex.encoder import Encoder
 from hippomem.neocortex.extraction import Extraction, LocalExtractor
+from hippomem.storage.chunks import chunks
 from hippomem.storage.rows import LAST_BIT, Analysis, FactRow, Links, MentionRow, NewPassage, has_validity, said
 from hippomem.types import Passage, Triple
 
@@ -29,10 +30,13 @@ class Learned:
 
 @dataclass(slots=True)
 class Analyser:
-    """Fills in what a `NewPassage` lacks. `seconds` adds up what each part took, by the clock and of CPU time."""
+    """Fills in what a `NewPassage` lacks, `batch` passages at a time: the vectors of one depend in their last digits on
+    those computed with it. `seconds` adds up what each part took, by the clock and of CPU time.
+    """
 
     encoder: Encoder
     extractor: LocalExtractor
+    batch: int
     seconds: dict[str, float] = field(
         default_factory=lambda: dict.fromkeys(("extract", "encode", "cpu_extract", "cpu_encode"), 0.0)
     )
@@ -48,13 +52,16 @@ class Analyser:
 
         `triples` are the user's own, for each passage; `learned` what a chat model found in it, by id.
         """
-        different = list({p.content: p for p in passages}.values())  # the same content is read once
-        with self._timed("extract"):
-            read = self.extractor.extract([p.text for p in different], [p.title for p in different])
-            extractions = dict(zip([p.content for p in different], read, strict=True))
+        extractions: dict[str, Extraction] = {}
+        analyses: dict[str, Analysis] = {}
         known = set(encoded)
-        with self._timed("encode"):
-            analyses = self._encode([p for p in different if p.content not in known], extractions)
+        for some in chunks(passages, self.batch):
+            new = list({p.content: p for p in some if p.content not in extractions}.values())  # each is read once
+            with self._timed("extract"):
+                read = self.extractor.extract([p.text for p in new], [p.title for p in new])
+                extractions.update(zip([p.content for p in new], read, strict=True))
+            with self._timed("encode"):
+                analyses |= self._encode([p for p in new if p.content not in known], extractions)
         own = triples or [()] * len(passages)
         read_by_model = learned or {}
         return [

@@ -90,7 +90,7 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         self._encoder = resolve_encoder(settings.encoder, settings.encoder_backend, settings.encoder_precision)
         self._chat = chat_of(settings)
         self._encoder_number = store.claim_encoder(self._encoder.identity)
-        analyser = Analyser(self._encoder, LocalExtractor(settings.pipeline))
+        analyser = Analyser(self._encoder, LocalExtractor(settings.pipeline), settings.batch)
         kind = extraction_kind(self._chat) if self._chat else None
         self._writer = Writer(store, analyser, settings.namespace, self._encoder_number, clock, kind)
         self._snapshots = (

@@ -114,7 +114,13 @@ class Settings(BaseSettings):
     quality_gate: bool = Field(
         default=True, description="whether what was just recalled and comes back in as new is kept out"
     )
-    batch: int = Field(default=256, ge=1, le=10_000, description="passages in one transaction of an ingest")
+    batch: int = Field(
+        default=256,
+        ge=1,
+        le=10_000,
+        description="passages that an ingest analyses together; up to "
+        "eight times as many are written in one transaction, where that takes no more than seconds",
+    )
 
     @classmethod
     def settings_customise_sources(

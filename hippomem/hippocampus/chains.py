@@ -150,6 +150,8 @@ class Chains:
         if len(rows) == len(self._near):
             return self.smooth(values(rows), share)
         before, after = self.around(rows)
+        if max(before.max(initial=NONE), after.max(initial=NONE)) == NONE:
+            return values(rows)
         every = np.unique(np.concatenate([rows, before, after]))
         every = every[every != NONE]
         known = values(every)
@@ -179,10 +181,9 @@ class Chains:
 
     def with_neighbours(self, rows: Rows) -> Rows:
         """`rows` and those near them, each once, ascending."""
-        if not self.any:
-            return np.unique(rows)
-        every = np.unique(np.concatenate([rows, *self.around(rows)]))
-        return np.asarray(every[every != NONE])
+        around = self.around(rows) if self.any else ()
+        near = [neighbours[neighbours != NONE] for neighbours in around]
+        return np.unique(np.concatenate([rows, *near]))
 
     def compact(self, kept: NDArray[np.int64]) -> dict[str, NDArray[np.generic]]:
         """The constructor's arrays for these live rows, in this order."""

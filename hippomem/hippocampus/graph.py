@@ -118,11 +118,12 @@ class KnowledgeGraph:
         places, entities, masks = np.repeat(old, sizes), base.entities[edges], base.masks[edges]
         if len(log):
             logged, of_each = log.numbers_of(rows.tolist())
-            places = np.concatenate([places, np.repeat(np.arange(len(rows)), of_each)])
-            entities = np.concatenate([entities, log.entities[logged]])
-            masks = np.concatenate([masks, log.masks[logged]])
-            order = np.argsort(places, kind="stable")
-            places, entities, masks = places[order], entities[order], masks[order]
+            if logged:
+                places = np.concatenate([places, np.repeat(np.arange(len(rows)), of_each)])
+                entities = np.concatenate([entities, log.entities[logged]])
+                masks = np.concatenate([masks, log.masks[logged]])
+                order = np.argsort(places, kind="stable")
+                places, entities, masks = places[order], entities[order], masks[order]
         if self._gone:
             there = self._namings.array[entities] > 0
             places, entities, masks = places[there], entities[there], masks[there]

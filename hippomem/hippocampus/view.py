@@ -185,8 +185,12 @@ class View:
             rows = np.nonzero(self.graph.alive)[0]
             return rows, self.likeness(vector)[rows]
         found, cosine = self.vectors.search(vector, count, self.graph.alive)
-        rows = self.chains.with_neighbours(found)
-        return rows, self.likeness_of(rows, vector) if self.chains.any else cosine[np.argsort(found)]
+        rows, known = self.chains.with_neighbours(found), cosine[np.argsort(found)]
+
+        def measured(some: NDArray[np.int64]) -> NDArray[np.float32]:  # these rows, or with their neighbours
+            return known if len(some) == len(known) else self.cosine_of(some, vector)
+
+        return rows, self.chains.smooth_likeness_of(rows, measured)
 
     def likeness_of(self, rows: NDArray[np.int64], vector: NDArray[np.float32]) -> NDArray[np.float32]:
         """As `likeness`, of some passages (n,), ascending: (n,) float32."""

@@ -4,6 +4,9 @@ A batch crosses documents, so that many small ones cost no more than one large o
 with its fingerprint in the transaction that brings its last passage; the passages it no longer holds leave with the
 same transaction. Until then the file counts as new, and what it brought already is found by its content hash and
 neither encoded nor written again.
+
+A transaction of more passages writes fewer pages of the store for each, but is also what a kill may cost to do again.
+So it grows up to eight batches while reading, analysing and writing them takes no more than seconds.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -28,6 +32,9 @@ from hippomem.ingest.triples import read_triples, share_out
 from hippomem.storage.rows import NewPassage, content_id, passage_id
 from hippomem.types import Document, Failure, IngestReport, Triple
 
+MOST_BATCHES = 8  # in one transaction
+SECONDS = 10.0  # that a transaction of more than one may take
+
 Input: TypeAlias = "str | os.PathLike[str] | Document | Mapping[str, Any]"
 
 
@@ -43,7 +50,7 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What one batch added."""
+    """What one transaction added."""
 
     passages: int
     entities: int
@@ -58,7 +65,7 @@ class Sink(Protocol):
         """For sources that are in: fingerprint and number of documents."""
 
     def store(self, passages: list[NewPassage], finished: list[Finished]) -> Stored:
-        """Analyse and write a batch in one transaction."""
+        """Analyse passages, and write them in one transaction."""
 
 
 class Progress(Protocol):
@@ -86,9 +93,12 @@ class Ingest:
     _skipped: int = 0
     _read: int = 0  # bytes whose passages are not stored yet
     _stored: Stored = field(default_factory=lambda: Stored(0, 0, 0, 0))
+    _batches: int = 1  # in the next transaction
+    _began: float = 0.0  # when it did
 
     def run(self, inputs: Input | Iterable[Input]) -> IngestReport:
         """Ingest it all. Raises NotFoundError before anything is read where a path does not exist."""
+        self._began = time.monotonic()
         paths, others = _sorted_out(inputs)
         found = [item for path in paths for item in find_sources(path)]
         files = list({item.name if isinstance(item, Source) else item: item for item in found}.values())
@@ -201,7 +211,7 @@ class Ingest:
                     extends=is_there or not document.source,
                 )
             )
-            if len(self._waiting) >= self.batch:
+            if len(self._waiting) >= self._batches * self.batch:
                 self._flush()
 
     def _flush(self) -> None:
@@ -218,6 +228,12 @@ class Ingest:
             old.removed + new.removed,
         )
         self._waiting, self._finished = [], []
+        now = time.monotonic()
+        if now - self._began < SECONDS / 2:
+            self._batches = min(2 * self._batches, MOST_BATCHES)
+        elif now - self._began > SECONDS:
+            self._batches = max(self._batches // 2, 1)
+        self._began = now
 
 
 def _sorted_out(inputs: Input | Iterable[Input]) -> tuple[list[str], Iterable[object]]:

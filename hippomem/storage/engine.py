@@ -31,6 +31,9 @@ from hippomem.errors import (
 APPLICATION_ID = 0x48504D4D  # "HPMM", in the header of our SQLite files
 BUSY_SECONDS = 60.0
 MEMORY = ":memory:"
+WRITING = "BEGIN IMMEDIATE"
+# kB. In a large store every row touches pages all over the indexes; what does not fit is written twice.
+READING_CACHE, WRITING_CACHE = 65536, 131072
 
 
 def parse(db: str | Path) -> URL:
@@ -81,7 +84,7 @@ def connect(url: URL) -> Engine:
 
 def write_transaction(engine: Engine) -> Connection:
     """A connection whose transaction takes the write lock when it begins."""
-    return engine.connect().execution_options(hippomem_begin="BEGIN IMMEDIATE")
+    return engine.connect().execution_options(hippomem_begin=WRITING)
 
 
 def claim(connection: Connection) -> None:
@@ -194,7 +197,7 @@ def _prepare(connection: sqlite3.Connection, _record: object) -> None:
         "secure_delete = ON",  # forgotten means overwritten
         "journal_size_limit = 67108864",
         "temp_store = MEMORY",
-        "cache_size = -65536",  # kB: in a large store every row touches pages all over the indexes
+        f"cache_size = -{READING_CACHE}",
     ):
         cursor.execute(f"PRAGMA {pragma}").fetchall()
     cursor.close()
@@ -223,5 +226,7 @@ def _write_ahead(cursor: sqlite3.Cursor) -> None:
 
 def _begin(connection: Connection) -> None:
     begin = connection.get_execution_options().get("hippomem_begin", "BEGIN")
+    if begin == WRITING:
+        connection.exec_driver_sql(f"PRAGMA cache_size = -{WRITING_CACHE}")
     if begin is not None:
         connection.exec_driver_sql(begin)

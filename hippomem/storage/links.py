@@ -173,17 +173,18 @@ def _fact(namespace: int, passage: int, position: int, number_of: dict[str, int]
 
 
 def _entity_numbers(connection: Connection, namespace: int, keys: Sequence[str]) -> tuple[dict[str, int], int]:
-    number_of: dict[str, int] = {}
-    for some in chunks(keys):
-        rows = connection.execute(
-            select(entities.c.key, entities.c.number).where(entities.c.namespace == namespace, entities.c.key.in_(some))
-        )
-        number_of.update({row.key: row.number for row in rows})
+    number_of = _known_entities(connection, namespace, keys)
     missing = [key for key in keys if key not in number_of]
-    if missing:
-        numbers = connection.execute(
-            insert(entities).returning(entities.c.number, sort_by_parameter_order=True),
-            [{"namespace": namespace, "key": key} for key in missing],
-        ).scalars()
-        number_of.update(zip(missing, numbers, strict=True))
+    if missing:  # looked up afterwards: with RETURNING, each of them would be a statement of its own
+        connection.execute(insert(entities), [{"namespace": namespace, "key": key} for key in missing])
+        number_of |= _known_entities(connection, namespace, missing)
     return number_of, len(missing)
+
+
+def _known_entities(connection: Connection, namespace: int, keys: Sequence[str]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for some in chunks(keys):
+        query = select(entities.c.key, entities.c.number)
+        rows = connection.execute(query.where(entities.c.namespace == namespace, entities.c.key.in_(some)))
+        found.update((key, number) for key, number in rows)
+    return found

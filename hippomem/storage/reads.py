@@ -257,7 +257,7 @@ def by_number(connection: Connection, namespace: int, numbers: Sequence[int]) ->
     found: dict[int, Passage] = {}
     for some in chunks(numbers):
         rows = connection.execute(_BY_NUMBER, {"namespace": namespace, "numbers": some}).all()
-        found.update({row.number: _passage(row) for row in rows})
+        found.update({row[0]: _passage(row) for row in rows})
     return found
 
 

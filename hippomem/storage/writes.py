@@ -104,35 +104,33 @@ def add_passages(
     if not fresh:
         return Written({}, 0, 0)
     add_analyses(connection, namespace, encoder, fresh)
-    numbers = list(
-        connection.execute(
-            insert(passages).returning(passages.c.number, sort_by_parameter_order=True),
-            [
-                {
-                    "namespace": namespace,
-                    "id": p.id,
-                    "source": p.source,
-                    "position": p.position,
-                    "title": p.title,
-                    "text": p.text,
-                    "start": p.start,
-                    "end": p.end,
-                    "session": p.session,
-                    "occurred_at": p.occurred_at,
-                    "recorded_at": p.recorded_at or at,
-                    "metadata": dict(p.metadata),
-                    "content": p.content,
-                }
-                for p in fresh
-            ],
-        ).scalars()
+    connection.execute(
+        insert(passages),  # without RETURNING, with which each of them would be a statement of its own
+        [
+            {
+                "namespace": namespace,
+                "id": p.id,
+                "source": p.source,
+                "position": p.position,
+                "title": p.title,
+                "text": p.text,
+                "start": p.start,
+                "end": p.end,
+                "session": p.session,
+                "occurred_at": p.occurred_at,
+                "recorded_at": p.recorded_at or at,
+                "metadata": dict(p.metadata),
+                "content": p.content,
+            }
+            for p in fresh
+        ],
     )
-    new_entities, new_facts = add_links(
-        connection, namespace, [(number, p.links) for number, p in zip(numbers, fresh, strict=True)]
-    )
-    for number, p in zip(numbers, fresh, strict=True):
+    number_of = existing(connection, namespace, [p.id for p in fresh])
+    numbers = {p.id: number_of[p.id] for p in fresh}
+    new_entities, new_facts = add_links(connection, namespace, [(numbers[p.id], p.links) for p in fresh])
+    for p in fresh:
         if any(fact.has_validity for fact in p.links.facts):
-            settle(connection, namespace, number)
+            settle(connection, namespace, numbers[p.id])
     previous, previous_id, text = replacing or (None, None, None)
     connection.execute(
         insert(changes),
@@ -140,7 +138,7 @@ def add_passages(
             {
                 "namespace": namespace,
                 "action": "update" if replacing else "add",
-                "passage": number,
+                "passage": numbers[p.id],
                 "passage_id": p.id,
                 "previous": previous,
                 "previous_id": previous_id,
@@ -148,10 +146,10 @@ def add_passages(
                 "text": text,
                 "extractor": ", ".join(sorted({f.triple.extractor for f in p.links.facts})) or None,
             }
-            for number, p in zip(numbers, fresh, strict=True)
+            for p in fresh
         ],
     )
-    return Written({p.id: number for p, number in zip(fresh, numbers, strict=True)}, new_entities, new_facts)
+    return Written(numbers, new_entities, new_facts)
 
 
 def relink(connection: Connection, namespace: int, number: int, passage_id: str, links: Links, at: datetime) -> int:
