@@ -94,7 +94,7 @@ class Ingest:
     _read: int = 0  # bytes whose passages are not stored yet
     _stored: Stored = field(default_factory=lambda: Stored(0, 0, 0, 0))
     _batches: int = 1  # in the next transaction
-    _began: float = 0.0  # when it did
+    _began: float = 0.0  # to read what waits
 
     def run(self, inputs: Input | Iterable[Input]) -> IngestReport:
         """Ingest it all. Raises NotFoundError before anything is read where a path does not exist."""
