@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,12 +129,18 @@ def add_rehearsal(
     *,
     recorded_at: datetime | None = None,
 ) -> None:
-    """Write that these events were replayed, in this order; the same at the same moment is written once."""
+    """Write that these events were replayed, in this order. What was `recorded_at` an earlier moment, as an import
+    tells, is written once; what is done now in any case, a moment later where another process has just done the same.
+    """
     moment = recorded_at or at
-    id_ = hashlib.blake2b(f"{namespace} {moment.isoformat()} {list(events)}".encode(), digest_size=16).hexdigest()
-    own = (rehearsals.c.namespace == namespace, rehearsals.c.id == id_)
-    if connection.execute(select(rehearsals.c.number).where(*own)).first() is not None:
-        return
+    while True:
+        id_ = hashlib.blake2b(f"{namespace} {moment.isoformat()} {list(events)}".encode(), digest_size=16).hexdigest()
+        own = (rehearsals.c.namespace == namespace, rehearsals.c.id == id_)
+        if connection.execute(select(rehearsals.c.number).where(*own)).first() is None:
+            break
+        if recorded_at is not None:
+            return
+        moment += timedelta(microseconds=1)
     row = {"namespace": namespace, "id": id_, "events": list(events), "absorbed": list(absorbed)}
     made = insert(rehearsals).returning(rehearsals.c.number)
     number = connection.execute(made, row | {"recorded_at": moment}).scalar_one()

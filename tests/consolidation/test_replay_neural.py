@@ -89,3 +89,16 @@ def test_in_overload_only_what_is_not_found_is_learned_again(memory: Memory, clo
     done, rehearsed, written = counted(memory)
     assert rehearsed == written
     assert rehearsed - before[1] <= done - before[0]
+
+
+def test_the_same_events_at_the_same_moment_are_rehearsed_as_often_as_was_done(memory: Memory) -> None:
+    """Two workers, or a clock that stands still: each of the reviews that tell of it has its rehearsal."""
+    learner = memory._learning
+    numbers = learner.draw(4, seed=0)
+    done = [learner.rehearse(numbers) for _ in range(3)]
+    assert [one.kept for one in done] == [True] * 3
+    assert len({one.numbers for one in done}) == 1
+    with memory._store.read() as connection:
+        moments = connection.execute(select(rehearsals.c.recorded_at)).scalars().all()
+    assert sorted(moments) == [NOW + timedelta(microseconds=n) for n in range(3)]
+    assert memory.doctor().ok
