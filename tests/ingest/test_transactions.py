@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pytest
 
@@ -71,11 +71,12 @@ def test_time_between_records_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "time", clock)
     sink = _Sink(clock, [0.0])
 
-    def trickle() -> list[Document]:
-        clock.now += 1.0
-        return [Document(text=f"Note at {clock.now}.")]
+    def trickle() -> Iterator[Document]:
+        for _ in range(50):
+            clock.now += 1.0
+            yield Document(text=f"Note at {clock.now}.")
 
-    Ingest(sink, "default", 10, 1000, 1000, _Silent()).run(document for _ in range(50) for document in trickle())
+    Ingest(sink, "default", 10, 1000, 1000, _Silent()).run(trickle())
     assert sink.sizes == [10] * 5
 
 
