@@ -99,3 +99,28 @@ def test_any_order_of_growing_and_removing_gives_the_same() -> None:
             np.testing.assert_allclose(ours[name], values, rtol=1e-5, err_msg=name)
         again = Chains(lambda rows, kept=kept: VECTORS[kept[rows]], **ours)  # type: ignore[arg-type]
         assert neighbours(again, len(kept)) == neighbours(fresh, len(kept))
+
+
+def test_some_rows_are_smoothed_as_all_are() -> None:
+    """Whether they have neighbours, among themselves or elsewhere, or none: then nothing else is asked for."""
+    choice = random.Random(4)  # noqa: S311
+    chains = chained([(choice.choice([0, 0, 1, 2]), float(at)) for at in range(40)])
+    every = np.random.default_rng(5).normal(size=40).astype(np.float32)
+    asked: list[list[int]] = []
+
+    def values(rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        asked.append(rows.tolist())
+        return every[rows]
+
+    alone = [row for row in range(40) if chains.neighbours(row) == (NONE, NONE)]
+    subsets = [sorted(choice.sample(range(40), size)) for size in (0, 1, 2, 5, 10, 39) for _ in range(5)]
+    assert 5 < len(alone) < 35
+    for some in (alone, *subsets):
+        rows = np.array(some, np.int64)
+        np.testing.assert_allclose(chains.smooth_some(rows, values), chains.smooth(every)[rows], rtol=1e-6)
+        np.testing.assert_allclose(
+            chains.smooth_likeness_of(rows, values), chains.smooth_likeness(every)[rows], rtol=1e-6
+        )
+        near = {at for row in some for at in (row, *chains.neighbours(row))} - {NONE}
+        assert chains.with_neighbours(rows[::-1]).tolist() == sorted(near)
+        assert asked.pop() == sorted(near)
