@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from hippomem.errors import InvalidInputError, ModelError
+from hippomem.neocortex.shared import shared
 from hippomem.types import Triple
 
 if TYPE_CHECKING:
@@ -67,7 +68,9 @@ class LocalExtractor:
     def _nlp(self) -> Any:
         if not isinstance(self._pipeline, str):
             return self._pipeline
-        return _load(self._pipeline)
+        name = self._pipeline
+        # Any other may be a folder that is written anew while this process runs.
+        return shared(f"spacy {name}", lambda: _load(name)) if name == PACKAGED else _load(name)
 
     def extract(self, texts: Sequence[str], titles: Sequence[str], batch_size: int = 64) -> Iterator[Extraction]:
         """Read `texts` in batches, in order; `titles` are what their sentences may be about."""

@@ -18,6 +18,7 @@ from hippomem.neocortex.bert_graph import build_graph
 from hippomem.neocortex.encoder import PACKAGED, Encoded, Precision, Span, Vectors
 from hippomem.neocortex.late_chunking import Pooled, Tokens, batches, encode_late, normalised, padded, with_prompt
 from hippomem.neocortex.model_folder import identity_of, packaged_model
+from hippomem.neocortex.shared import shared
 
 BATCH_TOKENS = 1024  # padded tokens in one forward pass: beyond, they fall out of the processor's caches
 
@@ -59,8 +60,13 @@ class OnnxEncoder:
     def _model(self) -> _Loaded:
         with self._loading:  # of threads that come at once, one loads
             if self._loaded is None:
-                self._loaded = _load(self.name, self.precision)
+                self._loaded = self._load()
             return self._loaded
+
+    def _load(self) -> _Loaded:
+        if self.name != PACKAGED:  # a folder may be written anew while this process runs
+            return _load(self.name, self.precision)
+        return shared(f"onnx {self.precision}", lambda: _load(PACKAGED, self.precision))
 
     def _encode(self, texts: Sequence[str], spans: Sequence[Sequence[Span]]) -> list[Encoded]:
         return encode_late(texts, spans, self._tokenize, self._forward)

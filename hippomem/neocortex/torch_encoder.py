@@ -23,6 +23,7 @@ from hippomem.neocortex.late_chunking import (
     with_prompt,
 )
 from hippomem.neocortex.model_folder import identity_of, packaged_model
+from hippomem.neocortex.shared import shared
 
 BATCH_TOKENS = 2048  # padded tokens in one forward pass: bounds memory whatever the texts' lengths
 
@@ -41,7 +42,9 @@ class SentenceTransformerEncoder:
 
     @cached_property
     def _model(self) -> Any:
-        return _load_sentence_transformer(self.name)
+        if self.name != PACKAGED:  # a folder may be written anew while this process runs
+            return _load_sentence_transformer(self.name)
+        return shared("torch", lambda: _load_sentence_transformer(PACKAGED))
 
     @cached_property
     def _window(self) -> int:
@@ -68,14 +71,15 @@ class SentenceTransformerEncoder:
         return encode_separately(encode, texts, spans)
 
     def _tokenize(self, texts: list[str]) -> list[Tokens]:
-        found = self._model.tokenizer(
-            texts,
-            truncation=True,
-            max_length=self._window,
-            return_overflowing_tokens=True,
-            return_offsets_mapping=True,
-            return_attention_mask=False,
-        )
+        with _TOKENIZING:
+            found = self._model.tokenizer(
+                texts,
+                truncation=True,
+                max_length=self._window,
+                return_overflowing_tokens=True,
+                return_offsets_mapping=True,
+                return_attention_mask=False,
+            )
         tokens = [Tokens([], []) for _ in texts]
         for window, text in enumerate(found["overflow_to_sample_mapping"]):
             tokens[text].windows.append(found["input_ids"][window])
@@ -100,6 +104,7 @@ class SentenceTransformerEncoder:
         return [pooled[window] for window in range(len(windows))]
 
 
+_TOKENIZING = Lock()  # a tokenizer keeps how it is to cut: of two threads that tell it at once, one would fail
 _COUNT = Lock()  # torch's number of threads is the process's: who changes it must be alone
 
 

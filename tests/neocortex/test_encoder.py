@@ -9,7 +9,7 @@ import pytest
 from langchain_core.embeddings import DeterministicFakeEmbedding
 
 from hippomem import InvalidInputError, Memory, ModelError
-from hippomem.neocortex import model_folder
+from hippomem.neocortex import model_folder, shared
 from hippomem.neocortex.encoder_choice import resolve_encoder
 from hippomem.neocortex.langchain_encoder import LangChainEncoder
 from hippomem.neocortex.torch_encoder import SentenceTransformerEncoder
@@ -63,6 +63,7 @@ def test_the_batch_does_not_change_the_vectors(minilm: SentenceTransformerEncode
 
 
 def test_a_packaged_file_that_is_not_the_published_one_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared, "_LOADED", {})
     monkeypatch.setitem(model_folder.PACKAGED_FILES, "tokenizer.json", "0" * 64)
     with pytest.raises(ModelError, match="not the published file"):
         SentenceTransformerEncoder().encode_query("x")

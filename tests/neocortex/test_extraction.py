@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from hippomem import ModelError
@@ -55,6 +57,16 @@ def test_titles_and_user_triples_become_entities(extractor: LocalExtractor) -> N
     assert titled == {"titanic ship", "titanic"}
     assert "harland wolff" in {m.key for m in links.mentions}
     assert ("titanic", "harland wolff") in {(f.subject_key, f.object_key) for f in links.facts}
+
+
+def test_all_share_one_packaged_pipeline(extractor: LocalExtractor) -> None:
+    others = [LocalExtractor() for _ in range(4)]
+    assert {id(other._nlp) for other in others} == {id(extractor._nlp)}
+    texts = [f"{TEXT} Keeper {number} of Varrow Island wrote to Boso the Elder." for number in range(30)]
+    alone = list(extractor.extract(texts, [TITLE] * 30))
+    with ThreadPoolExecutor(4) as pool:
+        for beside in pool.map(lambda other: list(other.extract(texts, [TITLE] * 30, batch_size=7)), others):
+            assert beside == alone
 
 
 def test_a_pipeline_that_is_not_there_is_an_error() -> None:

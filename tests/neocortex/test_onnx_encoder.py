@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from hippomem import EncoderMismatchError, InvalidInputError, Memory, MissingDependencyError, ModelError, Settings
-from hippomem.neocortex import encoder_choice, model_folder, onnx_encoder
+from hippomem.neocortex import encoder_choice, model_folder, onnx_encoder, shared
 from hippomem.neocortex.encoder import Encoded
 from hippomem.neocortex.encoder_choice import resolve_encoder
 from hippomem.neocortex.onnx_encoder import OnnxEncoder
@@ -186,6 +186,7 @@ def test_a_gpu_is_told_by_its_driver(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
 @pytest.mark.parametrize("package", ["onnxruntime", "onnx"])
 def test_without_the_extra(package: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(shared, "_LOADED", {})
     monkeypatch.setitem(sys.modules, package, None)
     assert isinstance(resolve_encoder("all-MiniLM-L6-v2"), SentenceTransformerEncoder)
     for wish in ({"encoder_backend": "onnx"}, {"encoder_precision": "int8"}):
@@ -279,10 +280,12 @@ def test_threads_that_come_at_once_load_one_model(monkeypatch: pytest.MonkeyPatc
         loaded.append(args)
         return load(*args)
 
+    monkeypatch.setattr(shared, "_LOADED", {})
     monkeypatch.setattr(onnx_encoder, "_load", counted)
     encoder = OnnxEncoder()
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(encoder.encode_query, ["a", "b", "c", "d"]))
+    OnnxEncoder().encode_query("of another memory")
     assert loaded == [("all-MiniLM-L6-v2", "fp32")]
 
 
@@ -309,6 +312,7 @@ def test_else_there_are_as_many_as_processors(given: str, monkeypatch: pytest.Mo
 
 
 def test_a_packaged_file_that_is_not_the_published_one_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared, "_LOADED", {})
     monkeypatch.setitem(model_folder.PACKAGED_FILES, "model.safetensors", "0" * 64)
     with pytest.raises(ModelError, match="not the published file"):
         OnnxEncoder().encode_query("x")
