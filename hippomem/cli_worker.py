@@ -70,7 +70,8 @@ class InTurn:
                 is_idle = len(rounds) == done and not any(rest is not None and rest <= IDLE_SECONDS for rest in rests)
                 if until_idle and (is_idle or error):
                     break
-                stopping.wait(POLL_SECONDS)
+                if len(rounds) == done or error:  # else look again at once: meanwhile more may have come to the first
+                    stopping.wait(POLL_SECONDS)
         return error
 
     def _all(self) -> list[str]:
