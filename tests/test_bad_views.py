@@ -73,10 +73,14 @@ def test_a_snapshot_is_used_where_it_is_whole(db: Path, is_right: Callable[[], N
 
 
 @pytest.mark.parametrize(
-    "harm", ["cut", *(pytest.param(harm, marks=pytest.mark.slow) for harm in ("remove", "empty", "grow", "folder"))]
+    ("harm", "step"),
+    [
+        ("cut", 4),
+        *(pytest.param(harm, 1, marks=pytest.mark.slow) for harm in ("cut", "remove", "empty", "grow", "folder")),
+    ],
 )
-def test_each_file_in_turn_is_harmed(db: Path, snapshot: Path, is_right: Callable[[], None], harm: str) -> None:
-    for file in sorted(snapshot.iterdir()):
+def test_each_file_in_turn_is_harmed(snapshot: Path, is_right: Callable[[], None], harm: str, step: int) -> None:
+    for file in sorted(snapshot.iterdir())[::step]:
         data = file.read_bytes()
         if harm in ("remove", "folder"):
             file.unlink()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from itertools import compress
 
 import numpy as np
@@ -218,6 +218,7 @@ class _Vocabulary:
     clusters: list[NDArray[np.int64]]
 
     @classmethod
+    @cache
     def made(cls) -> _Vocabulary:
         words = vocabulary()
         cluster = np.array([word_hash(word) % CLUSTERS for word in words])
