@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -33,14 +33,22 @@ def filled(fast: Callable[..., Memory], tmp_path: Path) -> Callable[[Iterable[li
     return make
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Memory]:
+    """A memory of all records, to be asked only."""
+    db = tmp_path_factory.mktemp("whole") / "m.db"
+    with Memory.open(db, encoder=SyntheticEncoder(), pipeline=capitals()) as memory:
+        memory.ingest(RECORDS)
+        yield memory
+
+
 def told(recall: Recall) -> list[tuple[str, float]]:
     return [(p.title, round(p.score, 2)) for p in recall.passages]
 
 
-def test_with_nothing_cut_it_is_the_exact_recall(filled: Callable[..., Memory]) -> None:
-    memory = filled([RECORDS])
+def test_with_nothing_cut_it_is_the_exact_recall(whole: Memory) -> None:
     for question in QUESTIONS:
-        exact, local = memory.recall(question, 10), memory.recall(question, 10, recipe=WHOLE)
+        exact, local = whole.recall(question, 10), whole.recall(question, 10, recipe=WHOLE)
         assert [p.id for p in local.passages] == [p.id for p in exact.passages]
         for ours, theirs in zip(local.passages, exact.passages, strict=True):
             assert ours.score == pytest.approx(theirs.score, abs=2e-3)
@@ -48,18 +56,16 @@ def test_with_nothing_cut_it_is_the_exact_recall(filled: Callable[..., Memory]) 
             assert ours.why == theirs.why
 
 
-def test_what_is_cut_costs_little(filled: Callable[..., Memory]) -> None:
-    memory = filled([RECORDS])
+def test_what_is_cut_costs_little(whole: Memory) -> None:
     same = 0
     for question in QUESTIONS:
-        exact = {p.id for p in memory.recall(question, 5).passages}
-        local = {p.id for p in memory.recall(question, 5, recipe=LOCAL).passages}
+        exact = {p.id for p in whole.recall(question, 5).passages}
+        local = {p.id for p in whole.recall(question, 5, recipe=LOCAL).passages}
         same += len(exact & local)
     assert same >= 0.8 * 5 * len(QUESTIONS)
 
 
-def test_the_order_of_arrival_does_not_matter(filled: Callable[..., Memory]) -> None:
-    whole = filled([RECORDS])
+def test_the_order_of_arrival_does_not_matter(filled: Callable[..., Memory], whole: Memory) -> None:
     shuffled = random.Random(7).sample(RECORDS, SIZE)  # noqa: S311
     batches = filled([shuffled[:50], shuffled[50:51], shuffled[51:200], shuffled[200:]])
     for question in QUESTIONS:
