@@ -30,6 +30,7 @@ WITHOUT: Mapping[str, Recipe] = {
         "words-once": Recipe(words_once=False),
         "brevity": Recipe(brevity=0),
         "title-hop": Recipe(title_hop=0),
+        "speaker": Recipe(speaker=0),
         "crowding": Recipe(crowding=0),
         "near-likeness": Recipe(near_likeness=False),
         "near-words": Recipe(near_words=False),

@@ -112,11 +112,11 @@ class Edges:
         """The passage of each edge, in the order by passages: (edges,)."""
         return np.repeat(np.arange(self.passages, dtype=np.int32), np.diff(self.starts))
 
-    def titled(self, entity: int) -> list[int]:
+    def titled(self, entity: int) -> Ints:
         """The passages whose title names the entity."""
         if entity >= self.nodes:
-            return []
-        return list(self.title_rows[int(self.title_starts[entity]) : int(self.title_starts[entity + 1])].tolist())
+            return self.title_rows[:0]
+        return self.title_rows[int(self.title_starts[entity]) : int(self.title_starts[entity + 1])]
 
 
 EDGE_FIELDS = tuple(field.name for field in fields(Edges))

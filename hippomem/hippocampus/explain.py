@@ -111,6 +111,8 @@ def _recalled(passage: Passage, trace: _Trace, path: Path | None, ranking: Ranki
     why = [path.text] if path else ["no name in the question leads here: found by likeness alone"]
     if causes.get("title hop", 0.0) > 0:
         why.append("a leading passage names this one's title")
+    if causes.get("speaker", 0.0) < 0:
+        why.append("stands aside: neither about who is asked about, nor said by or to them")
     if causes.get("crowding", 0.0) < 0:
         why.append("stands back: passages that lead are about the same")
     if (queries := ranking.queries(trace.row)) and abs(causes.get("learned", 0.0)) >= TOLD:

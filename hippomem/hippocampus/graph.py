@@ -6,6 +6,7 @@ Removing changes no edge: a node whose inverse weight is 0 passes nothing on, wh
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, islice
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -147,10 +148,12 @@ class KnowledgeGraph:
             there |= [entity in self._titled_new for entity in entities.tolist()]
         return np.asarray(there)
 
-    def titled(self, entity: int) -> list[int]:
-        """The passages whose title names the entity."""
-        found = self.base.titled(entity) + self._titled_new.get(entity, [])
-        return [row for row in found if self._alive.array[row]]
+    def titled(self, entity: int, most: int) -> list[int]:
+        """`most` of the passages whose title names the entity, or all where there are fewer: who speaks in a memory
+        titles a good part of it.
+        """
+        found = map(int, chain(self.base.titled(entity), self._titled_new.get(entity, ())))
+        return list(islice((row for row in found if self._alive.array[row]), most))
 
     def edge_count(self) -> int:
         """Edges between what is there."""

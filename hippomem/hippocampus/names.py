@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+from hippomem.hippocampus.dates import LONGEST_DATE, date_keys
 from hippomem.hippocampus.keys import key_of_plain, plain, words
 
 LONGEST_NAME = 7  # words
@@ -92,7 +93,7 @@ def linked_names(question: str, find: Callable[[str], int | None]) -> dict[int, 
     """The nodes that a question names, with the words that name them.
 
     Leftmost-longest match of up to seven words that hold a capitalised word, a four-digit number, or a letter of a
-    script without capitals.
+    script without capitals. A day is all that it is called by (dates.py).
     """
     text = plain(question)
     low = text.lower() if len(text.lower()) == len(text) else text
@@ -107,9 +108,11 @@ def linked_names(question: str, find: Callable[[str], int | None]) -> dict[int, 
             if not any(word.namelike for word in run):
                 continue
             start, end = run[0].start, run[-1].end
-            node = find(key_of_plain(low[start:end]))
-            if node is not None:
-                linked.setdefault(node, text[start:end])
+            key = key_of_plain(low[start:end])
+            keys = (2 < size <= LONGEST_DATE and date_keys(key)) or (key,)
+            nodes = [node for own in keys if (node := find(own)) is not None]
+            if nodes:
+                linked.update((node, text[start:end]) for node in nodes if node not in linked)
                 step = size
                 break
         first += step

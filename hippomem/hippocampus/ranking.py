@@ -1,13 +1,14 @@
 """Recipe U: passages ranked by a product of experts, that is a sum of logarithms, cosines and word scores.
 
     f(p) = .7 r [ln x1 - max] + .7 r [ln x2 - max] + 6 D(p)
-         + 3 L(p) / max F + 1.5 min(0, ln((1 + w(p)) / 40)) + 2.5 bonus(p) - 3 crowded(p)
+         + 3 L(p) / max F + 1.5 min(0, ln((1 + w(p)) / 40)) + 2.5 bonus(p) - 3 aside(p) - 3 crowded(p)
 
 x1 is personalized PageRank (HippoRAG, arXiv 2405.14831) from everything the question suggests: passages by cosine,
 entities that it names, entities of the sentences most like it. x2 is the same from the named entities alone. D is the
 cosine of question and passage, L the BM25 of the question's words that name no entity (each word is used once, by the
 graph or here), F that of all its words, w the number of words, and the bonus the title hop: a passage titled by an
-entity that a leading passage names; a passage is crowded where two that lead it are about the same thing that the
+entity that a leading passage names. Where the question names who speaks in a conversation, what is said without them
+and what is no conversation stands aside. A passage is crowded where two that lead it are about the same thing that the
 question names. D, L and F are smoothed over what was said before and after (chains.py).
 
 r in [0, 1] is how far the graph knows the passage, by the weight s of its edges: r = s^4 / (s^4 + 4^4). What is
@@ -29,6 +30,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hippomem.hippocampus.chains import NONE
 from hippomem.hippocampus.keys import plain
 from hippomem.hippocampus.lexical import terms as terms_of
 from hippomem.hippocampus.names import linked_names
@@ -39,6 +41,7 @@ from hippomem.hippocampus.view import View
 from hippomem.hippocampus.walks import walk
 
 CROWDING = 50  # passages beyond the wanted ones that are looked at
+SPEAKING = 200  # and beyond them, whether who is asked about speaks there
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
@@ -155,6 +158,8 @@ def rank(
     score = score + terms["title hop"]
     if eligible is not None:
         score = np.where(eligible[rows], score, np.float32(-np.inf))
+    terms["speaker"] = np.float32(0) - np.float32(recipe.speaker) * _aside(view, rows, score, named, recipe, k)
+    score = score + terms["speaker"]
     terms["crowding"] = np.float32(0) - np.float32(recipe.crowding) * _crowded(view, rows, score, named, recipe, k)
     score = score + terms["crowding"]
     order = rows[best(score, view.ties[rows], k)]
@@ -307,7 +312,7 @@ def _title_hop(view: View, rows: Rows, score: Floats, named: Mapping[int, str], 
     onward = (graph.frequency[entities] <= recipe.hop_frequency) & graph.have_titles(entities)
     hops: dict[int, int] = {}  # from the row of a title to the leading place it is named at
     for place, entity in zip(places[onward].tolist(), entities[onward].tolist(), strict=True):
-        same = graph.titled(entity) if entity not in named else ()
+        same = graph.titled(entity, recipe.hop_titles + 1) if entity not in named else ()
         for titled in same if len(same) <= recipe.hop_titles else ():
             if titled != leading[place]:
                 hops.setdefault(titled, place)
@@ -318,13 +323,39 @@ def _title_hop(view: View, rows: Rows, score: Floats, named: Mapping[int, str], 
     return bonus
 
 
+def _aside(view: View, rows: Rows, score: Floats, named: Mapping[int, str], recipe: Recipe, k: int) -> Floats:
+    """1 for all but the leading passages that name a speaker whom the question names, or are told right before or
+    after something that the speaker says; 0 for all where there is none. A memory of one conversation stays as it was;
+    one that holds documents too has many that name something else in the question, and are about somebody else.
+    """
+    aside = np.zeros(len(rows), np.float32)
+    graph = view.graph
+    if not recipe.speaker or not view.chains.are_told(rows).any():
+        return aside
+    speakers = [entity for entity in named if len(graph.titled(entity, recipe.hop_titles + 1)) > recipe.hop_titles]
+    leading = best(score, view.ties[rows], k + SPEAKING) if speakers else rows[:0]
+    every = view.chains.with_neighbours(rows[leading])
+    places, entities, masks = graph.edges_at(every)
+    names = np.isin(entities, speakers)
+    says = names & ((masks < 0) | (masks & 1 > 0)) & view.chains.are_told(every)[places]
+    naming, saying = np.zeros((2, len(every) + 1), np.bool_)  # the last one stands for no neighbour
+    naming[places[names]] = saying[places[says]] = True
+    near = naming[np.searchsorted(every, rows[leading])]
+    for neighbours in view.chains.around(rows[leading]):
+        near |= saying[np.where(neighbours == NONE, len(every), np.searchsorted(every, neighbours))]
+    if saying.any():
+        aside[:] = 1
+        aside[leading[near]] = 0
+    return aside
+
+
 def _crowded(view: View, rows: Rows, score: Floats, named: Mapping[int, str], recipe: Recipe, k: int) -> Floats:
     """1 for passages whose title names what the question names, where `crowd` that do so score higher: what they add
     is worth less than what the question does not name. Turns do not crowd; their title is who speaks.
     """
     crowded = np.zeros(len(rows), np.float32)
     graph = view.graph
-    subjects = [entity for entity in named if len(graph.titled(entity)) <= recipe.hop_titles]
+    subjects = [entity for entity in named if len(graph.titled(entity, recipe.hop_titles + 1)) <= recipe.hop_titles]
     if not subjects or not recipe.crowding:
         return crowded
     leading = best(score, view.ties[rows], k + CROWDING)

@@ -76,6 +76,28 @@ def test_a_name_in_small_letters_is_not_linked() -> None:
     assert linked_names("where is oslo", _table("oslo").find) == {}
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        "6 October 2022", "October 6, 2022", "October 6th 2022", "the 6th of October, 2022", "Oct. 6, 2022",
+        "2022-10-06", "2022/10/06", "06 OCTOBER 2022",
+    ],
+)  # fmt: skip
+def test_a_day_is_found_however_it_is_written(written: str) -> None:
+    table = _table("6 october 2022", "october 6 2022", "october", "2022", "october 2022")
+    linked = linked_names(f"What did Nate watch on {written}?", table.find)
+    assert {table.key(node) for node in linked} == {"6 october 2022", "october 6 2022"}
+    assert set(linked_names(f"Was it {written}?", _table("october 6 2022").find).values()) == set(linked.values())
+
+
+@pytest.mark.parametrize("written", ["30 February 2022", "October 2022", "2022-13-01", "0 May 2022", "Chapter 6 2022"])
+def test_what_is_no_day_is_linked_as_before(written: str) -> None:
+    table = _table("6 october 2022", "2022", "october", "may")
+    linked = {table.key(node) for node in linked_names(f"Was it {written}?", table.find)}
+    assert "2022" in linked
+    assert "6 october 2022" not in linked
+
+
 def test_a_name_without_spaces_around_it_is_linked() -> None:
     assert list(linked_names("北京大学在哪里?", _table("北京大学").find).values()) == ["北京大学"]
 
