@@ -179,6 +179,11 @@ class Chains:
         has_extent = self._begins.array[rows] < self._ends.array[rows]
         return np.asarray((self._chain.array[rows] != 0) & ~has_extent)
 
+    def among(self, rows: Rows, others: Rows) -> NDArray[np.bool_]:
+        """Which of `rows` (n,) are in the chain of one of `others` (m,): (n,)."""
+        own = self._chain.array[rows]
+        return np.asarray((own != 0) & np.isin(own, self._chain.array[others]))
+
     def with_neighbours(self, rows: Rows) -> Rows:
         """`rows` and those near them, each once, ascending."""
         around = self.around(rows) if self.any else ()

@@ -112,7 +112,7 @@ def _recalled(passage: Passage, trace: _Trace, path: Path | None, ranking: Ranki
     if causes.get("title hop", 0.0) > 0:
         why.append("a leading passage names this one's title")
     if causes.get("speaker", 0.0) < 0:
-        why.append("stands aside: neither about who is asked about, nor said by or to them")
+        why.append("stands aside: neither names who is asked about, nor was told where they speak")
     if causes.get("crowding", 0.0) < 0:
         why.append("stands back: passages that lead are about the same")
     if (queries := ranking.queries(trace.row)) and abs(causes.get("learned", 0.0)) >= TOLD:

@@ -7,8 +7,8 @@ x1 is personalized PageRank (HippoRAG, arXiv 2405.14831) from everything the que
 entities that it names, entities of the sentences most like it. x2 is the same from the named entities alone. D is the
 cosine of question and passage, L the BM25 of the question's words that name no entity (each word is used once, by the
 graph or here), F that of all its words, w the number of words, and the bonus the title hop: a passage titled by an
-entity that a leading passage names. Where the question names who speaks in a conversation, what is said without them
-and what is no conversation stands aside. A passage is crowded where two that lead it are about the same thing that the
+entity that a leading passage names. Where the question names who speaks in a conversation, a passage stands aside that
+neither names them nor is told where they speak. One is crowded where two that lead it are about the same thing that the
 question names. D, L and F are smoothed over what was said before and after (chains.py).
 
 r in [0, 1] is how far the graph knows the passage, by the weight s of its edges: r = s^4 / (s^4 + 4^4). What is
@@ -30,7 +30,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hippomem.hippocampus.chains import NONE
 from hippomem.hippocampus.keys import plain
 from hippomem.hippocampus.lexical import terms as terms_of
 from hippomem.hippocampus.names import linked_names
@@ -324,27 +323,25 @@ def _title_hop(view: View, rows: Rows, score: Floats, named: Mapping[int, str], 
 
 
 def _aside(view: View, rows: Rows, score: Floats, named: Mapping[int, str], recipe: Recipe, k: int) -> Floats:
-    """1 for all but the leading passages that name a speaker whom the question names, or are told right before or
-    after something that the speaker says; 0 for all where there is none. A memory of one conversation stays as it was;
-    one that holds documents too has many that name something else in the question, and are about somebody else.
+    """1 for all but the leading passages that name a speaker whom the question names, or are told where that one is
+    seen to speak; 0 for all where there is no such speaker. A memory of one conversation stays as it was; one that
+    holds documents too has many that name something else in the question, and are about somebody else.
     """
     aside = np.zeros(len(rows), np.float32)
-    graph = view.graph
-    if not recipe.speaker or not view.chains.are_told(rows).any():
+    graph, chains = view.graph, view.chains
+    if not recipe.speaker or not chains.are_told(rows).any():
         return aside
     speakers = [entity for entity in named if len(graph.titled(entity, recipe.hop_titles + 1)) > recipe.hop_titles]
-    leading = best(score, view.ties[rows], k + SPEAKING) if speakers else rows[:0]
-    every = view.chains.with_neighbours(rows[leading])
+    if not speakers:
+        return aside
+    leading = best(score, view.ties[rows], k + SPEAKING)
+    every = chains.with_neighbours(rows[leading])
     places, entities, masks = graph.edges_at(every)
     names = np.isin(entities, speakers)
-    says = names & ((masks < 0) | (masks & 1 > 0)) & view.chains.are_told(every)[places]
-    naming, saying = np.zeros((2, len(every) + 1), np.bool_)  # the last one stands for no neighbour
-    naming[places[names]] = saying[places[says]] = True
-    near = naming[np.searchsorted(every, rows[leading])]
-    for neighbours in view.chains.around(rows[leading]):
-        near |= saying[np.where(neighbours == NONE, len(every), np.searchsorted(every, neighbours))]
-    if saying.any():
+    says = names & ((masks < 0) | (masks & 1 > 0)) & chains.are_told(every)[places]
+    if says.any():
         aside[:] = 1
+        near = np.isin(rows[leading], every[places[names]]) | chains.among(rows[leading], every[places[says]])
         aside[leading[near]] = 0
     return aside
 

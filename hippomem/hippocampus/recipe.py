@@ -33,7 +33,7 @@ class Recipe:
     hop_from: int = 10  # leading passages
     hop_frequency: int = 100  # entities in more passages than this lead nowhere
     hop_titles: int = 5  # titles of more passages than this name a speaker or a source, not a subject
-    speaker: float = 3.0  # what is neither about a speaker whom the question names, nor said by or to them
+    speaker: float = 3.0  # lost where a passage neither names the speaker asked about nor is told where they speak
     crowding: float = 3.0
     crowd: int = 2  # passages about one thing that do not crowd
     everything: int = 6_000  # passages up to which all are scored

@@ -21,11 +21,13 @@ TURNS = [
     ("Ida", "It flew for a minute."),
     ("Ida", "Then it was gone."),
     ("Ida", "My sister laughed."),
+    ("Rolf", "So would I have."),
+    ("Tor", "There is good bread in Bergen."),
 ]
 OTHERS = [("Uma", "Bergen is where my cousin sells fish."), ("Vera", "Tell me about it.")]
 DOCUMENTS = ("Bergen", "Harbours of Bergen", "Rain in Bergen", "Ships of Bergen")
 NOTE = "For the harbour office of Bergen: Ida is our guest."
-ASIDE = "stands aside: neither about who is asked about, nor said by or to them"
+ASIDE = "stands aside: neither names who is asked about, nor was told where they speak"
 QUESTION = "What did Ida do in Bergen?"
 
 
@@ -50,7 +52,7 @@ def test_what_is_not_about_the_speaker_stands_aside(memory: Memory) -> None:
     found = memory.recall(QUESTION, k=20)
     lost = causes(found)
     assert len(lost) == len(TURNS) + len(OTHERS) + len(DOCUMENTS) + 1
-    assert {lost[text] for _, text in TURNS} == {0.0}  # also what is said to Ida
+    assert {lost[text] for _, text in TURNS} == {0.0}  # whoever says it
     assert {lost[text] for _, text in OTHERS} == {-3.0}
     assert {lost[f"{title}: ships, rain and an umbrella in Bergen."] for title in DOCUMENTS} == {-3.0}
     assert lost[NOTE] == 0.0  # no turn, and names her
