@@ -79,7 +79,7 @@ def test_no_byte_of_what_is_forgotten_stays(memory: Memory, tmp_path: Path) -> N
     random.Random(4).shuffle(held)  # noqa: S311
     for note in held[:120]:  # gone without being forgotten: the rows around them move
         memory.ingest(Document(text="Nothing.", source=note.source))
-    for note in held[120:150]:
+    for note in held[120:140]:
         wanted = needles(note)
         assert len(traces(db, wanted)) >= len(wanted)
         gone = memory.forget(note.source)
@@ -87,10 +87,10 @@ def test_no_byte_of_what_is_forgotten_stays(memory: Memory, tmp_path: Path) -> N
         assert traces(db, wanted) == []
     assert memory.doctor().ok
     assert {p.source for p in memory.recall("nothing", 500).passages} == {
-        note.source for note in held if note not in held[120:150]
+        note.source for note in held if note not in held[120:140]
     }
     memory.close()
-    assert traces(db, [n for note in held[120:150] for n in needles(note)]) == []
+    assert traces(db, [n for note in held[120:140] for n in needles(note)]) == []
 
 
 def test_what_the_database_left_in_unused_pages_goes_too(fast: Opened, memory: Memory, tmp_path: Path) -> None:

@@ -25,7 +25,6 @@ def run(*args: object) -> Result:
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
     out = tmp_path_factory.mktemp("scale") / "out"
-    assert run("--passages", "100", "--out", out, "--questions", 10).exit_code == 0
     with pytest.MonkeyPatch.context() as patch:
         here(patch)
         result = run("--passages", "300,100", "--out", out, "--questions", 10, "--json")
@@ -40,6 +39,15 @@ def here(patch: pytest.MonkeyPatch) -> None:
         return build(job) if what == "build" else ask(job, folder)
 
     patch.setattr("hippomem_eval.scale._in_own_process", measure)
+
+
+@pytest.mark.slow
+def test_processes_of_their_own(tmp_path: Path) -> None:
+    result = run("--passages", "100", "--out", tmp_path / "out", "--questions", 10, "--json")
+    assert result.exit_code == 0, result.output
+    figures = json.loads(result.stdout)["sizes"]["100"]
+    assert figures["ms"]["p50"] > 0
+    assert figures["rss_mb"] > 0
 
 
 def test_the_figures(measured: tuple[Path, Any]) -> None:

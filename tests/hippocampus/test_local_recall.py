@@ -73,8 +73,8 @@ def test_the_order_of_arrival_does_not_matter(filled: Callable[..., Memory], who
 
 
 def test_what_was_forgotten_leaves_no_trace(filled: Callable[..., Memory]) -> None:
-    memory, never = filled([RECORDS]), filled([RECORDS[:275]])
-    gone = {record["title"] for record in RECORDS[275:]}
+    memory, never = filled([RECORDS]), filled([RECORDS[:288]])
+    gone = {record["title"] for record in RECORDS[288:]}
     for passage in memory.recall("All of them", SIZE, recipe=WHOLE).passages:
         if passage.title in gone:
             memory.forget(passage.id)
