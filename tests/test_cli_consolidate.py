@@ -102,7 +102,8 @@ def test_reviews_are_binned_by_age() -> None:
     }
 
 
-def test_one_worker_serves_several_namespaces(db: Path) -> None:
+def test_one_worker_serves_several_namespaces(db: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hippomem.consolidation.worker.POLL_SECONDS", 10**6)  # it does not wait where it found work
     for name in ("left", "right"):
         ran("add", f"{name.title()}: we use cookies. Accept all cookies.", "--db", db, "--namespace", name)
     done = json.loads(ran("worker", "--until-idle", "--namespace", "left", "--namespace", "none", "--db", db, "--json"))

@@ -10,9 +10,8 @@ from hippomem.clock import MONTHS
 
 LONGEST_DATE = 4  # words: "6th of October 2022"
 _DAY = r"(\d{1,2})(?:st|nd|rd|th)?"
-_ORDERS = tuple(
-    re.compile(pattern) for pattern in (rf"{_DAY} (?:of )?([a-z]+) (\d{{4}})", rf"([a-z]+) {_DAY} (\d{{4}})")
-)
+_DAY_FIRST = re.compile(rf"{_DAY} (?:of )?([a-z]+) (\d{{4}})")
+_MONTH_FIRST = re.compile(rf"([a-z]+) {_DAY} (\d{{4}})")
 _ISO = re.compile(r"(\d{4}) (\d{2}) (\d{2})")
 _MONTHS = {name: number for number, month in enumerate(MONTHS, 1) for name in (month.lower(), month[:3].lower())}
 _MONTHS["sept"] = 9
@@ -20,9 +19,7 @@ _MONTHS["sept"] = 9
 
 def date_keys(key: str) -> tuple[str, ...]:
     """The keys of a day as a passage's date and as texts write it, () where `key`, of plain text, is no day."""
-    if not key[-1:].isdigit():
-        return ()
-    day = _read(key)
+    day = _read(key) if key[-1:].isdigit() else None
     if day is None:
         return ()
     month = MONTHS[day.month - 1].lower()
@@ -33,8 +30,8 @@ def _read(key: str) -> date | None:
     with suppress(ValueError, KeyError):  # no such day, no such month
         if found := _ISO.fullmatch(key):
             return date(*map(int, found.groups()))
-        if found := _ORDERS[0].fullmatch(key):
+        if found := _DAY_FIRST.fullmatch(key):
             return date(int(found[3]), _MONTHS[found[2]], int(found[1]))
-        if found := _ORDERS[1].fullmatch(key):
+        if found := _MONTH_FIRST.fullmatch(key):
             return date(int(found[3]), _MONTHS[found[1]], int(found[2]))
     return None

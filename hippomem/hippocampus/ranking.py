@@ -40,7 +40,7 @@ from hippomem.hippocampus.view import View
 from hippomem.hippocampus.walks import walk
 
 CROWDING = 50  # passages beyond the wanted ones that are looked at
-SPEAKING = 200  # and beyond them, whether who is asked about speaks there
+SPEAKING = 200  # likewise, for who speaks there
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]

@@ -68,9 +68,9 @@ class LocalExtractor:
     def _nlp(self) -> Any:
         if not isinstance(self._pipeline, str):
             return self._pipeline
-        name = self._pipeline
-        # Any other may be a folder that is written anew while this process runs.
-        return shared(f"spacy {name}", lambda: _load(name)) if name == PACKAGED else _load(name)
+        if self._pipeline == PACKAGED:
+            return shared("spacy", lambda: _load(PACKAGED))
+        return _load(self._pipeline)
 
     def extract(self, texts: Sequence[str], titles: Sequence[str], batch_size: int = 64) -> Iterator[Extraction]:
         """Read `texts` in batches, in order; `titles` are what their sentences may be about."""

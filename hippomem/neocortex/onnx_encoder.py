@@ -64,9 +64,9 @@ class OnnxEncoder:
             return self._loaded
 
     def _load(self) -> _Loaded:
-        if self.name != PACKAGED:  # a folder may be written anew while this process runs
-            return _load(self.name, self.precision)
-        return shared(f"onnx {self.precision}", lambda: _load(PACKAGED, self.precision))
+        if self.name == PACKAGED:
+            return shared(f"onnx {self.precision}", lambda: _load(PACKAGED, self.precision))
+        return _load(self.name, self.precision)
 
     def _encode(self, texts: Sequence[str], spans: Sequence[Sequence[Span]]) -> list[Encoded]:
         return encode_late(texts, spans, self._tokenize, self._forward)

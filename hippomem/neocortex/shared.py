@@ -13,7 +13,9 @@ _LOADING = Lock()
 
 
 def shared(name: str, load: Callable[[], Model]) -> Model:
-    """What `load` gave the first time that this model was asked for. It stays until the process ends."""
+    """What `load` gave the first time that this model was asked for. It stays until the process ends, so this is not
+    for a folder, which may be written anew meanwhile.
+    """
     with _LOADING:  # of threads that come at once, one loads
         if name not in _LOADED:
             _LOADED[name] = load()

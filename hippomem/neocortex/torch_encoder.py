@@ -42,9 +42,9 @@ class SentenceTransformerEncoder:
 
     @cached_property
     def _model(self) -> Any:
-        if self.name != PACKAGED:  # a folder may be written anew while this process runs
-            return _load_sentence_transformer(self.name)
-        return shared("torch", lambda: _load_sentence_transformer(PACKAGED))
+        if self.name == PACKAGED:
+            return shared("torch", lambda: _load_sentence_transformer(PACKAGED))
+        return _load_sentence_transformer(self.name)
 
     @cached_property
     def _window(self) -> int:
