@@ -74,8 +74,7 @@ class GraphChannel:
             if allowed is not None:
                 allowed[hidden] = False  # what a recall passes over is no competition
             ranking = rank(view, cue, vector, SHOWN + 1, allowed)
-            order = ranking.order.tolist()
-            found = _place(order, [float(ranking.score[ranking.place(each)]) for each in order], row)
+            found = _place(ranking.order.tolist(), [score for score, _ in ranking.at(ranking.order)], row)
             own = {view.graph.keys.key(entity) for entity, _ in view.graph.edges_of(row)}
         names = (
             dict.fromkeys((entity_key(name), name) for name in (facts[0].subject, there.title) if name) if facts else {}

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hippomem.hippocampus.arrays import Growing
+from hippomem.hippocampus.arrays import Growing, merged
 
 NONE = -1
 VECTOR_SMOOTHING = 0.5
@@ -152,7 +152,7 @@ class Chains:
         before, after = self.around(rows)
         if max(before.max(initial=NONE), after.max(initial=NONE)) == NONE:
             return values(rows)
-        every = np.unique(np.concatenate([rows, before, after]))
+        every = merged(rows, before, after)
         every = every[every != NONE]
         known = values(every)
         smoothed = known[np.searchsorted(every, rows)]
@@ -188,7 +188,7 @@ class Chains:
         """`rows` and those near them, each once, ascending."""
         around = self.around(rows) if self.any else ()
         near = [neighbours[neighbours != NONE] for neighbours in around]
-        return np.unique(np.concatenate([rows, *near]))
+        return merged(rows, *near)
 
     def compact(self, kept: NDArray[np.int64]) -> dict[str, NDArray[np.generic]]:
         """The constructor's arrays for these live rows, in this order."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from datetime import datetime
+from operator import attrgetter
 
 import numpy as np
 from sqlalchemy import Connection
@@ -18,6 +20,9 @@ from hippomem.types import Passage, Path, RecalledPassage, Step, Triple
 BRIDGES = 40  # leading passages that a path may pass through
 FACTS = 2  # facts told on one step
 TOLD = 0.05  # of a score, from which what was learned is told
+
+_FIELDS = tuple(field.name for field in fields(Passage))
+_values_of = attrgetter(*_FIELDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,22 +52,25 @@ def explain(
         facts |= versions.facts_of(connection, namespace, earlier)
     passages: list[RecalledPassage] = []
     paths: list[Path] = []
-    for trace in traces:
+    for trace, (score, causes) in zip(traces, ranking.at(ranking.order), strict=True):
         passage = stored.get(number_of[trace.row])
         if passage is None or any(number_of[row] not in stored for _, row in trace.hops):
             continue
         steps: list[Step] = []
         for place, (entity, row) in enumerate(trace.hops):
-            own = facts.get(number_of[row], [])
+            told = facts.get(number_of[row], [])
             onward = trace.hops[place + 1][0] if place + 1 < len(trace.hops) else None
             at = stored[number_of[row]]
-            name = ranking.named.get(entity) or _spelled(keys[entity], own, at)
+            name = ranking.named.get(entity) or _spelled(keys[entity], told, at)
             sought = [keys[e] for e in (entity, onward) if e is not None]
-            steps.append(Step(name, at.id, at.title or _beginning(at.text), _told(own, sought, moment)))
+            steps.append(Step(name, at.id, at.title or _beginning(at.text), _told(told, sought, moment)))
         path = Path(passage.id, tuple(steps), _in_words(steps)) if steps else None
         if path:
             paths.append(path)
-        passages.append(_recalled(passage, trace, path, ranking))
+        names = tuple(ranking.named[entity] for entity in trace.named)
+        why = _why(path, causes, ranking.queries(trace.row))
+        own = dict(zip(_FIELDS, _values_of(passage), strict=True))
+        passages.append(RecalledPassage(**own, score=score, causes=causes, entities=names, why=why))
     return passages, paths
 
 
@@ -105,9 +113,7 @@ def _traces(view: View, ranking: Ranking) -> list[_Trace]:
     return traces
 
 
-def _recalled(passage: Passage, trace: _Trace, path: Path | None, ranking: Ranking) -> RecalledPassage:
-    place = ranking.place(trace.row)
-    causes = {name: float(values[place]) for name, values in ranking.terms.items()}
+def _why(path: Path | None, causes: Mapping[str, float], queries: int) -> tuple[str, ...]:
     why = [path.text] if path else ["no name in the question leads here: found by likeness alone"]
     if causes.get("title hop", 0.0) > 0:
         why.append("a leading passage names this one's title")
@@ -115,28 +121,10 @@ def _recalled(passage: Passage, trace: _Trace, path: Path | None, ranking: Ranki
         why.append("stands aside: neither names who is asked about, nor was told where they speak")
     if causes.get("crowding", 0.0) < 0:
         why.append("stands back: passages that lead are about the same")
-    if (queries := ranking.queries(trace.row)) and abs(causes.get("learned", 0.0)) >= TOLD:
+    if queries and abs(causes.get("learned", 0.0)) >= TOLD:
         way = "up" if causes["learned"] > 0 else "down"
         why.append(f"moved {way} by {queries} earlier {'query' if queries == 1 else 'queries'} like this one")
-    return RecalledPassage(
-        id=passage.id,
-        text=passage.text,
-        title=passage.title,
-        source=passage.source,
-        position=passage.position,
-        start=passage.start,
-        end=passage.end,
-        session=passage.session,
-        occurred_at=passage.occurred_at,
-        recorded_at=passage.recorded_at,
-        valid_from=passage.valid_from,
-        invalid_at=passage.invalid_at,
-        metadata=passage.metadata,
-        score=float(ranking.score[place]),
-        causes=causes,
-        entities=tuple(ranking.named[entity] for entity in trace.named),
-        why=tuple(why),
-    )
+    return tuple(why)
 
 
 def _told(facts: list[Triple], keys: list[str], moment: datetime) -> tuple[Triple, ...]:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hippomem.hippocampus.arrays import Growing
+from hippomem.hippocampus.arrays import Growing, merged
 from hippomem.hippocampus.keys import STOP_WORDS, plain, words
 from hippomem.hippocampus.names import key_hash
 
@@ -182,7 +182,7 @@ class LexicalIndex:
             if most < 0:
                 break
             found.append(postings)
-        return np.unique(np.concatenate(found)).astype(np.int64) if found else np.empty(0, np.int64)
+        return merged(*(postings.astype(np.int64) for postings in found)) if found else np.empty(0, np.int64)
 
     def compact(self, kept: Rows) -> dict[str, NDArray[np.generic]]:
         """The constructor's arrays for these live rows, in this order: equal memories, equal arrays."""

@@ -30,6 +30,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hippomem.hippocampus.arrays import merged
 from hippomem.hippocampus.keys import plain
 from hippomem.hippocampus.lexical import terms as terms_of
 from hippomem.hippocampus.names import linked_names
@@ -82,9 +83,12 @@ class Ranking:
             return 0
         return int(self.learned.queries[self.learned.rows == row].sum())
 
-    def place(self, row: int) -> int:
-        """Where one of `rows` stands in the arrays."""
-        return int(np.searchsorted(self.rows, row))
+    def at(self, rows: Rows) -> list[tuple[float, dict[str, float]]]:
+        """The score of each of some of `rows` (n,), and what each term gave to it."""
+        places = np.searchsorted(self.rows, rows)
+        given = np.stack([term[places] for term in self.terms.values()], axis=1).tolist()
+        causes = [dict(zip(self.terms, own, strict=True)) for own in given]
+        return list(zip(self.score[places].tolist(), causes, strict=True))
 
 
 def rank(
@@ -201,12 +205,6 @@ def best(score: Floats, ties: NDArray[np.uint64], k: int) -> NDArray[np.int64]:
     else:
         rows = np.arange(len(score))
     return rows[np.lexsort((ties[rows], -score[rows]))][:k]
-
-
-def merged(*rows: Rows) -> Rows:
-    """All of these rows, each once, ascending."""
-    every = np.sort(np.concatenate(rows))
-    return np.asarray(every[np.concatenate([[True], every[1:] != every[:-1]])[: len(every)]])
 
 
 def _of_eligible(view: View, vector: Floats, eligible: Flags | None, recipe: Recipe) -> list[Rows]:
