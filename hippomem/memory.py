@@ -157,9 +157,11 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         """Remember one text as one passage, at once and without an LLM; it is durable when this returns.
 
         The same text (with the same title, source, session and time) is remembered once: its event comes back with
-        `created=False`. So does that of a passage recalled just now whose words this text only repeats: it counts as
-        used (`quality_gate`). `triples` are facts of your own about it, added to those found in the text; a `Triple`
-        may say from when to when it holds, and a passage of which nothing holds any more is passed over by `recall`.
+        `created=False`, and where consolidation had archived it or found it contradicted, it holds again. So does the
+        event of a passage recalled just now that this text repeats word for word, with no title, source or session of
+        its own: it counts as used (`quality_gate`). `triples` are facts of your own about it, added to those found in
+        the text; a `Triple` may say from when to when it holds, and a passage of which nothing holds any more is passed
+        over by `recall`.
         Raises InvalidInputError where the text is empty, too long (ingest it as a Document), or cannot be stored.
         """
         checked_text(text, self.settings.max_text_chars, "text", "max_text_chars (HIPPOMEM_MAX_TEXT_CHARS)")
@@ -173,7 +175,10 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
             metadata,
         )
         own = checked_triples(triples)
-        return self._echo(passage, own) or self._writer.add(passage, own)
+        event = self._echo(passage, own) or self._writer.add(passage, own)
+        if not event.created:
+            self._say_again(event.id)
+        return event
 
     def ingest(self, sources: Input | Iterable[Input], *, progress: bool | ProgressCallback = False) -> IngestReport:
         """Take in files, folders, Documents, or dicts with a text; a list may mix them.

@@ -22,7 +22,7 @@ from hippomem.consolidation.replay import Commit, Found, ReplayStep
 from hippomem.consolidation.round import Step
 from hippomem.consolidation.tidying import TidyStep
 from hippomem.consolidation.trust import trust_of
-from hippomem.consolidation.undo import restore, undo
+from hippomem.consolidation.undo import restore, say_again, undo
 from hippomem.feedback import Learning
 from hippomem.hippocampus.keys import entity_key
 from hippomem.hippocampus.limits import eligible
@@ -227,30 +227,54 @@ class Replaying:
         """Which rows may come back, None where all may."""
         number = self._writer.number
         allowed = eligible(view, connection, number, session, as_of, source)
-        hidden = [] if deep else statuses.hidden(connection, number, as_of or self._clock.now())
+        moment = as_of or self._clock.now()
+        hidden = [] if deep else statuses.hidden(connection, number, moment, is_of_one_source=source is not None)
         if hidden:
             allowed = np.ones(view.graph.rows, np.bool_) if allowed is None else allowed
             allowed[view.rows_of(hidden)] = False
         return allowed
 
     def _echo(self, new: NewPassage, triples: Sequence[Triple]) -> Event | None:
-        """The memory that a text only repeats, where that was recalled just now and the text brings nothing of its own;
-        None otherwise. It counts as a use."""
+        """The memory that a text only repeats, where that was recalled just now and the text brings nothing of its own,
+        as another title, source or session would be; None otherwise. It counts as a use."""
         if not self.settings.quality_gate or triples or new.metadata or new.occurred_at:
             return None
         with self._lock:
-            id_ = self._echoes.source_of(new.text)
-        if id_ is None or id_ == new.id:
+            ids = self._echoes.sources_of(new.text)
+        if not ids:
             return None
         with self._store.read() as connection:
-            there = reads.by_id(connection, self._writer.number, id_)
-            known = writes.existing(connection, self._writer.number, [new.id])
-        if there is None or known:
-            return None
+            if writes.existing(connection, self._writer.number, [new.id]):
+                return None
+            found = (reads.by_id(connection, self._writer.number, id_) for id_ in ids)
+            there = next((one for one in found if one and _brings_nothing(new, one[1])), None)
+            status = statuses.status_of(connection, self._writer.number, [there[0]]).get(there[0]) if there else None
+        if there is None or (status and (status.archived_at or status.invalid_at)):
+            return None  # what is said again may hold again
         with self._store.write() as connection:
             reviews.count_uses(connection, self._writer.number, [there[0]], self._clock.now())
         return as_event(there[1], created=False)
 
+    def _say_again(self, id_: str) -> None:
+        """A memory was told that is there already: it counts as that, also where it was hidden meanwhile."""
+        with self._store.read() as connection:
+            number = writes.existing(connection, self._writer.number, [id_]).get(id_, 0)
+            status = statuses.status_of(connection, self._writer.number, [number]).get(number)
+        if status and (status.archived_at or status.invalid_at):
+            with self._store.write() as connection:
+                say_again(connection, self._writer.number, number, id_, self._clock.now())
+
     def _hear(self, passages: Iterable[RecalledPassage]) -> None:
         if self.settings.quality_gate:
             self._echoes.heard((p.id, p.text) for p in passages)
+
+
+def _brings_nothing(new: NewPassage, known: Passage) -> bool:
+    """Whether a text is said of nothing else and comes from nowhere else than what is known. What belongs to no
+    session is known in all of them.
+    """
+    return (
+        new.title in ("", known.title)
+        and new.source in ("", known.source)
+        and (known.session is None or new.session in (None, known.session))
+    )

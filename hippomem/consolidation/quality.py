@@ -7,7 +7,6 @@ memory. It stays in the store and can be recalled: what is junk is a guess, and 
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -28,7 +27,9 @@ _BOILERPLATE = re.compile(
 )
 BOILERPLATE_SHARE = 8  # words of text for each stock phrase, or more, and it is a text with a footer
 REMEMBERED = 512  # recalled passages that an echo is looked for among
-ALIKE = 0.9  # share of words in common, of all
+# Numbers whole ("10:30" is not "4:30 in room 10"), "can't" as one word, and signs such as those of "C#", "-5", "5 %".
+_UNIT = re.compile(r"\d+(?:[.,:]\d+)+|[^\W_]+(?:'[^\W_]+)*|-(?=\d)|[^\w\s.,;:!\"'“”„‘«»()\[\]{}…–—-]")
+_ARTICLES = frozenset(("a", "an", "the", "An", "The", "AN", "THE"))  # not "A", as in "vitamin A"
 
 
 def flag_of(text: str) -> str | None:
@@ -54,31 +55,11 @@ def content_words(text: str) -> list[str]:
     ]
 
 
-def says_the_same(text: str, other: str) -> bool:
-    """Whether two texts say the same in nearly the same words: no name or number is in one of them only."""
-    ours, theirs = _words(text), _words(other)
-    if ours.keys() == theirs.keys():
-        return True
-    return _alike(ours, theirs)
-
-
-def _alike(ours: dict[str, bool], theirs: dict[str, bool]) -> bool:
-    shared = len(ours.keys() & theirs.keys())
-    every = len(ours.keys() | theirs.keys())
-    if not every or shared / every < ALIKE:
-        return False
-    lone = ours.keys() ^ theirs.keys()
-    return not any(ours.get(word, False) or theirs.get(word, False) for word in lone)
-
-
-def _words(text: str) -> dict[str, bool]:
-    """Each word, and whether it tells things apart: a number, a name, or a "not"."""
-    found: dict[str, bool] = {}
-    for word in _WORD.findall(text):
-        low = word.casefold()
-        tells = any(c.isdigit() for c in word) or low in ("not", "no", "never") or word[:1].isupper()
-        found[low] = found.get(low, False) or tells
-    return found
+def said(text: str) -> tuple[str, ...]:
+    """What a text says: its words, numbers and signs in their order. Case, punctuation and articles do not count; all
+    else does, as a name, a "not" or who stands first may turn it into its opposite.
+    """
+    return tuple(unit.casefold() for unit in _UNIT.findall(text.replace("’", "'")) if unit not in _ARTICLES)
 
 
 def _has_case(word: str) -> bool:
@@ -95,8 +76,8 @@ class Echoes:
 
     size: int = REMEMBERED
     _texts: dict[str, str] = field(default_factory=dict)  # oldest first
-    _words: dict[str, dict[str, bool]] = field(default_factory=dict)
-    _holders: dict[str, dict[str, None]] = field(default_factory=dict)
+    _said: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    _ids: dict[tuple[str, ...], dict[str, None]] = field(default_factory=dict)
 
     def heard(self, passages: Iterable[tuple[str, str]]) -> None:
         """Passages, by id and text, that have just been recalled."""
@@ -105,33 +86,18 @@ class Echoes:
         while len(self._texts) > self.size:
             self.forget(next(iter(self._texts)))
 
-    def source_of(self, text: str) -> str | None:
-        """The id of the recalled passage that a text repeats, None where it says something else."""
-        self._read()
-        words = _words(text)
-        met: Counter[str] = Counter()
-        for word in words:
-            if word in self._holders:
-                met.update(self._holders[word].keys())
-        for id_, shared in met.most_common(4):
-            theirs = self._words[id_]
-            if shared >= ALIKE * max(len(words), len(theirs)) and (
-                words.keys() == theirs.keys() or _alike(words, theirs)
-            ):
-                return id_
-        return None
+    def sources_of(self, text: str) -> list[str]:
+        """The ids of the recalled passages that say what a text says, the first recalled first."""
+        for id_, heard in self._texts.items():
+            if id_ not in self._said:
+                self._said[id_] = said(heard)
+                self._ids.setdefault(self._said[id_], {})[id_] = None
+        return list(self._ids.get(said(text), ()))
 
     def forget(self, id_: str) -> None:
         """Take out one passage."""
         self._texts.pop(id_, None)
-        for word in self._words.pop(id_, ()):
-            del self._holders[word][id_]
-            if not self._holders[word]:
-                del self._holders[word]
-
-    def _read(self) -> None:
-        for id_, text in self._texts.items():
-            if id_ not in self._words:
-                self._words[id_] = words = _words(text)
-                for word in words:
-                    self._holders.setdefault(word, {})[id_] = None
+        if (own := self._said.pop(id_, None)) is not None:
+            del self._ids[own][id_]
+            if not self._ids[own]:
+                del self._ids[own]

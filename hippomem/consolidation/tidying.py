@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from hippomem.clock import Clock
 from hippomem.consolidation.contradictions import Contradiction, Functionality, Statement, contradictions
-from hippomem.consolidation.quality import flag_of, says_the_same
+from hippomem.consolidation.quality import flag_of, said
 from hippomem.consolidation.round import Round
 from hippomem.consolidation.states import days_between
 from hippomem.storage import reads, reviews, statuses, validities
@@ -169,10 +169,9 @@ class _Desk:
             self._log("flag", number, passage.id, {"why": why})
 
     def merge(self, number: int, passage: Passage, other: int, kept: Passage) -> None:
-        """Archive the newer of two that say the same, where they were said on the same occasion."""
-        if (passage.session, passage.occurred_at) != (kept.session, kept.occurred_at):
-            return
-        if passage.metadata.get("pinned") or not says_the_same(passage.text, kept.text):
+        """Archive the newer of two that say the same of the same, where they were said on the same occasion."""
+        own, other_ = ((p.title, p.session, p.occurred_at, said(p.text)) for p in (passage, kept))
+        if own != other_ or passage.metadata.get("pinned"):
             return
         known = statuses.status_of(self.connection, self.namespace, [number, other])
         ours, theirs = known.get(number), known.get(other)

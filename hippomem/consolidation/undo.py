@@ -62,6 +62,17 @@ def restore(connection: Connection, namespace: int, number: int, id_: str, why: 
     return True
 
 
+def say_again(connection: Connection, namespace: int, number: int, id_: str, at: datetime) -> None:
+    """What is said again in the same words holds: bring it back where consolidation archived it or ended its facts."""
+    why = "it was said again"
+    status = statuses.status_of(connection, namespace, [number]).get(number)
+    if status is not None and status.merged_into is None:  # else what it was merged into says it
+        restore(connection, namespace, number, id_, why, at)
+    for (_, fact), known in validities.validities_of(connection, namespace, [number]).items():
+        if known.by_passage is not None and known.invalid_at is not None:
+            _revalidate(connection, namespace, number, id_, fact, why, at)
+
+
 def _archive(deed: _Deed) -> None:
     if not restore(deed.connection, deed.namespace, deed.number, deed.id, deed.why, deed.at):
         raise InvalidInputError(f"change {deed.sequence} was undone already: the passage is not archived")
@@ -72,11 +83,15 @@ def _invalidate(deed: _Deed) -> None:
     known = validities.validities_of(deed.connection, deed.namespace, [deed.number]).get((deed.number, fact))
     if known is None or known.invalid_at is None:
         raise InvalidInputError(f"change {deed.sequence} was undone already: the fact holds")
-    validities.set_validity(deed.connection, deed.namespace, deed.number, fact, invalid_at=None)
-    validities.settle(deed.connection, deed.namespace, deed.number)
-    statuses.log_change(
-        deed.connection, deed.namespace, "revalidate", deed.number, deed.id, deed.at, {"fact": fact, "why": deed.why}
-    )
+    _revalidate(deed.connection, deed.namespace, deed.number, deed.id, fact, deed.why, deed.at)
+
+
+def _revalidate(
+    connection: Connection, namespace: int, number: int, id_: str, fact: str, why: str, at: datetime
+) -> None:
+    validities.set_validity(connection, namespace, number, fact, invalid_at=None)
+    validities.settle(connection, namespace, number)
+    statuses.log_change(connection, namespace, "revalidate", number, id_, at, {"fact": fact, "why": why})
 
 
 def _strengthen(deed: _Deed) -> None:

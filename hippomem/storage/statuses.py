@@ -89,16 +89,23 @@ def forgive(connection: Connection, namespace: int, number: int) -> None:
     )
 
 
+def _hidden_where(is_archived: ColumnElement[bool]) -> Select[Any]:
+    return select(statuses.c.passage).where(
+        statuses.c.namespace == bindparam("namespace"), is_archived | (statuses.c.invalid_at <= bindparam("moment"))
+    )
+
+
 # Statements that every recall runs are built once: building them takes longer than running them.
-_HIDDEN = select(statuses.c.passage).where(
-    statuses.c.namespace == bindparam("namespace"),
-    (statuses.c.archived_at <= bindparam("moment")) | (statuses.c.invalid_at <= bindparam("moment")),
-)
+_IS_ARCHIVED = statuses.c.archived_at <= bindparam("moment")
+_HIDDEN, _HIDDEN_OF_ONE_SOURCE = map(_hidden_where, (_IS_ARCHIVED, _IS_ARCHIVED & statuses.c.merged_into.is_(None)))
 
 
-def hidden(connection: Connection, namespace: int, moment: datetime) -> list[int]:
-    """Passages that a recall about `moment` passes over, unless it is deep: archived or invalid by then."""
-    return list(connection.execute(_HIDDEN, {"namespace": namespace, "moment": moment}).scalars())
+def hidden(connection: Connection, namespace: int, moment: datetime, is_of_one_source: bool = False) -> list[int]:
+    """Passages that a recall about `moment` passes over, unless it is deep: archived or invalid by then. Where it
+    `is_of_one_source` it does not pass over those that were merged into others, which may be of another one.
+    """
+    query = _HIDDEN_OF_ONE_SOURCE if is_of_one_source else _HIDDEN
+    return list(connection.execute(query, {"namespace": namespace, "moment": moment}).scalars())
 
 
 def id_of(connection: Connection, namespace: int, number: int) -> str | None:

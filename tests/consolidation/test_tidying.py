@@ -184,6 +184,32 @@ def test_the_same_said_twice_is_merged_and_can_be_taken_apart(memory: Memory, cl
     assert memory.consolidate()["tidy"].counts.get("merged", 0) == 0
 
 
+def test_the_same_of_something_else_is_not_merged_and_a_source_keeps_its_own(memory: Memory) -> None:
+    for flat in "AB":
+        memory.add("The rent is 1,240 euros a month.", title=f"Flat {flat}", source=f"flats/{flat}.md")
+        memory.add("Pets are welcome in the whole house.", source=f"flats/{flat}.md")
+    assert memory.consolidate()["tidy"].counts["merged"] == 1
+    assert {p.title for p in memory.recall("What is the rent?", 9).passages} >= {"Flat A", "Flat B"}
+    assert sum("Pets" in p.text for p in memory.recall("Are pets welcome?", 9).passages) == 1
+    for flat in "AB":
+        assert sum("Pets" in p.text for p in memory.recall("Pets?", 9, source=f"flats/{flat}.md").passages) == 1
+
+
+def test_what_is_said_again_holds_again(memory: Memory, clock: SimulatedClock) -> None:
+    first = memory.recall("Ada lives in", 1).passages[0]
+    clock.advance(timedelta(days=30))
+    lives_in(memory, "Ada", "Bergen")
+    memory.consolidate()
+    question = "Where does Ada live?"
+    assert first.id not in {p.id for p in memory.recall(question, 9).passages}
+    clock.advance(timedelta(days=30))
+    assert not memory.add(first.text).created
+    assert first.id in {p.id for p in memory.recall(question, 9).passages}
+    assert memory.history(first.id)[-1].detail == memory.history(first.id)[-1].detail | {"why": "it was said again"}
+    memory.consolidate()
+    assert first.id in {p.id for p in memory.recall(question, 9).passages}
+
+
 def test_forgetting_the_kept_one_brings_the_merged_one_back(memory: Memory) -> None:
     first = memory.add("Zoe bought the old lighthouse at Gannet Point.", source="a")
     again = memory.add("zoe bought the old lighthouse, at Gannet Point!", source="b")
