@@ -2,9 +2,11 @@
 that a document was cut into.
 
 A memory is found by its neighbours as well (temporal contiguity: Howard and Kahana, "A distributed representation of
-temporal context", 2002). What a passage scores by likeness or words is smoothed along its chain: for vectors exactly,
-by the length of v_i + a v_(i-1) + a v_(i+1). Not so the passages of a document: they say what they say by themselves,
-and smoothing them cost 4 points of recall (eval/README.md). They are neighbours for those who ask for context.
+temporal context", 2002). What a turn scores by likeness or words is smoothed along its chain: for vectors exactly, by
+the length of v_i + a v_(i-1) + a v_(i+1). So are notes where those told before and after hang together, as a
+conversation does: things to remember that are only told one after the other have little to do with each other. Not so
+the passages of a document: they say what they say by themselves, and smoothing them cost 4 points of recall
+(eval/README.md). They are neighbours for those who ask for context.
 """
 
 from __future__ import annotations
@@ -21,6 +23,10 @@ NONE = -1
 VECTOR_SMOOTHING = 0.5
 WORD_SMOOTHING = 0.3
 NEAR_SECONDS = 3600.0  # between notes that were told one after the other
+LOOK = 16  # notes before and after that show whether a note hangs together with the one before
+LEAST = 8  # steps from note to note that are enough to tell
+APART = 3  # steps between notes that need not have to do with each other
+TOGETHER = 0.5  # standard deviations by which notes in a row are more alike than such
 NEAR_CHARACTERS = 100.0  # between passages of a document that follow each other: what is cut away there is blank
 
 Floats = NDArray[np.float32]
@@ -40,6 +46,18 @@ class Place(NamedTuple):
 
 
 NOWHERE = Place(0)
+
+
+def hang_together(vectors: Floats) -> bool:
+    """Whether notes in a row (n, d), told one after the other, are more alike than those that were told further apart:
+    a conversation goes on about the same, a list of things to remember does not. False where too few tell.
+    """
+    if len(vectors) <= LEAST:
+        return False
+    cosines = vectors.astype(np.float64)
+    cosines = cosines @ cosines.T
+    apart = cosines[np.triu_indices(len(vectors), APART)]
+    return bool(np.diag(cosines, 1).mean() - apart.mean() >= TOGETHER * apart.std())
 
 
 class Chains:
@@ -64,7 +82,7 @@ class Chains:
         self._chain = Growing(np.uint64, start=chain)
         self._before = Growing(np.int32, start=before)
         self._after = Growing(np.int32, start=after)
-        self._near = Growing(np.bool_, start=near)  # to the row before
+        self._near = Growing(np.bool_, start=near)  # to the row before: is smoothed with it
         self._begins = Growing(np.float64, start=begins)
         self._ends = Growing(np.float64, start=ends)
         self._norms = Growing(np.float32, start=norms)
@@ -209,12 +227,44 @@ class Chains:
             self._after.array[first] = second
         if second != NONE:
             self._before.array[second] = first
-            is_told = first != NONE and not self._has_extent(second)
-            self._near.array[second] = is_told and self._is_near(first, second)
+            self._near.array[second] = first != NONE and self._is_turn(first) and self._is_turn(second)
 
     def _is_near(self, first: int, second: int) -> bool:
         apart = float(self._begins.array[second] - self._ends.array[first])
         return 0 <= apart <= NEAR_CHARACTERS if self._has_extent(second) else abs(apart) <= NEAR_SECONDS
+
+    def _is_turn(self, row: int) -> bool:
+        return bool(self._begins.array[row] == self._ends.array[row] == 0)
+
+    def _judge(self, touched: set[int]) -> set[int]:
+        """Which notes near the touched ones are smoothed with the note before. Returns those where that changed, and
+        those before them.
+        """
+        changed: set[int] = set()
+        for row in {at for note in touched if self._is_note(note) for at in self._stretch(note, LOOK, LOOK + 1)}:
+            told = self._stretch(row, LOOK + 1, LOOK)
+            before = int(self._before.array[row])
+            is_near = before in told and hang_together(self._vectors(np.array(told, np.int64)))
+            if is_near != self._near.array[row]:
+                self._near.array[row] = is_near
+                changed |= {row, before}
+        return changed
+
+    def _stretch(self, row: int, back: int, on: int) -> list[int]:
+        """The notes told before and after one without a long break, in their order, so many of them at most."""
+        found = [row]
+        for ways, most in ((self._before, back), (self._after, on)):
+            at = row
+            for _ in range(most):
+                other = int(ways.array[at])
+                if other == NONE or not self._is_near(*((other, at) if ways is self._before else (at, other))):
+                    break
+                found.insert(0 if ways is self._before else len(found), other)
+                at = other
+        return found
+
+    def _is_note(self, row: int) -> bool:
+        return row != NONE and self._chain.array[row] != 0 and not self._has_extent(row) and not self._is_turn(row)
 
     def _has_extent(self, row: int) -> bool:
         return bool(self._begins.array[row] < self._ends.array[row])
@@ -231,7 +281,7 @@ class Chains:
 
     def _measure(self, touched: set[int]) -> None:
         """The lengths of the smoothed vectors of rows whose neighbours are not what they were."""
-        rows = np.array(sorted(touched - {NONE}), np.int64)
+        rows = np.array(sorted((touched | self._judge(touched)) - {NONE}), np.int64)
         if not len(rows):
             return
         before, after = self.around(rows)

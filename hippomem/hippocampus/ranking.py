@@ -1,17 +1,18 @@
 """Recipe U: passages ranked by a product of experts, that is a sum of logarithms, cosines and word scores.
 
     f(p) = .7 r [ln x1 - max] + .7 r [ln x2 - max] + 6 D(p)
-         + 3 L(p) / max F + 1.5 min(0, ln((1 + w(p)) / 40)) + 2.5 bonus(p) - 3 aside(p) - 3 crowded(p)
+         + 3 L(p) / max(F, 3.5) + min(0, ln((1 + w(p)) / 40)) + 2.5 bonus(p) - 3 aside(p) - 3 crowded(p)
 
 x1 is personalized PageRank (HippoRAG, arXiv 2405.14831) from everything the question suggests: passages by cosine,
 entities that it names, entities of the sentences most like it. x2 is the same from the named entities alone. D is the
 cosine of question and passage, L the BM25 of the question's words that name no entity (each word is used once, by the
-graph or here), F that of all its words, w the number of words, and the bonus the title hop: a passage titled by an
-entity that a leading passage names. Where the question names who speaks in a conversation, a passage stands aside that
-neither names them nor is told where they speak. One is crowded where two that lead it are about the same thing that the
-question names. D, L and F are smoothed over what was said before and after (chains.py).
+graph or here), F that of all its words in the passage that matches them best, w the number of words, and the bonus the
+title hop: a passage titled by an entity that a leading passage names. Where the question names who speaks in a
+conversation, a passage stands aside that neither names them nor is told where they speak. One is crowded where two that
+lead it are about the same thing that the question names. D, L and F are smoothed over what was said before and after
+(chains.py).
 
-r in [0, 1] is how far the graph knows the passage, by the weight s of its edges: r = s^4 / (s^4 + 4^4). What is
+r in [0, 1] is how far the graph knows the passage, by the weight s of its edges: r = s^8 / (s^8 + 4.7^8). What is
 missing of 1 goes to the mean logarithm of the passages most like the question, so a note that names nothing is neither
 punished nor favoured for it. Each expert is a term of its own in `Ranking.terms`; another one is another entry.
 
@@ -42,6 +43,7 @@ from hippomem.hippocampus.walks import walk
 
 CROWDING = 50  # passages beyond the wanted ones that are looked at
 SPEAKING = 200  # likewise, for who speaks there
+STEEPNESS = 8  # of how far the graph is relied on
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
@@ -260,7 +262,9 @@ def _likeness(view: View, vector: Floats, rows: Rows, near: Rows, known: Floats,
 
 
 def _words(view: View, told: list[int], untold: list[int], rows: Rows, recipe: Recipe) -> Floats:
-    """L / max F: how well the words that name nothing match, against all words at their best."""
+    """How well the words that name nothing match, against all words at their best. Where these match little, in a small
+    memory a word or two that happen to stand there, that tells little.
+    """
 
     def scores(wanted: list[int]) -> Floats:
         def alone(some: Rows) -> Floats:
@@ -269,7 +273,7 @@ def _words(view: View, told: list[int], untold: list[int], rows: Rows, recipe: R
         return view.chains.smooth_some(rows, alone) if recipe.near_words else alone(rows)
 
     matching = scores(untold)
-    most = float((matching + scores(told) if told else matching).max())
+    most = max(float((matching + scores(told) if told else matching).max()), recipe.matched)
     return matching / np.float32(most) if most > 0 else matching
 
 
@@ -277,7 +281,7 @@ def _reliance(weight: NDArray[np.float64], half: float) -> Floats:
     """How far the graph knows each passage, 0 to 1, by the weight of its edges: Hill's equation."""
     if half <= 0:
         return np.ones(len(weight), np.float32)
-    strength = (np.maximum(weight, 0) / half) ** 4
+    strength = (np.maximum(weight, 0) / half) ** STEEPNESS
     return (strength / (1 + strength)).astype(np.float32)
 
 

@@ -23,9 +23,10 @@ class Recipe:
     suggested: int = 5  # entities of those sentences
     walk: float = 0.7
     named_walk: float = 0.7
-    known: float = 4.0  # weight of edges at which the graph's word counts half: that of a title
+    known: float = 4.7  # weight of edges at which the graph's word counts half: that of a title
     words: float = 3.0
-    brevity: float = 1.5
+    matched: float = 3.5  # BM25 score of the best passage from which words count in full
+    brevity: float = 1.0
     brief: int = 40  # words below which a passage is seldom an answer
     cosine: float = 6.0
     floor: float = 1e-8  # added to a mass before its logarithm

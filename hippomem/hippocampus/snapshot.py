@@ -29,7 +29,7 @@ from hippomem.hippocampus.names import KeyTable
 from hippomem.hippocampus.vectors import VectorIndex
 from hippomem.hippocampus.view import Sentences, View
 
-FORMAT = 7
+FORMAT = 8
 GROWTH = 4  # a snapshot is due when a quarter of its rows is new or gone: the cost of all of them stays linear
 SMALLEST = 64  # rows below which replaying the log is as fast
 ABANDONED_SECONDS = 3600.0  # an unfinished snapshot that nobody has written to for so long

@@ -8,12 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hippomem.hippocampus.chains import (
+    LEAST,
+    LOOK,
     NEAR_CHARACTERS,
     NEAR_SECONDS,
     NONE,
     VECTOR_SMOOTHING,
     Chains,
     Place,
+    hang_together,
 )
 
 VECTORS = np.random.default_rng(3).normal(size=(40, 8)).astype(np.float32)
@@ -77,6 +80,64 @@ def test_likeness_is_that_of_the_smoothed_vectors() -> None:
     np.testing.assert_allclose(chains.smooth_likeness(VECTORS[:4] @ VECTORS[9]), smoothed @ VECTORS[9], atol=1e-6)
 
 
+def talk(notes: int, seed: int, drift: float) -> NDArray[np.float32]:
+    """Unit vectors of notes of which each goes on from the one before; with a `drift` of 1 none does."""
+    steps = np.random.default_rng(seed).normal(size=(notes, 24))
+    for i in range(1, notes):
+        steps[i] = (1 - drift) * steps[i - 1] + drift * steps[i]
+    return np.asarray(steps / np.linalg.norm(steps, axis=1, keepdims=True), np.float32)
+
+
+def test_a_conversation_hangs_together_and_a_list_does_not() -> None:
+    assert sum(hang_together(talk(2 * LOOK, seed, 0.5)) for seed in range(100)) >= 99
+    assert sum(hang_together(talk(2 * LOOK, seed, 1.0)) for seed in range(100)) <= 3
+    assert not hang_together(talk(LEAST, 1, 0.1))
+
+
+def noted(vectors: NDArray[np.float32], seconds: float = 60.0) -> Chains:
+    chains = Chains(lambda rows: vectors[rows])
+    chains.append(
+        (Place(7, 1e9 + i * seconds, 1e9 + i * seconds) for i in range(len(vectors))), np.arange(len(vectors))
+    )
+    return chains
+
+
+def test_notes_are_smoothed_where_they_hang_together() -> None:
+    told, listed = talk(3 * LOOK, 2, 0.5), talk(3 * LOOK, 2, 1.0)
+    values = np.arange(3 * LOOK, dtype=np.float32) ** 2
+    assert (noted(told).smooth(values) != values).all()
+    assert not noted(listed).any
+    assert not noted(told, 2 * NEAR_SECONDS).any
+    assert not noted(told[: LEAST - 1]).any
+    both = noted(np.concatenate([told, listed]))
+    smoothed = both.smooth(np.ones(6 * LOOK, np.float32)) > 1
+    assert smoothed[: 2 * LOOK].all()
+    assert not smoothed[5 * LOOK :].any()
+    assert both.neighbours(5 * LOOK) == (5 * LOOK - 1, 5 * LOOK + 1)  # for those who ask for context
+
+
+def test_notes_that_come_and_go_are_smoothed_as_if_they_had_come_at_once() -> None:
+    draw = random.Random(6)  # noqa: S311
+    vectors = np.concatenate([talk(2 * LOOK, 3, 0.5), talk(4 * LOOK, 3, 1.0), talk(2 * LOOK, 4, 0.5)])
+    numbers = np.arange(len(vectors))
+    places = [Place(7, 1e9 + i, 1e9 + i) for i in range(len(vectors))]
+    for _ in range(5):
+        order = draw.sample(range(len(vectors)), len(vectors))
+        chains = Chains(lambda rows, order=order: vectors[np.array(order)[rows]])
+        for at in range(len(order)):
+            chains.append([places[order[at]]], numbers[order[: at + 1]])
+        gone = draw.sample(range(len(order)), 12)
+        chains.remove(gone)
+        kept = np.array(sorted(set(range(len(order))) - set(gone), key=lambda row: order[row]))
+        own = np.array(order)[kept]
+        fresh = Chains(lambda rows, own=own: vectors[own[rows]])
+        fresh.append([places[at] for at in own], numbers[own])
+        theirs = fresh.compact(np.arange(len(kept)))
+        assert 20 < theirs["near"].sum() < len(kept) - 10
+        for name, values in chains.compact(kept).items():
+            np.testing.assert_allclose(values, theirs[name], rtol=1e-5, err_msg=name)
+
+
 def place(draw: random.Random) -> Place:
     chain, at = draw.choice([0, 1, 2]), draw.randrange(20)
     return Place(chain, at * 600.0, at * 600.0) if chain < 2 else Place(chain, at * 10.0, at * 10.0 + 10)
@@ -104,7 +165,7 @@ def test_any_order_of_growing_and_removing_gives_the_same() -> None:
 def test_some_rows_are_smoothed_as_all_are() -> None:
     """Whether they have neighbours, among themselves or elsewhere, or none: then nothing else is asked for."""
     choice = random.Random(4)  # noqa: S311
-    chains = chained([(choice.choice([0, 0, 1, 2]), float(at)) for at in range(40)])
+    chains = chained([(choice.choice([0, 0, 1, 2]), 0.0) for _ in range(40)])
     every = np.random.default_rng(5).normal(size=40).astype(np.float32)
     asked: list[list[int]] = []
 
