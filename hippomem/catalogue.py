@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from hippomem.checks import check_page, checked_below, checked_filter, checked_label, checked_labels, checked_metadata
+from hippomem.checks import checked_below, checked_filter, checked_label, checked_labels, checked_metadata, checked_page
 from hippomem.errors import NotFoundError
 from hippomem.settings import Settings
 from hippomem.storage import reads
@@ -57,7 +57,7 @@ class Catalogue:
         """What is remembered, oldest first: all of it, or of a `session`, or of a `source` (all below it where it ends
         with a slash); of these `limit`, from `offset` on. Raises InvalidInputError for a limit or offset below 0.
         """
-        check_page(limit, offset)
+        limit, offset = checked_page(limit, offset)
         session, source = checked_filter(session, "session"), checked_filter(source, "source")
         with self._store.read() as connection:
             return tuple(reads.passages_where(connection, self._writer.number, session, source, limit, offset))

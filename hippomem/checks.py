@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +15,7 @@ from hippomem.ingest.triples import read_triples
 from hippomem.types import Budget, Triple
 
 METADATA_DEPTH = 32
+MOST = (1 << 63) - 1  # what a database counts to
 
 
 def checked_text(text: str, limit: int, what: str, setting: str) -> str:
@@ -79,10 +81,12 @@ def checked_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def checked_count(value: int, name: str, least: int = 1) -> int:
-    """A whole number of at least `least`. Raises InvalidInputError."""
+    """A whole number of at least `least`; one that is larger than MOST means all there is, as that does. Raises
+    InvalidInputError.
+    """
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise InvalidInputError(f"{name} must be a whole number of at least {least}, not {value!r}")
-    return value
+    return min(value, MOST)
 
 
 def checked_budget(value: Budget | int | None) -> Budget:
@@ -93,7 +97,8 @@ def checked_budget(value: Budget | int | None) -> Budget:
         allowed = int | float if name == "seconds" else int
         if part is not None and (isinstance(part, bool) or not isinstance(part, allowed) or not part >= 0):
             raise InvalidInputError(f"budget: {name} must be a number of at least 0, not {part!r}")
-    return budget
+    units, tokens = (None if part is None else min(part, MOST) for part in (budget.units, budget.tokens))
+    return replace(budget, units=units, tokens=tokens)
 
 
 def checked_filter(value: str | None, what: str) -> str | None:
@@ -108,11 +113,9 @@ def checked_labels(value: str | Iterable[str], what: str) -> list[str]:
     return [checked_label(one, what) for one in ([value] if isinstance(value, str) else value)]
 
 
-def check_page(limit: int | None, offset: int) -> None:
-    """Raises InvalidInputError where there is no such number of rows, or of rows to pass over."""
-    for value, name in ((0 if limit is None else limit, "limit"), (offset, "offset")):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-            raise InvalidInputError(f"{name} must be a whole number of at least 0, not {value!r}")
+def checked_page(limit: int | None, offset: int) -> tuple[int | None, int]:
+    """A number of rows, None for all, and of rows to pass over. Raises InvalidInputError."""
+    return None if limit is None else checked_count(limit, "limit", least=0), checked_count(offset, "offset", least=0)
 
 
 def checked_below(name: str) -> str:

@@ -203,7 +203,7 @@ class Thinking:
         """What the chat model is to do, is doing or has done, the latest first; all of it is counted in `stats`."""
         if state is not None and state not in jobs.STATES:
             raise InvalidInputError(f"state must be one of {', '.join(jobs.STATES)}, not {state!r}")
-        checked_count(limit, "limit")
+        limit = checked_count(limit, "limit")
         with self._store.read() as connection:
             return tuple(jobs.listed(connection, self._writer.number, state, limit))
 

@@ -11,6 +11,7 @@ import pytest
 from unchanged import unchanged
 
 from hippomem import (
+    Budget,
     ClosedError,
     InputTooLargeError,
     InvalidInputError,
@@ -165,6 +166,19 @@ def test_questions_that_are_unusual_but_right(memory: Memory, fast: Opened, meth
     assert memory.recall("Ada", session="nowhere", method=method).passages == ()
     assert memory.recall("Ada", as_of=datetime(1, 1, 2, tzinfo=UTC), method=method).passages == ()
     assert fast(":memory:").recall("Is anybody there?", method=method).passages == ()
+
+
+@pytest.mark.parametrize("many", [1 << 63, 10**30])
+def test_numbers_past_what_a_database_counts_to(memory: Memory, many: int) -> None:
+    everything = memory.passages()
+    assert memory.passages(limit=many) == everything
+    assert memory.passages(limit=many, source="inns") == everything[1:]
+    assert memory.passages(offset=many) == memory.passages(limit=many, offset=many) == ()
+    assert memory.jobs(limit=many) == ()
+    assert memory.consolidate(budget=many).is_done
+    assert memory.consolidate(budget=Budget(units=10**400, seconds=10**400, tokens=10**400)).is_done
+    with unchanged(memory), pytest.raises(NotFoundError, match=f"no change {many}"):
+        memory.undo(many)
 
 
 @pytest.mark.parametrize("target", ["", "nothing of that name", "x" * 10_000, "..", "/", "%", "*", "a\nb"])

@@ -49,6 +49,13 @@ def test_passages(run) -> None:  # type: ignore[no-untyped-def]
     assert len(run("passages", "--session", "monday").stdout.splitlines()) == 1
     assert run("passages", "-n", "-1").exit_code == 2
     assert run("passages", "--db", "none.db").exit_code == 1
+    assert len(run("passages", "-n", "9" * 20).stdout.splitlines()) == 3
+    assert run("passages", "--offset", "9" * 20).stdout == ""
+    unknown = run("undo", "9" * 20)
+    assert (unknown.exit_code, unknown.stderr) == (
+        1,
+        f"error: there is no change {'9' * 20}: history gives the numbers\n",
+    )
 
 
 def test_a_folder_is_forgotten(run) -> None:  # type: ignore[no-untyped-def]

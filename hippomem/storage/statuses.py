@@ -55,6 +55,8 @@ def log_change(
 
 def change(connection: Connection, namespace: int, sequence: int) -> Any:
     """A row of the log, None where there is none."""
+    if sequence >> 63:  # past what a database counts to
+        return None
     query = select(changes).where(changes.c.namespace == namespace, changes.c.sequence == sequence)
     return connection.execute(query).first()
 
