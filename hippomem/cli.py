@@ -163,7 +163,7 @@ def ingest(
 def recall(
     query: Annotated[str, typer.Argument(help="The question.")],
     k: Annotated[int, typer.Option("-k", min=1, help="How many passages.")] = 5,
-    session: Annotated[str | None, typer.Option(help="Only what belongs to this session.")] = None,
+    session: Annotated[str | None, typer.Option(help="Only what belongs to this session; '': to none.")] = None,
     as_of: Annotated[str | None, typer.Option(help="As the memory was then: 2024-05-01T12:00Z.")] = None,
     method: Annotated[Method, typer.Option(help="graph, or dense: the sentence encoder alone.")] = Method.graph,
     decompose: Annotated[
@@ -358,7 +358,7 @@ def sources(
 @app.command()
 def passages(
     source: Annotated[str | None, typer.Argument(help="Only of this source; of all below it if it ends in /.")] = None,
-    session: Annotated[str | None, typer.Option(help="Only what belongs to this session.")] = None,
+    session: Annotated[str | None, typer.Option(help="Only what belongs to this session; '': to none.")] = None,
     limit: Annotated[int | None, typer.Option("-n", min=0, help="So many at most.")] = None,
     offset: Annotated[int, typer.Option(min=0, help="From this one on.")] = 0,
     db: Db = None,

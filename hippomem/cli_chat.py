@@ -44,7 +44,7 @@ def register(app: typer.Typer) -> None:
 def ask(
     question: Annotated[str, typer.Argument(help="The question.")],
     k: Annotated[int, typer.Option("-k", min=1, help="How many passages to read.")] = 5,
-    session: Annotated[str | None, typer.Option(help="Only what belongs to this session.")] = None,
+    session: Annotated[str | None, typer.Option(help="Only what belongs to this session; '': to none.")] = None,
     as_of: Annotated[str | None, typer.Option(help="As the memory was then: 2024-05-01T12:00Z.")] = None,
     decompose: Annotated[
         bool, typer.Option("--decompose", help="Also recall its parts, as the chat model splits it.")

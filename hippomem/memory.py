@@ -258,13 +258,13 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         """The `k` passages that a question leads to, best first, with paths, reasons and milliseconds by stage.
 
         `session`, `source` and `as_of` limit what may come back: to one session, to one source or all below it where
-        it ends with a slash ("docs/"), to what had happened by then (passages without a date count from when they
-        were recorded) and held then, with the texts from before later updates. What consolidation archived, or found
-        that a later passage contradicts altogether, comes back with `deep` only. `context` gives each passage so many
-        neighbours on either side, in its session or document (`before`, `after`). `method="dense"` is plain similarity
-        search, to compare; `recipe` has other constants than the default ones, to experiment; `learned=False` leaves
-        out what `feedback` taught. An empty memory gives an empty recall. Raises InvalidInputError for an empty or too
-        long question, or a number out of range.
+        it ends with a slash ("docs/"), "" being those that have none; to what had happened by then (passages without a
+        date count from when they were recorded) and held then, with the texts from before later updates. What
+        consolidation archived, or found that a later passage contradicts altogether, comes back with `deep` only.
+        `context` gives each passage so many neighbours on either side, in its session or document (`before`, `after`).
+        `method="dense"` is plain similarity search, to compare; `recipe` has other constants than the default ones, to
+        experiment; `learned=False` leaves out what `feedback` taught. An empty memory gives an empty recall. Raises
+        InvalidInputError for an empty or too long question, or a number out of range.
 
         Three ways ask the chat model (`llm`). `recognise`: it looks over the first twenty passages, and those that it
         finds to bear on the question rise. `decompose`: one call splits it, and its parts are recalled too.

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
 
 import pytest
+from sqlalchemy import update
 
-from hippomem import AsyncMemory, Document, InvalidInputError, Memory, NotFoundError
+from hippomem import AsyncMemory, Document, InvalidInputError, Memory, NotFoundError, SimulatedClock
+from hippomem.storage.schema import passages
 
 Opened = Callable[..., Memory]
 NOTES = {
@@ -46,6 +50,31 @@ def test_passages_are_listed_oldest_first(memory: Memory) -> None:
     assert [p.source for p in memory.passages(source="docs/", session="docs", limit=1, offset=1)] == ["docs/deep/b.md"]
     assert memory.passages(limit=0) == ()
     assert memory.passages(session="nobody's") == ()
+
+
+def test_what_belongs_to_no_session_or_source(fast: Opened) -> None:
+    clock = SimulatedClock()
+    memory = fast(clock=clock)
+    memory.add("Ada Thorne keeps bees.", session="monday", source="a")
+    loose = {memory.add("Bea Lind keeps bees.", session="").text, memory.add("Chiara Bassi keeps bees.").text}
+    memory.ingest(Document(text="Dana Orr keeps bees.", session=""))
+    changed = memory.add("Emil Holm keeps bees.")
+    moment = clock.now()
+    clock.advance(timedelta(days=1))
+    memory.update(changed.id, "Emil Holm keeps goats.")
+    loose |= {"Dana Orr keeps bees.", "Emil Holm keeps goats."}
+
+    def found(**limits: Any) -> set[str]:
+        return {p.text for p in memory.recall("Who keeps bees?", 9, **limits).passages}
+
+    assert {p.session for p in memory.passages(session="")} == {None}
+    assert {p.text for p in memory.passages(session="")} == {p.text for p in memory.passages(source="")} == loose
+    assert found(session="") == found(source="") == loose
+    assert found(session="", as_of=moment) == loose - {"Emil Holm keeps goats."} | {"Emil Holm keeps bees."}
+    assert found(session="monday") == {"Ada Thorne keeps bees."}
+    with memory._store.write() as connection:  # as documents that said "" were written
+        connection.execute(update(passages).where(passages.c.session.is_(None)).values(session=""))
+    assert found(session="") == loose
 
 
 @pytest.mark.parametrize(

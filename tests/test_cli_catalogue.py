@@ -47,6 +47,9 @@ def test_passages(run) -> None:  # type: ignore[no-untyped-def]
     listed = json.loads(run("passages", "docs/", "-n", "1", "--offset", "1", "--json").stdout)
     assert [p["source"] for p in listed] == ["docs/deep/b.md"]
     assert len(run("passages", "--session", "monday").stdout.splitlines()) == 1
+    assert len(run("passages", "--session", "").stdout.splitlines()) == 2
+    recalled = json.loads(run("recall", "bees", "--session", "", "--json").stdout)["passages"]
+    assert [p["session"] for p in recalled] == [None, None]
     assert run("passages", "-n", "-1").exit_code == 2
     assert run("passages", "--db", "none.db").exit_code == 1
     assert len(run("passages", "-n", "9" * 20).stdout.splitlines()) == 3

@@ -204,7 +204,7 @@ class Ingest:
                     position=whole.documents - 1 if document.whole else chunk.position,
                     start=chunk.start,
                     end=chunk.end,
-                    session=document.session,
+                    session=document.session or None,
                     occurred_at=document.occurred_at,
                     metadata=document.metadata,
                     triples=own,

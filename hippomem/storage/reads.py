@@ -29,7 +29,7 @@ from hippomem.storage.schema import (
     store_info,
 )
 from hippomem.storage.statuses import cues_of, strengths_of
-from hippomem.storage.writes import chunks, is_source
+from hippomem.storage.writes import chunks, is_session, is_source
 from hippomem.types import Change, Passage
 
 FIRST_SENTENCE = 1 << 1  # the bit of a mask of lines
@@ -209,7 +209,7 @@ def sources(connection: Connection, namespace: int, below: str) -> list[str]:
 def _where(query: Select[Any], namespace: int, session: str | None, source: str | None) -> Select[Any]:
     query = query.where(passages.c.namespace == namespace)
     if session is not None:
-        query = query.where(passages.c.session == session)
+        query = query.where(is_session(passages.c.session, session))
     if source is not None:
         query = query.where(is_source(passages.c.source, source))
     return query

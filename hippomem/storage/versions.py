@@ -19,7 +19,7 @@ from hippomem.storage import links
 from hippomem.storage.rows import ViewRow
 from hippomem.storage.schema import analyses, entities, mentions, passages, versions
 from hippomem.storage.statuses import status_of
-from hippomem.storage.writes import chunks, is_source
+from hippomem.storage.writes import chunks, is_session, is_source
 from hippomem.types import Passage, Triple
 
 COPIED = ("id", "source", "position", "title", "text", "start", "end", "session", "occurred_at", "recorded_at")
@@ -88,7 +88,7 @@ def numbers_where(
     held = (versions.c.hidden_from.is_(None)) | (versions.c.hidden_from > as_of)
     where: list[ColumnElement[bool]] = [versions.c.superseded_at > as_of, versions.c.valid_from <= as_of, held]
     if session is not None:
-        where.append(versions.c.session == session)
+        where.append(is_session(versions.c.session, session))
     if source is not None:
         where.append(is_source(versions.c.source, source))
     query = select(versions.c.number).where(versions.c.namespace == namespace, *where)

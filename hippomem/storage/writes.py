@@ -57,6 +57,11 @@ def is_source(column: ColumnElement[str], source: str) -> ColumnElement[bool]:
     return (column >= source) & (column < source[:-1] + "0")  # the sign after the slash: an index serves this
 
 
+def is_session(column: ColumnElement[str | None], session: str) -> ColumnElement[bool]:
+    """Whether a column names this session, or none where it is empty."""
+    return column == session if session else column.is_(None) | (column == "")
+
+
 def existing(connection: Connection, namespace: int, ids: Iterable[str]) -> dict[str, int]:
     """Of these passage ids, the stored ones with their numbers."""
     found: dict[str, int] = {}
