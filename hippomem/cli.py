@@ -130,7 +130,7 @@ def add(
 
 @app.command()
 def ingest(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files and folders.", show_default=False)],
+    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Files and folders.", show_default=False)],
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Store nothing; tell what it would bring and cost.")
     ] = False,
@@ -144,10 +144,12 @@ def ingest(
     What changed since the last time replaces what was remembered, what did not is skipped. Files that cannot be read
     are listed; the exit code is 1 only where nothing could be read at all.
     """
+    from hippomem.ingest.sources import checked_path
+
     for path in paths:
         # The library says so too, but by then there would be a new database.
-        if not os.path.lexists(path):
-            raise NotFoundError(f"there is no file or folder {str(path)!r}")
+        if not os.path.lexists(checked_path(path)):
+            raise NotFoundError(f"there is no file or folder {path!r}")
     if dry_run:
         chat.print_estimate(paths, db, namespace, llm, as_json)
         return
@@ -376,7 +378,7 @@ def mcp(
     transport: Annotated[Transport, typer.Option(help="How clients talk to it.")] = Transport.stdio,
     host: Annotated[str, typer.Option(help="For streamable-http.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="For streamable-http.")] = 8000,
-    folder: Annotated[list[Path] | None, typer.Option(help="Where files may be ingested from; repeatable.")] = None,
+    folder: Annotated[list[str] | None, typer.Option(help="Where files may be ingested from; repeatable.")] = None,
     llm: Annotated[str | None, typer.Option(metavar="PROVIDER:MODEL", help="Otherwise HIPPOMEM_LLM.")] = None,
     print_config: Annotated[bool, typer.Option("--print-config", help="Only print what a client needs.")] = False,
     db: Db = None,
@@ -388,20 +390,22 @@ def mcp(
     With --print-config, or --json, print the configuration for a client (Claude Desktop, an editor) and end. Over
     HTTP, HIPPOMEM_MCP_TOKEN is the token that clients must bear; beyond this machine there must be one.
     """
+    from hippomem.ingest.sources import checked_path
     from hippomem.settings import load_settings
     from hippomem_mcp import client_configuration, create_server, serve_http
 
-    for one in folder or ():
+    folders = [Path(checked_path(one)) for one in folder or ()]
+    for one in folders:
         if not one.is_dir():
             raise NotFoundError(f"there is no folder {str(one)!r}")
     is_http = transport is Transport.http
     if print_config or as_json:
         ours = load_settings(db=db, namespace=namespace)
         url = f"http://{host}:{port}/mcp" if is_http else None
-        typer.echo(json.dumps(client_configuration(ours.db, ours.namespace, url=url, folders=folder or ())))
+        typer.echo(json.dumps(client_configuration(ours.db, ours.namespace, url=url, folders=folders)))
         return
     with opened(db, namespace, new=True, llm=llm) as memory:
-        server = create_server(memory, folders=folder or ())
+        server = create_server(memory, folders=folders)
         if is_http:
             serve_http(server, host, port, os.environ.get("HIPPOMEM_MCP_TOKEN"))
         else:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -160,7 +159,7 @@ def print_jobs(found: Sequence[Job], counts: dict[str, int]) -> None:
             out.print_indented(console, out.snippet(job.reason, 300), "dim")
 
 
-def print_estimate(paths: list[Path], db: str | None, namespace: str | None, llm: str | None, as_json: bool) -> None:
+def print_estimate(paths: list[str], db: str | None, namespace: str | None, llm: str | None, as_json: bool) -> None:
     """`ingest --dry-run`. Where there is no database yet, none is made."""
     from hippomem.storage.engine import file_of, parse
 

@@ -186,7 +186,7 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         Can be interrupted at any moment and run again: what is in is not read again, what changed replaces what it
         was, what failed is in the report and never stops the rest. `progress` shows a bar on a terminal, or is a
         function that is told the bytes read, of how many (None where that is not known), and the passages stored.
-        Raises NotFoundError for a path that does not exist, before anything is read.
+        Raises NotFoundError for a path that does not exist, and InvalidInputError for an empty one, before any is read.
         """
         began, cpu = time.perf_counter(), time.process_time()
         seconds = self._writer.analyser.seconds

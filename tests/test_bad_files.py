@@ -208,6 +208,20 @@ def test_what_is_no_input(memory: Memory, inputs: Any) -> None:
         memory.ingest(inputs)
 
 
+@pytest.mark.parametrize("inputs", ["", " \n", [""], ["notes", " "], [{"text": "Before."}, ""]], ids=repr)
+def test_an_empty_path_is_not_the_working_directory(
+    memory: Memory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inputs: Any
+) -> None:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "a.txt").write_text("Cid met Dov.")
+    monkeypatch.chdir(tmp_path)
+    for call in (memory.ingest, memory.estimate):
+        with unchanged(memory), pytest.raises(InvalidInputError, match=r"empty: '\.' stands for this folder"):
+            call(inputs)
+    monkeypatch.chdir(tmp_path / "notes")
+    assert memory.ingest(".").documents == 1
+
+
 @pytest.mark.parametrize("batch", [3, 256])
 def test_what_a_generator_gave_before_it_broke_is_kept(tmp_path: Path, batch: int) -> None:
     class BreakError(Exception):

@@ -74,6 +74,7 @@ def test_the_configuration_is_one_line_of_json(run, monkeypatch: pytest.MonkeyPa
     over_http = run("mcp", "--print-config", "--transport", "streamable-http", "--port", "9000").stdout
     assert json.loads(over_http)["mcpServers"]["hippomem"]["url"] == "http://127.0.0.1:9000/mcp"
     assert run("mcp", "--folder", "nowhere").exit_code == 1
+    assert run("mcp", "--folder", "").stderr == "error: a path is empty: '.' stands for this folder\n"
     assert run("mcp", "--transport", "pigeon").exit_code == 2
     refused = run("mcp", "--transport", "streamable-http", "--host", "0.0.0.0")  # noqa: S104
     assert refused.exit_code == 1

@@ -113,6 +113,8 @@ def _add_ingest(server: MCPServer[Any], memory: Memory, folders: Sequence[Path])
 
 def _inside(path: str, folders: Sequence[Path]) -> Path:
     """The path, where it leads into one of the folders, also by way of links. Raises InvalidInputError."""
+    if not path.strip():
+        raise InvalidInputError("a path is empty: '.' stands for all of the folder")
     if "\0" in path:
         raise InvalidInputError("the path holds a NUL character")
     for folder in folders:

@@ -97,7 +97,9 @@ class Ingest:
     _began: float = 0.0  # to read what waits
 
     def run(self, inputs: Input | Iterable[Input]) -> IngestReport:
-        """Ingest it all. Raises NotFoundError before anything is read where a path does not exist."""
+        """Ingest it all. Raises NotFoundError before anything is read where a path does not exist, InvalidInputError
+        where it is empty.
+        """
         self._began = time.monotonic()
         paths, others = _sorted_out(inputs)
         found = [item for path in paths for item in find_sources(path)]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from hippomem.errors import NotFoundError, SourceError
+from hippomem.errors import InvalidInputError, NotFoundError, SourceError
 from hippomem.ingest.decode import clean, is_storable
 from hippomem.types import Failure
 
@@ -26,15 +26,24 @@ class Source:
     size: int
 
 
+def checked_path(target: str | os.PathLike[str]) -> str:
+    """Its name. Raises InvalidInputError where that is empty: `Path` takes it for the working directory."""
+    name = os.fspath(target)
+    if not name.strip():
+        raise InvalidInputError("a path is empty: '.' stands for this folder")
+    return name
+
+
 def find_sources(target: str | os.PathLike[str]) -> Iterator[Source | Failure]:
     """The files of `target`, a file or a folder; folders are walked recursively, sorted by name.
 
     Below a folder, hidden entries and hippomem's own databases and view folders are skipped, a file that is reached
     twice (through a link) comes once, and a link to a folder is followed unless it leads to one seen before or to a
     folder around the target. What cannot be read is a Failure: empty files, special files (which are never opened),
-    dead links, missing permissions. Raises NotFoundError where there is no `target`.
+    dead links, missing permissions. Raises NotFoundError where there is no `target`, InvalidInputError where its name
+    is empty.
     """
-    path = Path(target)
+    path = Path(checked_path(target))
     try:
         path = path.resolve(strict=True)
         mode = path.stat().st_mode

@@ -151,6 +151,7 @@ async def test_ingest_tells_how_far_it_is_and_stays_inside_its_folders(memory: M
             assert "outside of" in await refused(client, "ingest", paths=[path]) or path == "a\0b"
         assert "no file" in await refused(client, "ingest", paths=["none.txt"])
         assert "paths" in await refused(client, "ingest", paths=[])
+        assert "path is empty" in await refused(client, "ingest", paths=["7.txt", " "])
     assert len(heard) >= 2
     assert [done for done, _ in heard] == sorted(done for done, _ in heard)
     assert all(total and done <= total for done, total in heard)
