@@ -130,6 +130,12 @@ def test_what_is_no_encoder(fast: Opened, encoder: Any) -> None:
         fast(encoder=encoder)
 
 
+@pytest.mark.parametrize("pipeline", [5, object(), ["en_core_web_sm"], len])
+def test_what_is_no_pipeline(fast: Opened, pipeline: Any) -> None:
+    with pytest.raises(InvalidInputError, match=f"pipeline must be .* not {type(pipeline).__name__}"):
+        fast(pipeline=pipeline)
+
+
 def test_another_encoder_than_the_stores(tmp_path: Path, fast: Opened) -> None:
     memory = fast()
     other = fast(namespace="other")

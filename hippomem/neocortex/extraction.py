@@ -49,12 +49,17 @@ class Extraction:
 class LocalExtractor:
     """Named entities and sentences by a spaCy pipeline given by name, or as a loaded `Language`.
 
-    Only what is needed runs: the small English default reads about 10,000 words a second on one core.
+    Only what is needed runs: the small English default reads about 10,000 words a second on one core. Raises
+    InvalidInputError where it is none of these; one that is named is loaded when it is first needed.
     """
 
     def __init__(self, pipeline: str | Language = PACKAGED) -> None:
-        if isinstance(pipeline, str) and not pipeline.strip():
-            raise InvalidInputError("pipeline is empty: give the name or folder of a spaCy pipeline")
+        if isinstance(pipeline, str):
+            if not pipeline.strip():
+                raise InvalidInputError("pipeline is empty: give the name or folder of a spaCy pipeline")
+        elif not callable(getattr(pipeline, "pipe", None)) or not hasattr(pipeline, "meta"):
+            kind = type(pipeline).__name__
+            raise InvalidInputError(f"pipeline must be the name or folder of a spaCy pipeline, or one, not {kind}")
         self._pipeline = pipeline
 
     @property
