@@ -22,6 +22,8 @@ def test_add_is_idempotent_and_says_so(memory: Memory) -> None:
     assert (first.created, second.created) == (True, False)
     assert first.id == second.id
     assert second.metadata == {"mood": "glad"}
+    third = memory.add("Ada moved to Oslo.", session="s1", metadata={"mood": "sad", "more": 1})
+    assert (third.created, third.metadata, memory.get(first.id).metadata) == (False, {"mood": "glad"}, {"mood": "glad"})
     assert memory.add("Ada moved to Oslo.", session="s2").id != first.id
     assert memory.stats()["passages"] == 2
 
