@@ -10,7 +10,7 @@ from typing import Any
 from hippomem.checks import checked_below, checked_filter, checked_label, checked_labels, checked_metadata, checked_page
 from hippomem.errors import NotFoundError
 from hippomem.settings import Settings
-from hippomem.storage import reads
+from hippomem.storage import history, reads
 from hippomem.storage.store import Store
 from hippomem.types import Change, Passage
 from hippomem.writing import Writer
@@ -35,7 +35,7 @@ class Catalogue:
         Raises NotFoundError where there never was one by this id.
         """
         with self._store.read() as connection:
-            changes = tuple(reads.history(connection, self._writer.number, checked_label(id, "id")))
+            changes = tuple(history.history(connection, self._writer.number, checked_label(id, "id")))
         if not changes:
             raise NotFoundError(f"no memory ever had the id {id!r} in namespace {self.settings.namespace!r}")
         return changes

@@ -284,7 +284,8 @@ class LearningEvent:
 class Change:
     """One entry of a memory's history. `text` is the earlier text where an update replaced it. `extractor` names all
     that the facts came from; the facts themselves, each with its extractor, are in `triples` of the entry that left
-    them as they are now. `detail` says of what consolidation did why, and what it takes to undo it (`Memory.undo`).
+    them as they are now, or as they were until an update. `detail` says of what consolidation did why, and what it
+    takes to undo it (`Memory.undo`).
     """
 
     sequence: int

@@ -19,7 +19,7 @@ from hippomem.errors import InvalidInputError, NotFoundError, StoreBusyError, St
 from hippomem.hippocampus.keys import entity_key
 from hippomem.ingest.pipeline import Finished, Stored
 from hippomem.learning import learned_of
-from hippomem.storage import jobs, learning, links, reads, versions, writes
+from hippomem.storage import history, jobs, learning, links, reads, versions, writes
 from hippomem.storage.rows import NewPassage, content_id, has_validity, passage_id, said
 from hippomem.storage.store import DUE, SCRUB, Store
 from hippomem.types import Event, Forgotten, Passage, Triple
@@ -170,9 +170,38 @@ class Writer:
         return as_event(stored[1], created)
 
     def update(self, id_: str, text: str) -> Event:
-        """Replace a memory's text: a new passage in the old one's place, linked to it in the history."""
-        _, old = self.current(id_)
-        new = NewPassage(
+        """Replace a memory's text: a new passage in the old one's place, with the user's triples, linked to it in the
+        history."""
+        for _ in range(ATTEMPTS):
+            with self.store_.read() as connection:
+                number, old = self._known(connection, id_)
+                new = self._updated(old, text)
+                if new.id == old.id:
+                    return as_event(old, created=False)
+                brought = self._brought(connection, [old.id])
+            (complete,) = self.analyser.complete([new], triples=[brought[old.id][1]])
+            with self.writing() as connection:
+                now = self.clock.now()
+                still = reads.by_id(connection, self.number, old.id)
+                if still is None:
+                    raise NotFoundError(f"{old.id} was changed or forgotten meanwhile: get it and repeat the update")
+                if still != (number, old) or not _is_same(self._brought(connection, [old.id]), brought):
+                    continue
+                if reads.by_id(connection, self.number, new.id) is not None:
+                    raise InvalidInputError(f"there is a memory with this text ({new.id}) already: forget one of them")
+                written = writes.add_passages(
+                    connection, self.number, self.encoder, [complete], now, replacing=(number, old.id, old.text)
+                )
+                self._enqueue(connection, written, [complete], None, now)
+                learning.move_targets(connection, self.number, number, written.numbers[new.id], now)
+                versions.supersede(connection, self.number, number, written.numbers[new.id], now)
+                writes.remove_passages(connection, self.number, [number], now, None)
+                return self._event(connection, new.id, created=True)
+        raise StoreBusyError("others keep changing what is being updated here: try again later")
+
+    def _updated(self, old: Passage, text: str) -> NewPassage:
+        """What a memory is with another text."""
+        return NewPassage(
             id=passage_id(self.namespace, old.source, old.title, text, old.session, old.occurred_at),
             text=text,
             title=old.title,
@@ -185,25 +214,6 @@ class Writer:
             occurred_at=old.occurred_at,
             metadata=old.metadata,
         )
-        if new.id == old.id:
-            return as_event(old, created=False)
-        (complete,) = self.analyser.complete([new])
-        with self.writing() as connection:
-            now = self.clock.now()
-            still = reads.by_id(connection, self.number, old.id)
-            if still is None:
-                raise NotFoundError(f"{old.id} was changed or forgotten meanwhile: get it again and repeat the update")
-            if reads.by_id(connection, self.number, new.id) is not None:
-                raise InvalidInputError(f"there is a memory with this text already ({new.id}): forget one of the two")
-            number = still[0]
-            written = writes.add_passages(
-                connection, self.number, self.encoder, [complete], now, replacing=(number, old.id, old.text)
-            )
-            self._enqueue(connection, written, [complete], None, now)
-            learning.move_targets(connection, self.number, number, written.numbers[new.id], now)
-            versions.supersede(connection, self.number, number, written.numbers[new.id], now)
-            writes.remove_passages(connection, self.number, [number], now, None)
-            return self._event(connection, new.id, created=True)
 
     def annotate(self, ids: Iterable[str], metadata: Mapping[str, Any]) -> list[Passage]:
         """Merge into the metadata of memories what is not None, and take out what is; of all of them, or of none."""
@@ -266,7 +276,7 @@ class Writer:
             if found is not None:
                 return found
             seen.add(id_)
-            id_ = reads.successor(connection, self.number, id_) or id_
+            id_ = history.successor(connection, self.number, id_) or id_
         return None
 
 

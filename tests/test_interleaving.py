@@ -97,6 +97,19 @@ def test_an_update_of_what_is_forgotten_and_added_again_meanwhile(fast: Opened, 
     assert texts(one) == ["Ada lives in Paris."]
 
 
+def test_an_update_of_what_is_given_triples_and_metadata_meanwhile(fast: Opened, meanwhile: Meanwhile) -> None:
+    one, two = fast(), fast()
+    event = one.add("Ada lives in Oslo.", triples=[("Ada", "likes", "Bea")])
+    meanwhile(lambda: two.annotate(event.id, {"seen": 1}))
+    paris = one.update(event.id, "Ada lives in Paris.")
+    assert paris.metadata == {"seen": 1}
+    meanwhile(lambda: two.add("Ada lives in Paris.", triples=[("Ada", "likes", "Cid")]))
+    bergen = one.update(event.id, "Ada lives in Bergen.")
+    own = [str(t) for t in one.history(bergen.id)[-1].triples if t.extractor == "user"]
+    assert own == ["Ada – likes – Bea", "Ada – likes – Cid"]
+    assert texts(one) == ["Ada lives in Bergen."]
+
+
 def test_an_update_to_what_is_added_meanwhile(fast: Opened, meanwhile: Meanwhile) -> None:
     one, two = fast(), fast()
     event = one.add("Ada lives in Oslo.")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
 import numpy as np
 from sqlalchemy import Connection, Select, and_, bindparam, func, select
 
-from hippomem.storage import links
 from hippomem.storage.rows import Analysis, ViewRow
 from hippomem.storage.schema import (
     LEARNING_ACTIONS,
@@ -30,7 +29,7 @@ from hippomem.storage.schema import (
 )
 from hippomem.storage.statuses import cues_of, strengths_of
 from hippomem.storage.writes import chunks, is_session, is_source
-from hippomem.types import Change, Passage
+from hippomem.types import Passage
 
 FIRST_SENTENCE = 1 << 1  # the bit of a mask of lines
 
@@ -273,48 +272,6 @@ def all_passages(connection: Connection, namespace: int) -> Iterator[tuple[int, 
     query = _PASSAGES.where(passages.c.namespace == namespace).order_by(passages.c.number)
     for row in connection.execution_options(yield_per=500).execute(query):
         yield row.number, _passage(row)
-
-
-def successor(connection: Connection, namespace: int, passage_id: str) -> str | None:
-    """The id that an update gave to what had this id before."""
-    query = (
-        select(changes.c.passage_id)
-        .where(changes.c.namespace == namespace, changes.c.previous_id == passage_id)
-        .order_by(changes.c.sequence.desc())
-    )
-    return connection.execute(query.limit(1)).scalar()
-
-
-def history(connection: Connection, namespace: int, passage_id: str) -> list[Change]:
-    """All changes along the chain of updates that this id is a part of, oldest first."""
-    ids = {passage_id}
-    found: dict[int, Change] = {}
-    grew = True
-    while grew:
-        rows = connection.execute(
-            select(changes)
-            .where(changes.c.namespace == namespace, changes.c.passage_id.in_(ids) | changes.c.previous_id.in_(ids))
-            .order_by(changes.c.sequence)
-        )
-        for row in rows:
-            found[row.sequence] = Change(
-                row.sequence,
-                row.action,
-                row.passage_id,
-                row.at,
-                row.previous_id,
-                row.text,
-                row.extractor,
-                detail=row.detail,
-            )
-        names = {c.id for c in found.values()} | {c.previous_id for c in found.values() if c.previous_id}
-        grew = not names <= ids
-        ids |= names
-    changes_ = [found[sequence] for sequence in sorted(found)]
-    if changes_ and (now := by_id(connection, namespace, changes_[-1].id)) is not None:
-        told = links.facts_of(connection, namespace, [now[0]]).get(now[0], ())
-        changes_[-1] = replace(changes_[-1], triples=tuple(told))
-    return changes_
 
 
 def contents_of(connection: Connection, namespace: int, numbers: Iterable[int]) -> dict[int, str]:

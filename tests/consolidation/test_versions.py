@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hippomem import Document, Memory, Settings, SimulatedClock
+from hippomem import Document, Memory, Settings, SimulatedClock, Triple
 from hippomem.testing import HashEncoder, capitals
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -107,14 +107,14 @@ def test_what_was_hidden_before_it_was_replaced_stays_so(memory: Memory, clock: 
 
 def test_forgetting_takes_every_version_byte_for_byte(memory: Memory, clock: SimulatedClock, tmp_path: Path) -> None:
     old = memory.add("Ada hid the Zanzibar ledger.", triples=[("Ada", "hid", "Zanzibar ledger")])
-    other = memory.add("Gil sings.", triples=[("Gil", "sings", "Quintessence")])
+    other = memory.add("Gil sings Quintessence.")
     clock.advance(DAY)
     new = memory.update(old.id, ROME)
     changed = memory.update(other.id, "Gil dances.")
     assert "Zanzibar" in texts(memory, "Zanzibar", as_of=NOW)[0]
     memory.forget(new.id)
     assert "Zanzibar" not in "".join(texts(memory, "Zanzibar", as_of=NOW))
-    same = memory.add("Gil sings.")  # what another one was before
+    same = memory.add("Gil sings Quintessence.")  # what another one was before
     memory.forget(same.id)
     assert memory.doctor().ok
     memory.close()
@@ -126,6 +126,53 @@ def test_forgetting_takes_every_version_byte_for_byte(memory: Memory, clock: Sim
     with Memory.open(tmp_path / "m.db", encoder=HashEncoder(), pipeline=capitals()) as again:
         assert again.get(changed.id).text == "Gil dances."
         assert again.doctor().ok
+
+
+def test_the_users_triples_stay_over_updates(memory: Memory, clock: SimulatedClock, tmp_path: Path) -> None:
+    until = NOW + 9 * DAY
+    owns, keeps = Triple("Ada", "owns", "Heron", invalid_at=until), Triple("Ada", "keeps", "Bees")
+    old = memory.add(OSLO, title="Ada", metadata={"n": 1}, session="s", triples=[owns])
+    clock.advance(DAY)
+    second = memory.update(old.id, ROME)
+    memory.add(ROME, title="Ada", session="s", triples=[keeps])
+    clock.advance(DAY)
+    third = memory.update(second.id, "Ada left.")
+    assert (third.title, third.metadata, third.session) == ("Ada", {"n": 1}, "s")
+
+    def brought(memory: Memory, id_: str) -> list[list[tuple[str, datetime | None]]]:
+        """The user's facts, by entry of the history."""
+        told = [[t for t in change.triples if t.extractor == "user"] for change in memory.history(id_)]
+        return [[(t.object, t.invalid_at) for t in own] for own in told]
+
+    each = [("Heron", until)], [], [("Heron", until), ("Bees", None)], [("Heron", until), ("Bees", None)]
+    assert [(c.action, c.text) for c in memory.history(old.id)] == [
+        ("add", None), ("update", OSLO), ("link", None), ("update", ROME)
+    ]  # fmt: skip
+    assert brought(memory, old.id) == list(each)
+    rules = [t.relation for t in memory.history(old.id)[0].triples if t.extractor == "rules"]
+    assert rules == ["works at the"]  # what was found in the earlier text, and is not in the last one
+    for moment, text in ((NOW, OSLO), (NOW + DAY, ROME), (None, "Ada left.")):
+        found = memory.recall("Who owns the Heron?", 1, as_of=moment)
+        assert found.passages[0].text == text
+        assert "owns – Heron" in str(found.paths[0])
+    assert memory.recall("Who keeps Bees?", 1, as_of=NOW).paths == ()
+    memory.export(tmp_path / "dump")
+    settings = Settings(encoder=HashEncoder(), pipeline=capitals())
+    with Memory.load(tmp_path / "dump", tmp_path / "n.db", settings=settings) as loaded:
+        assert brought(loaded, third.id)[-1] == each[-1]
+        assert "owns – Heron" in str(loaded.recall("Who owns the Heron?", 1, as_of=NOW).paths[0])
+        assert loaded.doctor().ok
+    assert memory.doctor().ok
+    memory.forget(old.id)
+    assert [c.triples for c in memory.history(third.id)] == [()] * 5
+    memory.close()
+    assert b"Heron" not in (tmp_path / "m.db").read_bytes()
+
+
+def test_a_learning_event_has_no_triples_of_a_passage(memory: Memory) -> None:
+    first = memory.passages()[0]
+    event = memory.feedback("Who met Ada?", [first.id])  # the first one, as the passage is
+    assert [(c.action, c.triples) for c in memory.history(event.id)] == [("learn", ())]
 
 
 def test_a_file_that_is_read_anew_keeps_no_version(memory: Memory, clock: SimulatedClock) -> None:
