@@ -29,7 +29,8 @@ class Document:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Passage:
-    """A stored piece of text. `start` and `end` are character offsets in its document's text.
+    """A stored piece of text. `start` and `end` are character offsets in its document's text; a part of a document
+    that was updated keeps those of the text that it replaced.
 
     `valid_from` is from when it holds: as its own triples say, else when it happened, else when it was recorded.
     `invalid_at` is from when all that it states has ended, as its triples say or later memories contradict it; None

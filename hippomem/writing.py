@@ -175,7 +175,7 @@ class Writer:
         for _ in range(ATTEMPTS):
             with self.store_.read() as connection:
                 number, old = self._known(connection, id_)
-                new = self._updated(old, text)
+                new = self._updated(connection, old, text)
                 if new.id == old.id:
                     return as_event(old, created=False)
                 brought = self._brought(connection, [old.id])
@@ -199,8 +199,9 @@ class Writer:
                 return self._event(connection, new.id, created=True)
         raise StoreBusyError("others keep changing what is being updated here: try again later")
 
-    def _updated(self, old: Passage, text: str) -> NewPassage:
-        """What a memory is with another text."""
+    def _updated(self, connection: Connection, old: Passage, text: str) -> NewPassage:
+        """What a memory is with another text. A part of a document keeps its place, by which it has neighbours."""
+        is_part = old.start > 0 or (old.source != "" and reads.is_continued(connection, self.number, old))
         return NewPassage(
             id=passage_id(self.namespace, old.source, old.title, text, old.session, old.occurred_at),
             text=text,
@@ -209,7 +210,7 @@ class Writer:
             content=content_id(old.title, text),
             position=old.position,
             start=old.start,
-            end=old.end,
+            end=old.end if is_part else len(text),
             session=old.session,
             occurred_at=old.occurred_at,
             metadata=old.metadata,

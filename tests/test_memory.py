@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hippomem import Memory, NotFoundError, Settings, SimulatedClock, Triple
+from hippomem import Document, Memory, NotFoundError, Settings, SimulatedClock, Triple
 from hippomem.testing import HashEncoder, capitals
 
 
@@ -99,6 +99,29 @@ def test_an_update_keeps_the_old_id_and_the_history(memory: Memory) -> None:
     with pytest.raises(NotFoundError):
         memory.get(first.id)
     assert memory.add("Ada lives in Oslo.").created
+
+
+def test_an_update_ends_where_its_text_does(memory: Memory) -> None:
+    for place in ({}, {"source": "notes", "title": "Ada"}, {"session": "s1"}):
+        event = memory.add("Ada lives in Oslo.", **place)
+        memory.add("Ada lives in Oslo, and longer.", **place)
+        (start, end) = (event.start, event.end)
+        assert (start, end) == (0, 18)
+        changed = memory.update(event.id, "She left.")
+        assert (changed.start, changed.end, changed.position) == (0, 9, 0)
+        memory.forget(changed.id)
+
+
+def test_a_part_of_a_document_keeps_its_place_in_an_update(memory: Memory) -> None:
+    parts = [f"Ada saw Whale{n}. " * 40 for n in range(3)]
+    memory.ingest(Document(text="\n\n".join(parts), title="Log", source="log"))
+    before = memory.passages(source="log")
+    assert len(before) == 3
+    changed = [memory.update(p.id, f"Ada saw Seal{n}.") for n, p in enumerate(before)]
+    assert [(p.start, p.end, p.position) for p in changed] == [(p.start, p.end, p.position) for p in before]
+    (middle,) = memory.recall("Who saw Seal1?", 1, context=1).passages
+    assert [p.id for p in (*middle.before, middle, *middle.after)] == [p.id for p in changed]
+    assert memory.doctor().ok
 
 
 def test_what_is_unknown_is_an_error(memory: Memory) -> None:

@@ -222,6 +222,17 @@ def numbers_of_source(connection: Connection, namespace: int, source: str) -> di
     return {row.number: row.id for row in connection.execute(query)}
 
 
+def is_continued(connection: Connection, namespace: int, passage: Passage) -> bool:
+    """Whether something of the same source and title begins after a passage has ended: it is part of a document."""
+    query = select(passages.c.number).where(
+        passages.c.namespace == namespace,
+        passages.c.source == passage.source,
+        passages.c.title == passage.title,
+        passages.c.start >= max(passage.end, 1),
+    )
+    return connection.execute(query.limit(1)).first() is not None
+
+
 _WITH_STATUS = passages.outerjoin(
     statuses, and_(statuses.c.namespace == passages.c.namespace, statuses.c.passage == passages.c.number)
 )
