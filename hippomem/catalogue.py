@@ -43,7 +43,8 @@ class Catalogue:
     def export(self, path: str | os.PathLike[str]) -> int:
         """Write this namespace to a JSON Lines file, vectors included; the file appears whole or not at all.
 
-        Returns the number of passages. Raises StoreAccessError where the file cannot be written.
+        Returns the number of passages. Raises StoreAccessError where the file cannot be written, and InvalidInputError
+        where it is a database.
         """
         from hippomem.transfer import export
 

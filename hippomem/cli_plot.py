@@ -33,13 +33,15 @@ def retention_by_age(graded: Graded) -> dict[str, list[tuple[float, float, float
 
 
 def draw_retention(graded: Graded, file: Path) -> None:
-    """Write the picture. Raises InvalidInputError where nothing has been reviewed or the file is no PNG,
+    """Write the picture. Raises InvalidInputError where nothing has been reviewed or the file is no PNG or a database,
     MissingDependencyError without matplotlib, StoreAccessError where the file cannot be written."""
     if file.suffix.lower() != ".png":
         raise InvalidInputError(f"--plot {file}: the file must end in .png")
     curves = retention_by_age(graded)
     if not curves:
         raise InvalidInputError("there is nothing to plot yet: no memory has been reviewed")
+    from hippomem.storage.engine import refuse_database
+
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -61,6 +63,7 @@ def draw_retention(graded: Graded, file: Path) -> None:
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=160, metadata={"Software": None})
     try:
+        refuse_database(file)
         file.write_bytes(stream.getvalue())
     except OSError as error:
         raise StoreAccessError(f"cannot write {file}: {error.strerror}") from error

@@ -26,6 +26,7 @@ from hippomem.errors import (
 )
 from hippomem.hippocampus.keys import entity_key
 from hippomem.storage import links, reads, versions, writes
+from hippomem.storage.engine import refuse_database
 from hippomem.storage.rows import Analysis, FactRow, Links, MentionRow, NewPassage, content_id, passage_id
 from hippomem.transfer_fields import count_of, fact_line, floats_of, moment_of, text_of, triple_of, written
 from hippomem.transfer_learning import TAUGHT, Lesson, Replay, Taught, taught_lines, taught_of
@@ -39,10 +40,12 @@ BATCH = 500
 
 
 def export(connection: Connection, namespace: int, name: str, encoder: int, path: Path) -> int:
-    """Write a namespace as it is in this transaction. Returns the number of passages; raises StoreAccessError."""
+    """Write a namespace as it is in this transaction. Returns the number of passages; raises StoreAccessError, and
+    InvalidInputError where the file is a database."""
     identity = reads.encoder_identity(connection)
     count, digest = 0, hashlib.sha256()
     try:
+        refuse_database(path)
         work = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
         with _removed_on_failure(work):
             with work.open("w", encoding="utf-8", newline="\n") as file:
@@ -55,6 +58,8 @@ def export(connection: Connection, namespace: int, name: str, encoder: int, path
                 file.flush()
                 os.fsync(file.fileno())
             work.replace(path)
+    except HippomemError:
+        raise
     except (OSError, ValueError) as error:  # ValueError: no name, or one with a NUL
         raise StoreAccessError(f"cannot write the export {path}: {getattr(error, 'strerror', error)}") from error
     return count

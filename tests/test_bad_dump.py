@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from hippomem import (
     SourceError,
     StoreAccessError,
 )
+from hippomem.cli_graph import write_graph
 from hippomem.testing import HashEncoder
 
 Lines = list[dict[str, Any]]
@@ -173,6 +176,30 @@ def test_places_that_cannot_be_written(dump: Path, tmp_path: Path, monkeypatch: 
     ):
         memory.export(place)
     assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_no_export_replaces_a_database(dump: Path, tmp_path: Path) -> None:
+    own, other = tmp_path / "source.db", tmp_path / "other"
+    with closing(sqlite3.connect(other)) as connection:  # of another program
+        connection.execute("CREATE TABLE notes (text)")
+    links = [tmp_path / name for name in ("link.json", "hard.json", "link-wal.json", "hard-wal.json")]
+    with opened(own) as memory:
+        text = memory.add("Cid owns the Grey Heron.").text
+        for link, target in zip(links, (own, own, f"{own}-wal", f"{own}-wal"), strict=True):
+            link.hardlink_to(target) if link.name.startswith("hard") else link.symlink_to(target)
+        graph = memory.graph()
+        before = sorted(tmp_path.iterdir())
+        for place in (own, *(Path(f"{own}-{end}") for end in ("wal", "shm", "journal")), other, *links):
+            with unchanged(memory), pytest.raises(InvalidInputError, match="is a database, or a part of one"):
+                memory.export(place)
+            if place in links:
+                with unchanged(memory), pytest.raises(InvalidInputError, match="is a database, or a part of one"):
+                    write_graph(graph, place)
+        assert sorted(tmp_path.iterdir()) == before
+        assert memory.export(tmp_path / "notes-wal") == 22  # beside no database
+    with opened(own) as memory:
+        assert memory.recall("Who owns the Grey Heron?", 1).passages[0].text == text
+        assert memory.doctor().ok
 
 
 def test_an_export_that_fails_leaves_the_earlier_one(

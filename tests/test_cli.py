@@ -374,6 +374,13 @@ def test_stats_and_doctor(cli: Cli, notes: Path, monkeypatch: pytest.MonkeyPatch
     assert "FAILED  views: 3 rows differ" in result.stdout
 
 
+def test_no_export_replaces_the_database(cli: Cli) -> None:
+    for db, command in (("hippomem.db", ["export"]), ("own.json", ["graph", "export"])):
+        cli("add", "Ada likes tea.", "--db", db)
+        assert f"{db} is a database" in error_of(cli(*command, db, "--db", db))
+        assert json_of(cli("stats", "--db", db, "--json"))["passages"] == 1
+
+
 def test_graph_export(cli: Cli, notes: Path) -> None:
     cli("ingest", notes)
     cli("add", "Ada \x01 rang\x0b the bell \ufffe.", "--metadata", '{"list": [1, null], "none": null}')

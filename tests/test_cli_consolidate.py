@@ -90,6 +90,8 @@ def test_the_plot_is_a_picture_and_a_summary(db: Path, tmp_path: Path) -> None:
     assert "predicted" in told
     assert "must end in .png" in ran("consolidate", "--plot", tmp_path / "x.txt", "--db", db, code=1)
     assert "cannot write" in ran("consolidate", "--plot", tmp_path / "no" / "x.png", "--db", db, code=1)
+    (tmp_path / "link.png").symlink_to(db)
+    assert "is a database" in ran("consolidate", "--plot", tmp_path / "link.png", "--db", db, code=1)
     empty = tmp_path / "empty.db"
     ran("add", "Ada met Bea.", "--db", empty)
     assert "nothing to plot" in ran("consolidate", "--plot", file, "--db", empty, code=1)

@@ -6,6 +6,7 @@ deleted. Transactions are begun by us: a write takes the lock at once, so that t
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -31,6 +32,8 @@ from hippomem.errors import (
 APPLICATION_ID = 0x48504D4D  # "HPMM", in the header of our SQLite files
 BUSY_SECONDS = 60.0
 MEMORY = ":memory:"
+HEADER, LOG_HEADERS = b"SQLite format 3\x00", (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
+BESIDE = ("-wal", "-shm", "-journal")  # after a database's name: what lies beside it
 WRITING = "BEGIN IMMEDIATE"
 # kB. In a large store every row touches pages all over the indexes; what does not fit is written twice.
 READING_CACHE, WRITING_CACHE = 65536, 131072
@@ -80,6 +83,23 @@ def connect(url: URL) -> Engine:
     event.listen(engine, "connect", _prepare)
     event.listen(engine, "begin", _begin)
     return engine
+
+
+def refuse_database(path: Path) -> None:
+    """For what is to be written in the place of a file: raises InvalidInputError where that is a database, or a part of
+    one that lies beside it, also by another name."""
+    name = os.path.realpath(path)
+    beside = (name.removesuffix(ending) for ending in BESIDE if name.endswith(ending))
+    if _head(name).startswith((HEADER, *LOG_HEADERS)) or any(_head(other) == HEADER for other in beside):
+        raise InvalidInputError(f"{path} is a database, or a part of one: give the name of another file")
+
+
+def _head(file: str | Path) -> bytes:
+    path = Path(file)
+    if not path.is_file():  # a pipe would be waited for
+        return b""
+    with path.open("rb") as opened:
+        return opened.read(len(HEADER))
 
 
 def write_transaction(engine: Engine) -> Connection:
@@ -176,12 +196,11 @@ def _refuse_what_is_not_sqlite(path: Path) -> None:
             return
         if not path.is_file():  # a pipe would be waited for, a device written to
             raise StoreAccessError(f"{path} is not a regular file: give the path of a file")
-        with path.open("rb") as file:
-            head = file.read(16)
+        head = _head(path)
     except OSError as error:
         advice = "check that you may read and write it, and its folder"
         raise StoreAccessError(f"{path} cannot be read: {error.strerror}; {advice}") from error
-    if head and head != b"SQLite format 3\x00":
+    if head and head != HEADER:
         raise ForeignStoreError(f"{path} is not a database: give the path of a hippomem database, or of a new file")
 
 
