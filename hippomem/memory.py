@@ -57,6 +57,7 @@ from hippomem.replaying import Replaying
 from hippomem.settings import Settings, load_settings
 from hippomem.stats import stats
 from hippomem.storage import reads, versions
+from hippomem.storage.engine import made_whole, parse
 from hippomem.storage.store import Store, check_namespace
 from hippomem.storage.writes import check_encoder
 from hippomem.teaching import Teaching
@@ -346,16 +347,24 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         """Read what `export` wrote into a store, new or not, and open it; nothing is encoded again.
 
         `namespace` gives it another name than it had. Passages that are there already stay as they are. Raises
-        SourceError where the file is not a whole export (the store is left as it was), and EncoderMismatchError.
+        SourceError where the file is not a whole export, and EncoderMismatchError, before the store is touched. A new
+        one that cannot be filled, as where the disk is full, is removed again.
         """
-        from hippomem.transfer import header, load
+        from hippomem.transfer import check, header, load
 
-        memory = cls.open(db, namespace=namespace or str(header(FilePath(dump))["namespace"]), settings=settings)
-        try:
-            load(FilePath(dump), memory._writer, memory._encoder.identity)
-        except BaseException:
-            memory.close()
-            raise
+        file = FilePath(dump)
+        name = namespace or str(header(file)["namespace"])
+        ready = load_settings(settings, db=os.fspath(db), namespace=name)
+        check_namespace(ready.namespace)
+        encoder = resolve_encoder(ready.encoder, ready.encoder_backend, ready.encoder_precision)
+        check(file, ready.namespace, encoder.identity)
+        with made_whole(parse(ready.db)):
+            memory = cls.open(settings=ready)
+            try:
+                load(file, memory._writer)
+            except BaseException:
+                memory.close()
+                raise
         return memory
 
     @classmethod

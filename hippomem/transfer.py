@@ -95,8 +95,9 @@ def header(path: Path) -> dict[str, Any]:
     return first
 
 
-def load(path: Path, writer: Writer, identity: str) -> None:
-    """Write an export into the writer's namespace. The whole file is checked before the first passage is written."""
+def check(path: Path, namespace: str, identity: str) -> None:
+    """Read a whole export, to go to this namespace. Raises SourceError where it is none, and EncoderMismatchError where
+    another encoder made its vectors."""
     made_by = header(path).get("encoder")
     if made_by not in (None, identity):
         raise EncoderMismatchError(
@@ -104,8 +105,12 @@ def load(path: Path, writer: Writer, identity: str) -> None:
             "load it with HIPPOMEM_ENCODER, and HIPPOMEM_ENCODER_PRECISION where it is int8, set to the one that made "
             "them, then run hippomem reencode"
         )
-    for _ in _read(path, writer.namespace):
+    for _ in _read(path, namespace):
         pass
+
+
+def load(path: Path, writer: Writer) -> None:
+    """Write an export that was checked into the writer's namespace."""
     items = _read(path, writer.namespace)
     taught = Taught()
     while batch := list(islice(items, BATCH)):

@@ -283,12 +283,14 @@ def use_full_disk(folder: Path, log: Path) -> None:
         memory.ingest(records(100))
         id_ = memory.recall("What of Visitor17?").passages[0].id
         before = state(memory)
+        memory.export(folder / "whole")
         fill_up(filler)
         there = sorted(folder.rglob("*"))
         for write in (
             lambda: memory.add("Ada met Bea."),
             lambda: memory.update(id_, "Ada met Bea."),
             lambda: Memory.reencode(folder / "m.db", encoder=HashEncoder(96)),
+            lambda: load(folder / "whole", folder / "loaded.db"),
             lambda: opened(folder / "new.db"),
         ):
             with pytest.raises(StoreFullError, match="free some space"):
@@ -304,6 +306,7 @@ def use_full_disk(folder: Path, log: Path) -> None:
             memory.forget(id_)  # drops the views first, whose files are still open here
         assert state(memory) == before
         filler.unlink()
+        (folder / "whole").unlink()
     with opened(folder / "m.db") as memory:
         for left in range(80_000, 2_000_000, 20_000):  # until there is space to forget, and none to write the file anew
             fill_up(filler, left)

@@ -21,8 +21,10 @@ from hippomem import (
     Settings,
     SourceError,
     StoreAccessError,
+    StoreFullError,
 )
 from hippomem.cli_graph import write_graph
+from hippomem.storage import writes
 from hippomem.testing import HashEncoder
 
 Lines = list[dict[str, Any]]
@@ -48,12 +50,9 @@ def lines_of(dump: Path) -> Lines:
 
 def is_refused(dump: Path, error: type[Exception] = SourceError, match: str | None = None) -> None:
     """Neither a new store nor one that has something takes it in."""
-    new = dump.with_name("new.db")
     with pytest.raises(error, match=match):
-        load(dump, new)
-    if new.exists():
-        with opened(new) as memory:
-            assert memory.stats()["passages"] == 0
+        load(dump, dump.with_name("new.db"))
+    assert list(dump.parent.glob("new.db*")) == []
     with opened(dump.with_name("other.db")) as memory:
         memory.add("Cid owns the Grey Heron.")
         with unchanged(memory), pytest.raises(error, match=match):
@@ -94,6 +93,7 @@ def test_a_newer_format(dump: Path) -> None:
 def test_another_encoder(dump: Path, tmp_path: Path) -> None:
     with pytest.raises(EncoderMismatchError, match=r"made by 'hash-64'.*'hash-32'.*HIPPOMEM_ENCODER"):
         load(dump, tmp_path / "new.db", dimension=32)
+    assert list(tmp_path.glob("new.db*")) == []
     with opened(tmp_path / "other.db", dimension=32) as memory, unchanged(memory), pytest.raises(EncoderMismatchError):
         load(dump, tmp_path / "other.db", dimension=32)
 
@@ -155,12 +155,71 @@ def test_each_line_has_a_byte_changed(dump: Path) -> None:
         dump.write_bytes(b"".join([*whole[:number], bytes(changed), *whole[number + 1 :]]))
         with pytest.raises(SourceError):
             load(dump, dump.with_name("new.db"))
+    assert list(dump.parent.glob("new.db*")) == []
 
 
 @pytest.mark.parametrize("namespace", ["a\nb", "x" * 256, " "])
 def test_a_namespace_that_cannot_be(dump: Path, tmp_path: Path, namespace: str) -> None:
     with pytest.raises(InvalidInputError, match="namespace"):
         load(dump, tmp_path / "new.db", namespace=namespace)
+    assert list(tmp_path.glob("new.db*")) == []
+
+
+@pytest.mark.parametrize("db", ["x" * 300, "missing/new.db", "folder"])
+def test_a_place_where_no_database_can_be(dump: Path, tmp_path: Path, db: str) -> None:
+    (tmp_path / "folder").mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(StoreAccessError):
+        load(dump, tmp_path / db)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def broken_off(monkeypatch: pytest.MonkeyPatch, at: int, meanwhile: Callable[[], object] = lambda: None) -> None:
+    """Has the disk be full at a batch of a load; before that, others do something."""
+    monkeypatch.setattr("hippomem.transfer.BATCH", 8)
+    add, calls = writes.add_passages, iter(range(at))
+
+    def full(*args: Any) -> Any:
+        if next(calls, None) is not None:
+            return add(*args)
+        meanwhile()
+        raise StoreFullError("full")
+
+    monkeypatch.setattr(writes, "add_passages", full)
+
+
+@pytest.mark.parametrize("batches", [0, 2])
+def test_a_new_database_that_cannot_be_filled_is_removed(
+    dump: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batches: int
+) -> None:
+    (tmp_path / "other.db").write_bytes((tmp_path / "source.db").read_bytes())
+    broken_off(monkeypatch, batches)
+    for namespace in ("here", None):
+        with pytest.raises(StoreFullError):
+            load(dump, tmp_path / "new.db", namespace=namespace)
+        assert list(tmp_path.glob("new.db*")) == []
+    with pytest.raises(StoreFullError):
+        load(dump, tmp_path / "other.db", namespace="here")
+    monkeypatch.undo()
+    with opened(tmp_path / "other.db") as memory:  # was there before
+        assert memory.stats()["passages"] == 21
+    with load(dump, tmp_path / "new.db") as memory:
+        assert memory.stats()["passages"] == 21
+
+
+def test_a_new_database_that_others_use_is_not_removed(
+    dump: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others: list[Memory] = []
+    broken_off(monkeypatch, 1, lambda: others.append(opened(tmp_path / "new.db", namespace="theirs")))
+    with pytest.raises(StoreFullError):
+        load(dump, tmp_path / "new.db")
+    monkeypatch.undo()
+    (other,) = others
+    with other:
+        other.add("Cid owns the Grey Heron.")
+    with opened(tmp_path / "new.db", namespace="theirs") as memory:
+        assert memory.stats()["passages"] == 1
 
 
 @pytest.mark.parametrize(

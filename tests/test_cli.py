@@ -402,7 +402,12 @@ def test_export_import_and_reencode(cli: Cli, notes: Path) -> None:
     assert json_of(cli("import", "dump.jsonl", "--db", "copy.db", "--json")) == {"file": "dump.jsonl", "passages": 2}
     assert json_of(cli("stats", "--db", "copy.db", "--json"))["passages"] == 2
     assert "passages" in json_of(cli("reencode", "--db", "copy.db", "--json"))
-    error_of(cli("import", notes / "ada.md", "--db", "other.db"))
+    whole = Path("dump.jsonl").read_bytes()
+    Path("cut.jsonl").write_bytes(whole[: len(whole) // 2])
+    Path("others.jsonl").write_bytes(whole.replace(b"all-MiniLM", b"some-other", 1))
+    for bad in (notes / "ada.md", "cut.jsonl", "others.jsonl"):
+        assert str(bad) in error_of(cli("import", bad, "--db", "other.db"))
+    assert list(Path.cwd().glob("other.db*")) == []
     error_of(cli("export", "nowhere/dump.jsonl"))
 
 

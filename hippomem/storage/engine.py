@@ -10,7 +10,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +100,32 @@ def _head(file: str | Path) -> bytes:
         return b""
     with path.open("rb") as opened:
         return opened.read(len(HEADER))
+
+
+@contextmanager
+def made_whole(url: URL) -> Iterator[None]:
+    """Where what makes a new database fails, that is removed again. One that was there before is left alone."""
+    path = file_of(url)
+    new = path if path is not None and not os.path.lexists(path) else None
+    try:
+        yield
+    except BaseException:
+        if new is not None and os.path.lexists(new):
+            _remove(new)
+        raise
+
+
+def _remove(path: Path) -> None:
+    """Remove a database with what lies beside it, unless others have opened it meanwhile: then it is theirs as well."""
+    with suppress(sqlite3.Error, OSError), closing(sqlite3.connect(path, timeout=0)) as connection:
+        try:
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE").fetchall()
+            connection.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError as error:
+            if "locked" in str(error):  # else the disk is too full to tell, and for others to write
+                return
+        for ending in ("", *BESIDE):
+            path.with_name(path.name + ending).unlink(missing_ok=True)
 
 
 def write_transaction(engine: Engine) -> Connection:
