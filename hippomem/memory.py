@@ -206,9 +206,8 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
 
     def update(self, id: str, text: str) -> Event:
         """Replace the text of a memory; the earlier one stays in its history. The event has a new id, and the old id
-        goes on to name it. What you brought along stays with it, your `triples` too, with when they hold: where one
-        ends with the old text, `add` it to the new one with an `invalid_at`. Raises NotFoundError, and
-        InvalidInputError as `add` does.
+        goes on to name it. What you brought along stays with it, also your `triples`: where these are not to, `forget`
+        it and `add` the new text. Raises NotFoundError, and InvalidInputError as `add` does.
         """
         checked_text(text, self.settings.max_text_chars, "text", "max_text_chars (HIPPOMEM_MAX_TEXT_CHARS)")
         return self._writer.update(id, text)
