@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from hippomem.extraction_calls import packed, tokens_each_way
-from hippomem.ingest.pipeline import Finished, Ingest, Input, Stored
+from hippomem.ingest.pipeline import Ingest, Input, Reading, Stored
 from hippomem.ingest.progress import ProgressBar
 from hippomem.neocortex.chat import Chat
 from hippomem.neocortex.prices import cost_of, price_of
@@ -34,7 +34,7 @@ class _Count:
         """As the writer's."""
         return self.writer.known(sources)
 
-    def store(self, passages: list[NewPassage], finished: list[Finished]) -> Stored:  # noqa: ARG002
+    def store(self, passages: list[NewPassage], readings: list[Reading]) -> Stored:  # noqa: ARG002
         """Count what is new of a batch."""
         with self.writer.store_.read() as connection:
             self._seen |= writes.existing(connection, self.writer.number, [p.id for p in passages]).keys()
@@ -50,7 +50,7 @@ class _Count:
                 fresh.append(Work(0, 0, p.id, p.content, p.title, p.text, None, 0, 0))
         for group in packed(fresh, self.group_chars):
             self.usage += Usage(1, *tokens_each_way(group))
-        return Stored(0, 0, 0, 0)
+        return Stored()
 
 
 def estimate(

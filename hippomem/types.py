@@ -218,6 +218,9 @@ class Failure:
 class IngestReport:
     """What an ingest did. Counts are of what this run added; `skipped` counts unchanged documents. By its `id` the
     ledger of the chat model tells what its passages cost (`Memory.stats`).
+
+    `removed` counts passages that their source no longer holds, `kept` those that stay since they may be what records
+    of it that failed stand for: repair these, or forget the source, and ingest it again.
     """
 
     documents: int = 0
@@ -229,6 +232,7 @@ class IngestReport:
     failed: tuple[Failure, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
     id: str = ""
+    kept: int = 0
 
 
 @dataclass(frozen=True, slots=True)

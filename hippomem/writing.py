@@ -17,7 +17,7 @@ from hippomem.checks import checked_metadata, checked_moment
 from hippomem.clock import Clock
 from hippomem.errors import InvalidInputError, NotFoundError, StoreBusyError, StoreError
 from hippomem.hippocampus.keys import entity_key
-from hippomem.ingest.pipeline import Finished, Stored
+from hippomem.ingest.pipeline import Reading, Stored
 from hippomem.learning import learned_of
 from hippomem.storage import history, jobs, learning, links, reads, versions, writes
 from hippomem.storage.rows import NewPassage, content_id, has_validity, passage_id, said
@@ -61,8 +61,8 @@ class Writer:
         with self.store_.read() as connection:
             return reads.fingerprints(connection, self.number, sources)
 
-    def store(self, passages: list[NewPassage], finished: list[Finished], ingest: str | None = None) -> Stored:
-        """Analyse and write a batch; sources that are finished lose what they no longer hold."""
+    def store(self, passages: list[NewPassage], readings: list[Reading], ingest: str | None = None) -> Stored:
+        """Analyse and write a batch; sources that are finished lose what they no longer hold, others count as new."""
         bringing = {p.id for p in passages if p.triples is not None}
         for _ in range(ATTEMPTS):
             with self.store_.read() as connection:
@@ -89,8 +89,10 @@ class Writer:
                 facts = written.facts
                 for id_ in sorted(changed):
                     facts += writes.relink(connection, self.number, before[id_][0], id_, complete[id_].links, now)
-                removed = sum(self._finish(connection, whole, now) for whole in finished)
-                return Stored(len(written.numbers), written.entities, facts, removed)
+                stored = Stored(len(written.numbers), written.entities, facts)
+                for reading in readings:
+                    stored += self._note(connection, reading, now)
+                return stored
         raise StoreBusyError("others keep forgetting what is being added here: try again later")
 
     def _enqueue(
@@ -113,14 +115,25 @@ class Writer:
         shared = {p.content for p in batch if p.id in complete and p.analysis is None}
         return bool(shared - writes.analysed(connection, self.number, self.encoder, shared))
 
-    def _finish(self, connection: Connection, whole: Finished, now: datetime) -> int:
-        held = reads.numbers_of_source(connection, self.number, whole.source)
-        stale = [number for number, id_ in held.items() if id_ not in whole.ids]
+    def _note(self, connection: Connection, reading: Reading, now: datetime) -> Stored:
+        """What a reading means for what its source held before, and for whether it is read again."""
+        if not reading.is_finished:
+            writes.forget_whole_document(connection, self.number, reading.source)
+            return Stored()
+        held = reads.numbers_of_source(connection, self.number, reading.source)
+        stale = [number for number, id_ in held.items() if id_ not in reading.ids]
+        if stale and reading.has_failed:
+            before, _ = reads.fingerprints(connection, self.number, [reading.source]).get(reading.source, (None, 0))
+            if before is None or before != reading.fingerprint:  # what is stale may be what has failed
+                writes.forget_whole_document(connection, self.number, reading.source)
+                return Stored(kept=len(stale))
         writes.remove_passages(connection, self.number, stale, now, "replace")
         writes.forget_history(connection, self.number, [held[number] for number in stale])
-        if whole.fingerprint is not None:
-            writes.set_document(connection, self.number, whole.source, whole.fingerprint, whole.documents, now)
-        return len(stale)
+        if reading.fingerprint is None:
+            writes.forget_document(connection, self.number, reading.source)
+        else:
+            writes.set_document(connection, self.number, reading.source, reading.fingerprint, reading.documents, now)
+        return Stored(removed=len(stale))
 
     # -- single memories ----------------------------------------------------------------------------------------
 
@@ -292,9 +305,9 @@ class Labelled:
         """As the writer's."""
         return self.writer.known(sources)
 
-    def store(self, passages: list[NewPassage], finished: list[Finished]) -> Stored:
+    def store(self, passages: list[NewPassage], readings: list[Reading]) -> Stored:
         """As the writer's."""
-        return self.writer.store(passages, finished, self.ingest)
+        return self.writer.store(passages, readings, self.ingest)
 
 
 def _bring(passages: Iterable[NewPassage], before: Mapping[str, tuple[int, list[Triple]]]) -> dict[str, list[Triple]]:

@@ -41,7 +41,7 @@ import hippomem.transfer
 from hippomem import HippomemError, Memory, Settings, SimulatedClock, StoreAccessError, StoreFullError
 from hippomem.cli_graph import write_graph
 from hippomem.hippocampus import snapshot
-from hippomem.ingest.pipeline import Finished, Stored
+from hippomem.ingest.pipeline import Reading, Stored
 from hippomem.storage.rows import NewPassage
 from hippomem.testing import HashEncoder, capitals
 from hippomem.writing import Writer
@@ -117,6 +117,7 @@ def dying(at: str, number: int, log: Path, task: Callable[..., None], *args: Any
 
 
 CALLS: dict[str, tuple[Any, str]] = {
+    "store": (Writer, "store"),
     "sync": (snapshot, "_sync"),
     "fsync": (os, "fsync"),
     "replace": (Path, "replace"),
@@ -129,8 +130,8 @@ def live(db: Path, folder: Path, log: Path) -> None:
     """A life of one memory: records in four parts, a folder, single notes, a question."""
     store = Writer.store
 
-    def told(writer: Writer, passages: list[NewPassage], finished: list[Finished], ingest: str | None = None) -> Stored:
-        stored = store(writer, passages, finished, ingest)
+    def told(writer: Writer, passages: list[NewPassage], readings: list[Reading], ingest: str | None = None) -> Stored:
+        stored = store(writer, passages, readings, ingest)
         say(log, *(p.id for p in passages))
         return stored
 
@@ -159,6 +160,11 @@ def open_each(folder: Path, number: int, together: Barrier) -> None:
 def ingest(db: Path, number: int) -> None:
     with opened(db) as memory:
         memory.ingest(records(number))
+
+
+def ingest_file(db: Path, file: Path) -> None:
+    with opened(db, batch=4) as memory:
+        memory.ingest(file)
 
 
 def call(db: Path, method: str, args: tuple[Any, ...], log: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 import signal
@@ -133,6 +134,29 @@ def filled(tmp_path: Path) -> Path:
         memory.ingest(records(150))
     assert list(db.with_name("m.db.views").rglob("manifest.json"))
     return db
+
+
+def test_an_ingest_of_a_changed_file_that_is_killed_leaves_nothing_once_the_file_is_as_it_was(
+    children: ForkServerContext, tmp_path: Path
+) -> None:
+    folder, file = tmp_path / "store", tmp_path / "d.jsonl"
+    folder.mkdir()
+    earlier, later = ["\n".join(map(json.dumps, records(n, first))) for n, first in ((10, 0), (300, 5))]
+    file.write_text(earlier)
+    child_tasks.ingest_file(folder / "m.db", file)
+    expected = described(folder / "m.db")
+    file.write_text(later)
+    sizes = set()
+    for copy, step in killed_at_each(children, "store", folder, child_tasks.ingest_file, folder / "m.db", file, most=6):
+        sizes.add(len(ids_in(copy / "m.db")))
+        again = shutil.copytree(copy, copy.with_name(f"again after {step}"))
+        child_tasks.ingest_file(again / "m.db", file)
+        assert described(again / "m.db") == described(folder.with_name("alive") / "m.db"), step
+        file.write_text(earlier)
+        child_tasks.ingest_file(copy / "m.db", file)
+        assert described(copy / "m.db") == expected, step
+        file.write_text(later)
+    assert len(sizes) > 2
 
 
 def test_a_new_database_whose_making_is_killed_is_made_by_the_next(children: ForkServerContext, tmp_path: Path) -> None:

@@ -4,20 +4,36 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from hippomem.errors import InvalidInputError
 from hippomem.ingest.decode import is_storable
+from hippomem.ingest.split import is_passage
 from hippomem.ingest.triples import read_triples
+from hippomem.storage.rows import digest
 from hippomem.types import Document, Failure, Triple
 
 TEXT_KEYS = ("text", "content", "body", "passage", "page_content", "paragraph_text")
 _MAX_DEPTH = 32
 
 
+@dataclass(frozen=True, slots=True)
+class BadRecord(Failure):
+    """A record that was not understood, and may stand for a passage that is stored. Wherever in its source it stands,
+    it is known again by its `digest`.
+    """
+
+    digest: str = ""
+
+
 class _UnusableError(Exception):
-    """Why a record cannot be a document; becomes a Failure."""
+    """Why a record cannot be a document; becomes a BadRecord."""
+
+
+class _NoTextError(_UnusableError):
+    """It holds nothing to remember; becomes a Failure."""
 
 
 def text_key(record: Mapping[str, Any]) -> str | None:
@@ -35,7 +51,7 @@ def document_of(record: object, source: str, index: int, *, text: str | None = N
 
     `title`, `session`, `occurred_at` (in ISO 8601 with a time zone) and `triples` ([[subject, relation, object], …], or
     objects that may say `valid_from` and `invalid_at`, too) are taken from the record, all other keys are metadata.
-    What cannot be stored or understood is a Failure of `source#index`.
+    What cannot be stored or understood is a BadRecord of `source#index`, and what has no text a plain Failure.
     """
     try:
         if isinstance(record, str):
@@ -43,8 +59,25 @@ def document_of(record: object, source: str, index: int, *, text: str | None = N
         if not isinstance(record, dict):
             raise _UnusableError(f"is neither an object nor a string but {_kind(record)}")
         return _from_mapping(record, source, text or text_key(record), is_row=text is not None)
+    except _NoTextError as error:
+        return Failure(f"{source}#{index}", str(error))
     except _UnusableError as error:
-        return Failure(source=f"{source}#{index}", reason=str(error))
+        return bad_record(f"{source}#{index}", str(error), record)
+
+
+def bad_record(source: str, reason: str, content: object) -> BadRecord:
+    """The BadRecord that `content` is, as it was read."""
+    try:
+        return BadRecord(source, reason, digest(repr(content)))
+    except RecursionError:
+        return BadRecord(source, reason, digest(reason))
+
+
+def emptiness(text: str) -> str:
+    """Why there is nothing to remember in a text; "" where there is."""
+    if is_passage(text):
+        return ""
+    return "text holds no letter or digit" if text.strip() else "text is empty"
 
 
 def _from_mapping(record: Mapping[str, Any], source: str, key: str | None, is_row: bool) -> Document:
@@ -85,8 +118,8 @@ def _by_lower_case(record: Mapping[str, Any]) -> dict[str, str]:
 def _checked_text(text: object) -> str:
     if not isinstance(text, str):
         raise _UnusableError(f"text is not a string but {_kind(text)}")
-    if not text.strip():
-        raise _UnusableError("text is empty")
+    if reason := emptiness(text):
+        raise _NoTextError(reason)
     _check(text, "text")
     return text
 

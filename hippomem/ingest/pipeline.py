@@ -2,8 +2,13 @@
 
 A batch crosses documents, so that many small ones cost no more than one large one. A file is entered in `documents`
 with its fingerprint in the transaction that brings its last passage; the passages it no longer holds leave with the
-same transaction. Until then the file counts as new, and what it brought already is found by its content hash and
-neither encoded nor written again.
+same transaction. Until then, from the transaction that brings the first passage of a changed file, the file counts as
+new, and what it brought already is found by its content hash and neither encoded nor written again.
+
+A source that could not be read to its end removes nothing. Where records of it failed, a passage that it no longer
+holds may be what one of them stands for. It is kept, and counted in the report, unless the same records had failed
+when the passage was read: so a file that always has its one bad line is still replaced. `documents` then holds a
+fingerprint of the failed records instead of the file's. An empty text stands for nothing, be it a file or a record.
 
 A transaction of more passages writes fewer pages of the store for each, but is also what a kill may cost to do again.
 So it grows up to eight batches while reading, analysing and writing them takes no more than seconds.
@@ -17,19 +22,19 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeAlias
 
 from hippomem.errors import InvalidInputError, MissingDependencyError, SourceError
 from hippomem.ingest.convert import Converter
 from hippomem.ingest.decode import is_storable, is_storable_json
-from hippomem.ingest.fields import document_of
+from hippomem.ingest.fields import BadRecord, document_of, emptiness
 from hippomem.ingest.readers import read
-from hippomem.ingest.sources import Source, find_sources, fingerprint
+from hippomem.ingest.sources import EmptySourceError, Source, find_sources, fingerprint
 from hippomem.ingest.split import Chunk, split
 from hippomem.ingest.triples import read_triples, share_out
-from hippomem.storage.rows import NewPassage, content_id, passage_id
+from hippomem.storage.rows import NewPassage, content_id, failed_print, passage_id
 from hippomem.types import Document, Failure, IngestReport, Triple
 
 MOST_BATCHES = 8  # in one transaction
@@ -39,23 +44,33 @@ Input: TypeAlias = "str | os.PathLike[str] | Document | Mapping[str, Any]"
 
 
 @dataclass(slots=True)
-class Finished:
-    """A source that has been read whole: what it holds now. `fingerprint` is None where there is no file behind it."""
+class Reading:
+    """A source that is read, and what it holds now as far as it has been read: whole where it `is_finished`.
+
+    `fingerprint` is None where there is no file behind it. `has_failed` says that records failed which may stand for
+    passages that are stored.
+    """
 
     source: str
-    fingerprint: str | None
-    documents: int
-    ids: set[str]
+    fingerprint: str | None = None
+    documents: int = 0
+    ids: set[str] = field(default_factory=set)
+    is_finished: bool = False
+    has_failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What one transaction added."""
+    """What one transaction added, what it removed, and what it kept as records of its source failed."""
 
-    passages: int
-    entities: int
-    facts: int
-    removed: int
+    passages: int = 0
+    entities: int = 0
+    facts: int = 0
+    removed: int = 0
+    kept: int = 0
+
+    def __add__(self, other: Stored) -> Stored:
+        return Stored(*map(sum, zip(astuple(self), astuple(other), strict=True)))
 
 
 class Sink(Protocol):
@@ -64,8 +79,8 @@ class Sink(Protocol):
     def known(self, sources: list[str]) -> dict[str, tuple[str, int]]:
         """For sources that are in: fingerprint and number of documents."""
 
-    def store(self, passages: list[NewPassage], finished: list[Finished]) -> Stored:
-        """Analyse passages, and write them in one transaction."""
+    def store(self, passages: list[NewPassage], readings: list[Reading]) -> Stored:
+        """Analyse passages, and write them in one transaction, with what it means for the sources they are from."""
 
 
 class Progress(Protocol):
@@ -87,12 +102,12 @@ class Ingest:
     max_document_bytes: int
     progress: Progress
     _waiting: list[NewPassage] = field(default_factory=list)
-    _finished: list[Finished] = field(default_factory=list)
+    _readings: dict[str, Reading] = field(default_factory=dict)  # of what waits, or finished since the last transaction
     _failed: list[Failure] = field(default_factory=list)
     _documents: int = 0
     _skipped: int = 0
     _read: int = 0  # bytes whose passages are not stored yet
-    _stored: Stored = field(default_factory=lambda: Stored(0, 0, 0, 0))
+    _stored: Stored = field(default_factory=Stored)
     _batches: int = 1  # in the next transaction
     _began: float = 0.0  # to read what waits
 
@@ -122,11 +137,12 @@ class Ingest:
             self._skipped,
             self._stored.removed,
             tuple(self._failed),
+            kept=self._stored.kept,
         )
 
     def _file(self, source: Source, known: tuple[str, int] | None, converter: Converter) -> None:
-        failures = len(self._failed)
-        whole = Finished(source.name, None, 0, set())
+        failures: list[Failure] = []
+        whole = Reading(source.name)
         left = source.size
         try:
             print_ = fingerprint(source)
@@ -134,38 +150,55 @@ class Ingest:
                 self._skipped += known[1]
                 self.progress.advance(source.size, 0)
                 return
-            whole.fingerprint = print_
             for item in read(source, converter, max_document_bytes=self.max_document_bytes):
                 if isinstance(item, Failure):
-                    self._failed.append(item)
+                    failures.append(item)
                 else:
                     # Of a compressed file a third of the text is a fair guess at the bytes it came from.
                     size = min(left, len(item.text) // (3 if source.path.suffix == ".gz" else 1))
                     left -= size
                     self._read += size
                     self._document(item, whole)
+            # Where all records fail, it is the file that is not understood.
+            is_whole = whole.documents > 0 or not failures
+        except EmptySourceError as error:
+            failures.append(Failure(source.name, str(error)))
+            is_whole = True
         except (SourceError, MissingDependencyError) as error:
             # What was read before the break is kept; the source stays unfinished and is read again next time.
-            self._failed.append(Failure(source.name, str(error)))
-            self._read += left
-            return
+            failures.append(Failure(source.name, str(error)))
+            is_whole = False
         self._read += left
-        if len(self._failed) == failures:  # else it stays unfinished: what failed is tried, and told, again
-            self._finished.append(whole)
+        self._failed += [Failure(failure.source, failure.reason) for failure in failures]
+        if is_whole:
+            bad = [failure.digest for failure in failures if isinstance(failure, BadRecord)]
+            # With failures not the file's own: what failed is tried, and told, again.
+            if whole.documents:
+                whole.fingerprint = failed_print(bad) if failures else print_
+            whole.has_failed = bool(bad)
+            self._finish(whole)
 
     def _records(self, records: Iterable[Document | Mapping[str, Any] | object]) -> None:
-        wholes: dict[str, Finished] = {}
+        wholes: dict[str, Reading] = {}
         for index, record in enumerate(self._kept(records)):
             item = _usable(record, index)
+            # Documents that name their source replace what it held before.
+            whole = Reading("")
+            if isinstance(record, Document) and isinstance(record.source, str) and record.source:
+                whole = wholes.setdefault(record.source, Reading(record.source))
+            # A stream of records may come in several calls: the next one does not replace this one.
             if isinstance(item, Failure):
-                self._failed.append(item)
-            elif isinstance(record, Document):
-                self._document(item, wholes.setdefault(item.source, Finished(item.source, None, 0, set())))
+                self._failed.append(Failure(item.source, item.reason))
+                whole.has_failed |= isinstance(item, BadRecord)
             else:
-                # A stream of records may come in several calls: the next one does not replace this one.
-                self._document(item, Finished(item.source, None, 0, set()))
-        # Documents that name their source replace what it held before.
-        self._finished += [whole for source, whole in wholes.items() if source]
+                self._document(item, whole)
+        for whole in wholes.values():
+            if whole.documents:
+                self._finish(whole)
+
+    def _finish(self, whole: Reading) -> None:
+        whole.is_finished = True
+        self._readings[whole.source] = whole
 
     def _kept(self, records: Iterable[object]) -> Iterator[object]:
         """The records. Where their source breaks, what it gave before is stored first."""
@@ -180,7 +213,7 @@ class Ingest:
                 raise
             yield record
 
-    def _document(self, document: Document, whole: Finished) -> None:
+    def _document(self, document: Document, whole: Reading) -> None:
         whole.documents += 1
         self._documents += 1
         chunks: Iterable[Chunk] = split(document, max_chars=self.passage_chars)
@@ -196,6 +229,8 @@ class Ingest:
             if is_there and not own:
                 continue
             whole.ids.add(id_)
+            if whole.source:
+                self._readings[whole.source] = whole
             self._waiting.append(
                 NewPassage(
                     id=id_,
@@ -217,19 +252,12 @@ class Ingest:
                 self._flush()
 
     def _flush(self) -> None:
-        if not self._waiting and not self._finished:
+        if not self._waiting and not self._readings:
             return
-        new = self.sink.store(self._waiting, self._finished)
+        self._stored += self.sink.store(self._waiting, list(self._readings.values()))
         self.progress.advance(self._read, len(self._waiting))
         self._read = 0
-        old = self._stored
-        self._stored = Stored(
-            old.passages + new.passages,
-            old.entities + new.entities,
-            old.facts + new.facts,
-            old.removed + new.removed,
-        )
-        self._waiting, self._finished = [], []
+        self._waiting, self._readings = [], {}
         now = time.monotonic()
         if now - self._began < SECONDS / 2:
             self._batches = min(2 * self._batches, MOST_BATCHES)
@@ -277,9 +305,12 @@ def _usable(record: object, index: int) -> Document | Failure:
         if document.triples is not None:
             document = replace(document, triples=read_triples(document.triples))  # which may be read only once
     except InvalidInputError as error:
-        return Failure(name, str(error))
+        return BadRecord(name, str(error))
     problem = _problem(document)
-    return Failure(name, problem) if problem else document
+    if problem:
+        return BadRecord(name, problem)
+    reason = emptiness(document.text)
+    return Failure(name, reason) if reason else document
 
 
 def _problem(document: Document) -> str | None:
@@ -287,8 +318,6 @@ def _problem(document: Document) -> str | None:
     for what, text in texts.items():
         if not isinstance(text, str) and (text is not None or what != "session"):
             return f"{what} is not a str but {type(text).__name__}"
-    if not document.text.strip():
-        return "text is empty"
     try:
         metadata = json.dumps(dict(document.metadata), allow_nan=False, ensure_ascii=False)
     except (TypeError, ValueError, RecursionError) as error:

@@ -14,7 +14,8 @@ from hippomem.errors import SourceError
 from hippomem.ingest.convert import Converter
 from hippomem.ingest.decode import decode
 from hippomem.ingest.records import RECORD_ENDINGS, read_records, record_ending
-from hippomem.ingest.sources import Source
+from hippomem.ingest.sources import EmptySourceError, Source
+from hippomem.ingest.split import is_passage
 from hippomem.ingest.streams import in_units, open_capped
 from hippomem.types import Document, Failure
 
@@ -49,8 +50,11 @@ def read(source: Source, converter: Converter, *, max_document_bytes: int) -> It
 
     Text and source code are decoded, documents (HTML, PDF, Word, …) converted, `.gz` files expanded first. A Document
     that is not a record may have at most `max_document_bytes` bytes of text. Raises SourceError for what cannot be
-    read, what holds no text, and what is over the limit; MissingDependencyError for a document without markitdown.
+    read, a document that yields no text, and what is over the limit; EmptySourceError for a file with nothing in it;
+    MissingDependencyError for a document without markitdown.
     """
+    if source.size == 0:
+        raise EmptySourceError("is empty")
     kind = record_ending(source.path)
     if kind in RECORD_ENDINGS:
         for item in read_records(source):
@@ -79,10 +83,12 @@ def title_of(text: str, name: str, *, is_markdown: bool) -> str:
 
 def _finished(document: Document, title: str, kind: str, source: Source, max_document_bytes: int) -> Document:
     text = document.text
-    if not text.strip():
-        raise SourceError(
-            "holds no text" + (" (are its pages pictures? Then they need OCR first)" if kind == ".pdf" else "")
-        )
+    if not is_passage(text):
+        if kind in CONVERTED_ENDINGS:  # there may be some that its reader does not see
+            raise SourceError(
+                "holds no text" + (" (are its pages pictures? Then they need OCR first)" if kind == ".pdf" else "")
+            )
+        raise EmptySourceError("holds no text")
     if len(text) * 4 > max_document_bytes and (size := len(text.encode())) > max_document_bytes:
         raise SourceError(f"holds {in_units(size)} of text, limit {in_units(max_document_bytes)}: raise {_LIMIT_NAME}")
     is_markdown = kind in MARKDOWN_ENDINGS | CONVERTED_ENDINGS - {".pdf"}

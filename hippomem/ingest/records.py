@@ -11,8 +11,8 @@ from typing import Any
 
 from hippomem.errors import SourceError
 from hippomem.ingest.decode import decode
-from hippomem.ingest.fields import document_of, text_key
-from hippomem.ingest.sources import Source
+from hippomem.ingest.fields import bad_record, document_of, text_key
+from hippomem.ingest.sources import EmptySourceError, Source
 from hippomem.ingest.streams import open_capped
 from hippomem.ingest.tables import read_table
 from hippomem.types import Document, Failure
@@ -35,8 +35,8 @@ def read_records(source: Source, *, max_bytes: int | None = None) -> Iterator[Do
     text, with `whole=False`. JSON lines and tables are streamed, JSON is read whole. At most `max_bytes` bytes are
     read after expansion (by default 512 MiB of JSON, 2 GiB of the others).
 
-    Raises SourceError where the file as a whole cannot be read: damaged gzip, malformed JSON, over the limit, no
-    record at all. Documents before that point have been yielded.
+    Raises SourceError where the file as a whole cannot be read: damaged gzip, malformed JSON, over the limit; and
+    EmptySourceError where it holds no record. Documents before that point have been yielded.
     """
     ending = record_ending(source.path)
     limit = max_bytes or (MAX_JSON_BYTES if ending in JSON_ENDINGS else MAX_STREAM_BYTES)
@@ -52,7 +52,7 @@ def read_records(source: Source, *, max_bytes: int | None = None) -> Iterator[Do
         is_empty = False
         yield item
     if is_empty:
-        raise SourceError("holds no records")
+        raise EmptySourceError("holds no records")
 
 
 def record_ending(path: Path) -> str:
@@ -161,4 +161,4 @@ def _parse_line(line: str, is_cut: bool, number: int, name: str, index: int) -> 
         reason = "is nested too deeply"
     except ValueError as error:
         reason = f"is not usable: {error}"
-    return Failure(source=f"{name}#{index}", reason=f"line {number} {reason}")
+    return bad_record(f"{name}#{index}", f"line {number} {reason}", line)

@@ -17,9 +17,13 @@ _OWN_FILES = (".db", ".db-wal", ".db-shm", ".db-journal")
 _OWN_FOLDERS = (".db.views",)
 
 
+class EmptySourceError(SourceError):
+    """A file that was read to its end, and there is nothing in it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A regular file with something in it. `name` identifies it: its absolute POSIX path. `size` is in bytes."""
+    """A regular file. `name` identifies it: its absolute POSIX path. `size` is in bytes."""
 
     name: str
     path: Path
@@ -39,9 +43,8 @@ def find_sources(target: str | os.PathLike[str]) -> Iterator[Source | Failure]:
 
     Below a folder, hidden entries and hippomem's own databases and view folders are skipped, a file that is reached
     twice (through a link) comes once, and a link to a folder is followed unless it leads to one seen before or to a
-    folder around the target. What cannot be read is a Failure: empty files, special files (which are never opened),
-    dead links, missing permissions. Raises NotFoundError where there is no `target`, InvalidInputError where its name
-    is empty.
+    folder around the target. What cannot be read is a Failure: special files (which are never opened), dead links,
+    missing permissions. Raises NotFoundError where there is no `target`, InvalidInputError where its name is empty.
     """
     path = Path(checked_path(target))
     try:
@@ -106,8 +109,6 @@ def _file(path: Path) -> Source | Failure:
         return _failure(path, "is not a regular file")
     if not os.access(path, os.R_OK):
         return _failure(path, "cannot be read: Permission denied")
-    if status.st_size == 0:
-        return _failure(path, "is empty")
     return Source(name=name, path=path, size=status.st_size)
 
 

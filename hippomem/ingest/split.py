@@ -34,6 +34,11 @@ class Chunk:
     end: int
 
 
+def is_passage(text: str) -> bool:
+    """Whether there is anything to remember: a letter or a digit."""
+    return any(map(str.isalnum, text))
+
+
 def split(document: Document, *, max_chars: int = 1000, whole_chars: int = 8000) -> Iterator[Chunk]:
     """The passages of a document, in order and without overlap, none longer than `max_chars` characters.
 
@@ -45,7 +50,7 @@ def split(document: Document, *, max_chars: int = 1000, whole_chars: int = 8000)
     for start, end in _spans(document, max_chars, whole_chars):
         text = document.text[start:end]
         stripped = text.strip()
-        if any(map(str.isalnum, stripped)):
+        if is_passage(stripped):
             start += len(text) - len(text.lstrip())
             yield Chunk(stripped, document.title, position, start, start + len(stripped))
             position += 1

@@ -316,7 +316,7 @@ def analysis_of(connection: Connection, namespace: int, encoder: int, contents: 
 
 
 def fingerprints(connection: Connection, namespace: int, sources: Iterable[str]) -> dict[str, tuple[str, int]]:
-    """For sources that are in whole: their fingerprint and how many documents they held."""
+    """For sources that are in: the fingerprint of the file, or of what failed of it, and how many documents it held."""
     found: dict[str, tuple[str, int]] = {}
     for some in chunks(sources):
         rows = connection.execute(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hippomem.types import Triple
 
+FAILED = "failed:"  # begins the fingerprint of a source of which records failed
 LAST_BIT = 62  # of a mask of lines: lines from here on share a bit, for the sign bit stays clear
 
 
@@ -123,18 +124,24 @@ def passage_id(
 ) -> str:
     """The content hash that names a passage: the same thing added twice is one thing."""
     moment = occurred_at.isoformat() if occurred_at else ""
-    return _digest(namespace, source, title, text, session or "", moment)
+    return digest(namespace, source, title, text, session or "", moment)
 
 
 def content_id(title: str, text: str) -> str:
     """The hash of what the encoder reads."""
-    return _digest(title, text)
+    return digest(title, text)
 
 
-def _digest(*parts: str) -> str:
-    digest = hashlib.blake2b(digest_size=16)
+def failed_print(digests: Iterable[str]) -> str:
+    """The fingerprint of the records of a source that failed, in whatever order."""
+    return FAILED + digest(*sorted(digests))
+
+
+def digest(*parts: str) -> str:
+    """A hash of several texts, 32 hex digits."""
+    hashed = hashlib.blake2b(digest_size=16)
     for part in parts:
         data = part.encode("utf-8")
-        digest.update(len(data).to_bytes(8, "little"))  # so that ("ab", "c") is not ("a", "bc")
-        digest.update(data)
-    return digest.hexdigest()
+        hashed.update(len(data).to_bytes(8, "little"))  # so that ("ab", "c") is not ("a", "bc")
+        hashed.update(data)
+    return hashed.hexdigest()

@@ -15,7 +15,7 @@ from hippomem.storage.chunks import chunks as chunks
 from hippomem.storage.learning import drop_targets
 from hippomem.storage.links import add_links, entities_of, remove_orphans
 from hippomem.storage.releases import release, subjects_of
-from hippomem.storage.rows import Links, NewPassage
+from hippomem.storage.rows import FAILED, Links, NewPassage
 from hippomem.storage.schema import (
     BESIDE_PASSAGES,
     analyses,
@@ -262,7 +262,7 @@ def forget_history(connection: Connection, namespace: int, ids: Iterable[str]) -
 def set_document(
     connection: Connection, namespace: int, source: str, fingerprint: str, count: int, at: datetime
 ) -> None:
-    """Remember that a source is in, whole, as it was when it had this fingerprint."""
+    """Remember that a source is in, as it was when its file, or the records of it that failed, had this fingerprint."""
     forget_document(connection, namespace, source)
     connection.execute(
         insert(documents).values(
@@ -274,6 +274,14 @@ def set_document(
 def forget_document(connection: Connection, namespace: int, source: str) -> None:
     """Forget that a source was ever ingested."""
     connection.execute(delete(documents).where(documents.c.namespace == namespace, documents.c.source == source))
+
+
+def forget_whole_document(connection: Connection, namespace: int, source: str) -> None:
+    """Forget that a source is in as its file was. Which records had failed when it was last read whole stays known."""
+    is_whole = documents.c.fingerprint.not_like(f"{FAILED}%")
+    connection.execute(
+        delete(documents).where(documents.c.namespace == namespace, documents.c.source == source, is_whole)
+    )
 
 
 def forget_documents(connection: Connection, namespace: int, source: str) -> None:

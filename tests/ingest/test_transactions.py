@@ -8,7 +8,7 @@ import pytest
 
 from hippomem import Document, Memory, Settings
 from hippomem.ingest import pipeline
-from hippomem.ingest.pipeline import Finished, Ingest, Stored
+from hippomem.ingest.pipeline import Ingest, Reading, Stored
 from hippomem.neocortex.encoder import Encoded, Span
 from hippomem.storage.rows import NewPassage
 from hippomem.testing import HashEncoder, capitals
@@ -32,10 +32,10 @@ class _Sink:
     def known(self, _sources: list[str]) -> dict[str, tuple[str, int]]:
         return {}
 
-    def store(self, passages: list[NewPassage], _finished: list[Finished]) -> Stored:
+    def store(self, passages: list[NewPassage], _readings: list[Reading]) -> Stored:
         self.clock.now += len(passages) * self.pace[min(len(self.sizes), len(self.pace) - 1)]
         self.sizes.append(len(passages))
-        return Stored(len(passages), 0, 0, 0)
+        return Stored(len(passages))
 
 
 class _Silent:

@@ -1,0 +1,176 @@
+"""A source that is ingested again: what it no longer holds goes, but nothing that a failed record may stand for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from hippomem import Document, Memory
+
+Opened = Callable[..., Memory]
+BAD = '{"text": "Cid sails'
+
+
+@pytest.fixture
+def memory(fast: Opened) -> Memory:
+    return fast()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "r.jsonl"
+
+
+def texts(memory: Memory) -> list[str]:
+    return sorted(passage.text for passage in memory.passages())
+
+
+def write(file: Path, *lines: str) -> None:
+    """Lines as they are where they begin a record, otherwise as the text of one."""
+    file.write_text("".join(f"{line if line.startswith('{') else json.dumps({'text': line})}\n" for line in lines))
+
+
+def test_a_file_put_back_after_a_version_with_failures_is_as_it_was(memory: Memory, file: Path) -> None:
+    write(file, "Ada.", "Bea.")
+    memory.ingest(file)
+    write(file, "Ada.", "Dora.", BAD)
+    assert memory.ingest(file).kept == 1
+    write(file, "Ada.", "Bea.")
+    report = memory.ingest(file)
+    assert (report.skipped, report.removed, report.failed) == (0, 1, ())
+    assert texts(memory) == ["Ada.", "Bea."]
+    assert memory.ingest(file).skipped == 2
+
+
+def test_a_document_of_a_files_name_is_replaced_by_the_file_again(memory: Memory, tmp_path: Path) -> None:
+    file = tmp_path / "note.txt"
+    file.write_text("Ada met Bea.")
+    memory.ingest(file)
+    memory.ingest(Document(text="Ada met Cid.", source=str(file)))
+    assert texts(memory) == ["Ada met Cid."]
+    memory.ingest(file)
+    assert texts(memory) == ["Ada met Bea."]
+
+
+def test_records_that_always_fail_keep_nothing(memory: Memory, file: Path) -> None:
+    write(file, "The office is in Bergen.", BAD)
+    assert len(memory.ingest(file).failed) == 1
+    write(file, BAD, "The office is in Oslo.", "Ada left.")  # wherever it stands, it is the same bad record
+    report = memory.ingest(file)
+    assert (len(report.failed), report.removed, report.kept) == (1, 1, 0)
+    assert texts(memory) == ["Ada left.", "The office is in Oslo."]
+    assert len(memory.ingest(file).failed) == 1  # told until it is repaired
+
+
+def test_what_a_record_that_newly_fails_may_stand_for_is_kept_until_it_is_repaired(memory: Memory, file: Path) -> None:
+    write(file, "Ada.", "Bea.", "Cid sails.")
+    memory.ingest(file)
+    write(file, "Ada.", "Dora.", BAD)
+    for _ in range(2):  # that it failed before says nothing of what was kept then
+        report = memory.ingest(file)
+        assert (report.removed, report.kept) == (0, 2)
+        assert texts(memory) == ["Ada.", "Bea.", "Cid sails.", "Dora."]
+    write(file, "Ada.", "Dora.", "Cid swims.")
+    assert memory.ingest(file).removed == 2
+    assert texts(memory) == ["Ada.", "Cid swims.", "Dora."]
+
+
+def test_another_bad_record_is_not_the_one_before(memory: Memory, file: Path) -> None:
+    write(file, "Ada.", "Bea.", BAD)
+    memory.ingest(file)
+    write(file, "Ada.", '{"text": "Bea')
+    assert memory.ingest(file).kept == 1
+    write(file, "Ada.", BAD)  # the line is given up
+    assert memory.ingest(file).removed == 1
+    assert texts(memory) == ["Ada."]
+
+
+def test_a_file_that_breaks_off_loses_nothing(memory: Memory, tmp_path: Path) -> None:
+    file = tmp_path / "r.json"
+    file.write_text('["Ada.", "Bea."]')
+    memory.ingest(file)
+    file.write_text('["Ada."')
+    assert "not valid JSON" in memory.ingest(file).failed[0].reason
+    assert texts(memory) == ["Ada.", "Bea."]
+
+
+def test_a_file_of_which_all_records_fail_loses_nothing(memory: Memory, tmp_path: Path) -> None:
+    """Such as a table that has got an empty column with a name that is preferred."""
+    file = tmp_path / "t.csv"
+    file.write_text("answer\nAda.\nBea.\n")
+    memory.ingest(file)
+    file.write_text("answer,text\nAda.,\nBea.,\n")
+    assert [failure.reason for failure in memory.ingest(file).failed] == ["text is empty"] * 2
+    assert texts(memory) == ["Ada.", "Bea."]
+
+
+def test_an_empty_record_stands_for_nothing(memory: Memory, file: Path) -> None:
+    write(file, "Ada.", "Bea.")
+    memory.ingest(file)
+    write(file, "Ada.", '{"text": ""}', '{"text": "👍"}')
+    report = memory.ingest(file)
+    assert [failure.reason for failure in report.failed] == ["text is empty", "text holds no letter or digit"]
+    assert (report.removed, report.kept) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after", "reason"),
+    [
+        ("a.txt", "Ada.", "", "is empty"),
+        ("a.txt", "Ada.", " \n", "holds no text"),
+        ("a.md", "Ada.", "🎉🎉\n", "holds no text"),
+        ("a.jsonl", '"Ada."\n', "\n", "holds no records"),
+        ("a.json", '["Ada."]', "[]", "holds no records"),
+        ("a.csv", "text\nAda.\n", "text\n", "holds no records"),
+    ],
+)
+def test_a_file_that_has_become_empty_loses_all(
+    memory: Memory, tmp_path: Path, name: str, before: str, after: str, reason: str
+) -> None:
+    file = tmp_path / name
+    file.write_text(before)
+    memory.ingest(file)
+    file.write_text(after)
+    for removed in (1, 0):  # told each time
+        report = memory.ingest(file)
+        assert (report.failed[0].reason, report.removed, report.skipped) == (reason, removed, 0)
+    assert texts(memory) == []
+    assert memory.stats()["sources"] == 0
+    file.write_text(before)
+    assert memory.ingest(file).passages == 1
+
+
+def test_a_document_that_fails_keeps_what_its_source_held(memory: Memory) -> None:
+    def day(month: int, **aware: object) -> datetime:
+        return datetime(2026, month, 1, **aware)  # type: ignore[arg-type]
+
+    good = [
+        Document(text="Ada.", source="log"),
+        Document(text="Bea.", source="log", occurred_at=day(1, tzinfo=UTC)),
+        Document(text="Cid.", source="other"),
+    ]
+    memory.ingest(good)
+    report = memory.ingest(
+        [
+            Document(text="Ada!", source="log"),
+            Document(text="Bea.", source="log", occurred_at=day(1)),
+            Document(text="Dora.", source="other"),
+        ]
+    )
+    assert [failure.reason for failure in report.failed] == ["occurred_at has no time zone"]
+    assert (report.kept, report.removed) == (2, 1)
+    assert texts(memory) == ["Ada!", "Ada.", "Bea.", "Dora."]
+    assert memory.ingest(good).removed == 2
+    assert texts(memory) == ["Ada.", "Bea.", "Cid."]
+
+
+def test_a_document_without_text_stands_for_nothing_unless_it_is_all_there_is(memory: Memory) -> None:
+    memory.ingest([Document(text="Ada.", source="log"), Document(text="Bea.", source="log")])
+    report = memory.ingest([Document(text="Ada.", source="log"), Document(text="👍", source="log")])
+    assert ([failure.reason for failure in report.failed], report.removed) == (["text holds no letter or digit"], 1)
+    assert memory.ingest(Document(text=" ", source="log")).removed == 0
+    assert texts(memory) == ["Ada."]
