@@ -22,6 +22,7 @@ from hippomem.types import Document, Failure
 CONVERTED_ENDINGS = frozenset({".html", ".htm", ".xhtml", ".pdf", ".docx", ".pptx", ".xlsx", ".epub"})
 MARKDOWN_ENDINGS = frozenset({".md", ".markdown"})
 TEXT_ENDINGS = frozenset({".txt", ".text", ".rst", ".log"}) | MARKDOWN_ENDINGS
+_KNOWN_ENDINGS = RECORD_ENDINGS | CONVERTED_ENDINGS | TEXT_ENDINGS
 _MEDIA_TYPES = {
     ".md": "text/markdown",
     ".markdown": "text/markdown",
@@ -56,6 +57,10 @@ def read(source: Source, converter: Converter, *, max_document_bytes: int) -> It
     if source.size == 0:
         raise EmptySourceError("is empty")
     kind = record_ending(source.path)
+    if kind not in _KNOWN_ENDINGS and record_ending(Path(source.name)) in _KNOWN_ENDINGS:
+        # A link that is called "latest" or so.
+        source = replace(source, path=Path(source.name))
+        kind = record_ending(source.path)
     if kind in RECORD_ENDINGS:
         for item in read_records(source):
             if isinstance(item, Document) and not item.whole:  # JSON that holds no records
@@ -97,7 +102,7 @@ def _finished(document: Document, title: str, kind: str, source: Source, max_doc
 
 
 def _converted(source: Source, kind: str, converter: Converter, max_document_bytes: int) -> tuple[str, str]:
-    if not source.name.lower().endswith(".gz"):
+    if source.path.suffix.lower() != ".gz":
         return converter.convert(source.path, kind=kind)
     with ExitStack() as stack:
         try:

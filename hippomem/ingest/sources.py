@@ -23,7 +23,9 @@ class EmptySourceError(SourceError):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A regular file. `name` identifies it: its absolute POSIX path. `size` is in bytes."""
+    """A regular file. `name` identifies it: its absolute POSIX path, without links. `path` is where it was found: that
+    may be a link, whose name tells format and title, for what it leads to may have any. `size` is in bytes.
+    """
 
     name: str
     path: Path
@@ -48,8 +50,8 @@ def find_sources(target: str | os.PathLike[str]) -> Iterator[Source | Failure]:
     """
     path = Path(checked_path(target))
     try:
-        path = path.resolve(strict=True)
-        mode = path.stat().st_mode
+        real = path.resolve(strict=True)
+        mode = real.stat().st_mode
     except (FileNotFoundError, NotADirectoryError, ValueError):
         # ValueError: a NUL in the path, which names no file.
         raise NotFoundError(f"there is no file or folder {os.fspath(target)!r}") from None
@@ -57,7 +59,7 @@ def find_sources(target: str | os.PathLike[str]) -> Iterator[Source | Failure]:
         # RuntimeError: how Path.resolve reports a link to itself before Python 3.13.
         yield _failure(path, _reason(error))
         return
-    yield from _walk(path) if stat.S_ISDIR(mode) else (_file(path),)
+    yield from _walk(real) if stat.S_ISDIR(mode) else (_file(path.absolute() if path.is_symlink() else real, real),)
 
 
 def fingerprint(source: Source) -> str:
@@ -89,7 +91,7 @@ def _walk(root: Path) -> Iterator[Source | Failure]:
             yield _failure(path, "is a link to nothing" if _is_dead(path, error) else _reason(error))
             continue
         if not is_folder:
-            yield _file(real)
+            yield _file(path, real)
         todo.extend(entry for entry in inside if not entry.name.startswith("."))
 
 
@@ -97,9 +99,9 @@ def _is_dead(path: Path, error: Exception) -> bool:
     return isinstance(error, FileNotFoundError) and path.is_symlink()
 
 
-def _file(path: Path) -> Source | Failure:
-    name = path.as_posix()
-    if not is_storable(name):
+def _file(path: Path, real: Path) -> Source | Failure:
+    name = real.as_posix()
+    if not is_storable(name) or not is_storable(path.name):
         return _failure(path, "has a name that is not valid text: rename the file")
     try:
         status = path.stat()

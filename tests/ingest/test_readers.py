@@ -137,6 +137,34 @@ def test_documents_without_text(tmp_path: Path, converter: Converter) -> None:
         read_all(tmp_path / "a.html", "<img src='x.png'>", converter)
 
 
+@pytest.mark.parametrize(
+    ("link", "target", "data", "texts", "title"),
+    [
+        ("corpus.jsonl", "c0ffee02", b'{"text": "One."}\n"Two."', ["One.", "Two."], ""),
+        ("corpus.jsonl.gz", "c0ffee02", gzip.compress(b'"One."'), ["One."], ""),
+        ("my_notes.md", "c0ffee02.txt", b"One.", ["One."], "my notes"),
+        ("page.html.gz", "c0ffee02", gzip.compress(b"<h1>One"), ["# One"], "One"),
+        ("notes", "c0ffee02", b"One.", ["One."], "notes"),
+        ("latest", "corpus.jsonl", b'"One."', ["One."], ""),
+        ("v1.2", "corpus.md", b"# One", ["# One"], "One"),
+    ],
+)
+def test_a_link_is_read_by_its_own_name(
+    tmp_path: Path, converter: Converter, link: str, target: str, data: bytes, texts: list[str], title: str
+) -> None:
+    blob = tmp_path / "blobs" / target
+    blob.parent.mkdir()
+    blob.write_bytes(data)
+    (tmp_path / "snap").mkdir()
+    (tmp_path / "snap" / link).symlink_to(blob)
+    for path in (tmp_path / "snap", tmp_path / "snap" / link):
+        (source,) = find_sources(path)
+        assert isinstance(source, Source)
+        found = [item for item in read(source, converter, max_document_bytes=LIMIT) if isinstance(item, Document)]
+        assert [document.text for document in found] == texts
+        assert {(document.title, document.source) for document in found} == {(title, blob.resolve().as_posix())}
+
+
 @pytest.mark.parametrize("name", ["a.txt", "a.md.gz", "a", "a.json", "a.html"])
 def test_the_limit_names_the_setting_that_raises_it(tmp_path: Path, converter: Converter, name: str) -> None:
     fits, over = "12345678", "123456789"
