@@ -20,6 +20,9 @@ BYTE_ORDER_MARKS = tuple(mark for mark, _ in _MARKS)
 # Tab, line feed, vertical tab, form feed, return and escape (terminal colours in logs) do occur in text.
 _CONTROLS = "".join(map(chr, (*range(0x09), *range(0x0E, 0x1B), *range(0x1C, 0x20), *range(0x7F, 0xA0))))
 _CONTROL_SHARE = 0.05
+_STRAY = re.compile("[\udc80-\udcff]+")  # bytes that are not UTF-8, as "surrogateescape" passes them on
+# Pages of DOS and the Mac, which no file of today is in unless the detector is far more sure of them.
+_DATED = re.compile(r"mac_|cp[4-8]\d\d$|cp1006$|cp1125$|hp_")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _ESCAPED_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")  # not a backslash that is escaped itself
 
@@ -28,20 +31,42 @@ def decode(data: bytes, name: str, *, declared: str = "") -> str:
     """The text of a file's bytes, its line ends as `\\n`.
 
     In this order: a byte order mark, UTF-8, UTF-16 that shows by its NULs, the encoding the file `declared` itself
-    (HTML does), a guess by charset_normalizer. `name` is the file's. Raises SourceError for what is not text.
+    (HTML does), UTF-8 with stray bytes, which are read as Windows-1252, a guess by charset_normalizer. `name` is the
+    file's. Raises SourceError for what is not text.
     """
+    return decode_mixed(data, name, declared=declared)[0]
+
+
+def decode_mixed(data: bytes, name: str, *, declared: str = "") -> tuple[str, str]:
+    """What `decode` returns, and "" or what to tell of stray bytes."""
     encoding = encoding_of(data, name, declared=declared)
     try:
-        text = data.decode(encoding)
+        text = data.decode(encoding, "surrogateescape" if encoding == "utf-8" else "strict")
     except (UnicodeError, LookupError) as error:
         raise SourceError(f"{PurePath(name).name} is not valid {encoding}: {error}") from None
+    stray = _STRAY.search(text)
+    line = text.count("\n", 0, stray.start()) + 1 if stray else 0
+    text = mend(text)
     if not is_plausible(text):
         raise _binary(name)
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+    return text.replace("\r\n", "\n").replace("\r", "\n"), f"line {line} {NOT_UTF8}" if stray else ""
+
+
+def is_mixed(text: str) -> bool:
+    """Whether a text that was decoded with "surrogateescape" has stray bytes."""
+    return not text.isascii() and _STRAY.search(text) is not None
+
+
+def mend(text: str) -> str:
+    """A text that was decoded with "surrogateescape", with its stray bytes read as Windows-1252."""
+    return _STRAY.sub(lambda stray: stray[0].encode("utf-8", "surrogateescape").decode("cp1252", "replace"), text)
 
 
 def encoding_of(data: bytes, name: str, *, declared: str = "") -> str:
-    """The encoding `decode` reads `data` with. Raises SourceError where there is none."""
+    """The encoding `decode` reads `data` with: UTF-8 also where, beyond ASCII, no more of it is wrong than right.
+
+    Raises SourceError where there is none.
+    """
     for mark, encoding in _MARKS:
         if data.startswith(mark):
             return encoding
@@ -50,8 +75,19 @@ def encoding_of(data: bytes, name: str, *, declared: str = "") -> str:
     try:
         data.decode("utf-8")
     except UnicodeDecodeError:
-        return _declared(data, declared) or _guess(data, name)
+        text = data.decode("utf-8", "replace")
+        wrong = text.count("\ufffd") - data.count(b"\xef\xbf\xbd")
+        right = characters_beyond_ascii(text) - text.count("\ufffd")
+        return _declared(data, declared) or ("utf-8" if right >= wrong else _guess(data, name))
     return "utf-8"
+
+
+def characters_beyond_ascii(text: str) -> int:
+    """How many characters are not ASCII."""
+    return len(text) - len(text.encode("ascii", "ignore"))
+
+
+NOT_UTF8 = "is not valid UTF-8: its stray bytes are read as Windows-1252"
 
 
 def is_plausible(text: str) -> bool:
@@ -102,9 +138,12 @@ def _guess(data: bytes, name: str) -> str:
     best = matches.best()
     if best is None:
         raise _binary(name)
+    is_dated = _DATED.match(best.encoding) is not None
     for match in matches:
         # Many code pages fit a short text equally well; of these the detector takes the first by alphabet.
-        is_as_good = (match.chaos, -match.coherence) <= (best.chaos, -best.coherence)
+        is_as_good = (match.chaos, -match.coherence) <= (best.chaos, -best.coherence) or (
+            is_dated and match.chaos <= best.chaos + 0.1 and match.coherence >= best.coherence - 0.15
+        )
         if is_as_good and "cp1252" in match.could_be_from_charset:
             return "cp1252"
     return best.encoding

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hippomem.errors import SourceError
 from hippomem.ingest.convert import Converter
-from hippomem.ingest.decode import decode
+from hippomem.ingest.decode import decode_mixed
 from hippomem.ingest.records import RECORD_ENDINGS, read_records, record_ending
 from hippomem.ingest.sources import EmptySourceError, Source
 from hippomem.ingest.split import is_passage
@@ -47,7 +47,8 @@ _LIMIT_NAME = "HIPPOMEM_MAX_DOCUMENT_BYTES"
 
 
 def read(source: Source, converter: Converter, *, max_document_bytes: int) -> Iterator[Document | Failure]:
-    """The Documents of a file: one for each record of a corpus, otherwise one, titled and with its `media_type`.
+    """The Documents of a file: one for each record of a corpus, otherwise one, titled and with its `media_type`. And a
+    Failure for each record that is unusable, or where bytes of a text had to be guessed.
 
     Text and source code are decoded, documents (HTML, PDF, Word, …) converted, `.gz` files expanded first. A Document
     that is not a record may have at most `max_document_bytes` bytes of text. Raises SourceError for what cannot be
@@ -69,12 +70,15 @@ def read(source: Source, converter: Converter, *, max_document_bytes: int) -> It
         return
     if kind not in CONVERTED_ENDINGS | TEXT_ENDINGS:
         kind = _sniffed(source) or kind
+    title = stray = ""
     if kind in CONVERTED_ENDINGS:
         text, title = _converted(source, kind, converter, max_document_bytes)
     else:
         with open_capped(source.path, max_document_bytes, setting=_LIMIT_NAME) as stream:
-            text, title = decode(stream.read(), source.name), ""
+            text, stray = decode_mixed(stream.read(), source.name)
     yield _finished(Document(text=text, source=source.name), title, kind, source, max_document_bytes)
+    if stray:
+        yield Failure(source.name, stray)
 
 
 def title_of(text: str, name: str, *, is_markdown: bool) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hippomem.errors import SourceError
-from hippomem.ingest.decode import decode
+from hippomem.ingest.decode import decode_mixed
 from hippomem.ingest.fields import bad_record, document_of, text_key
 from hippomem.ingest.sources import EmptySourceError, Source
 from hippomem.ingest.streams import open_capped
@@ -63,7 +63,7 @@ def record_ending(path: Path) -> str:
 
 def _read_json(source: Source, max_bytes: int) -> Iterator[Document | Failure]:
     with open_capped(source.path, max_bytes) as stream:
-        text = decode(stream.read(), source.name)
+        text, stray = decode_mixed(stream.read(), source.name)
     try:
         data = json.loads(text)
     except json.JSONDecodeError as error:
@@ -80,10 +80,12 @@ def _read_json(source: Source, max_bytes: int) -> Iterator[Document | Failure]:
     records = _records_in(data)
     if records is None:
         yield Document(text=text, source=source.name)
-        return
-    del text, data
-    for index, record in enumerate(records):
-        yield document_of(record, source.name, index)
+    else:
+        del text, data
+        for index, record in enumerate(records):
+            yield document_of(record, source.name, index)
+    if stray:
+        yield Failure(source.name, stray)
 
 
 def _records_in(data: object) -> Iterable[object] | None:

@@ -7,10 +7,18 @@ import csv
 import io
 import itertools
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from hippomem.errors import SourceError
-from hippomem.ingest.decode import BYTE_ORDER_MARKS, encoding_of
-from hippomem.ingest.fields import document_of, text_key
+from hippomem.ingest.decode import (
+    BYTE_ORDER_MARKS,
+    NOT_UTF8,
+    characters_beyond_ascii,
+    encoding_of,
+    is_mixed,
+    mend,
+)
+from hippomem.ingest.fields import bad_record, document_of, text_key
 from hippomem.ingest.sources import Source
 from hippomem.ingest.streams import in_units, open_capped
 from hippomem.types import Document, Failure
@@ -26,62 +34,154 @@ def read_table(source: Source, max_bytes: int, *, tabs: bool) -> Iterator[Docume
     """One Document for each row; a Failure for each without text. Empty rows are skipped.
 
     The text column is the one with a name in TEXT_KEYS, or else the one with most characters in the first 100 rows.
-    `tabs` is True where the delimiter is known to be the tab; otherwise the header tells. Raises SourceError where
-    the rest of the file cannot be read, for example past a field of over 1 MB (mostly a quote that is never closed).
+    `tabs` is True where the delimiter is known to be the tab; otherwise the header tells. A quote that is never closed
+    ends with its line, and a byte that is not UTF-8 in a file that is, is read as Windows-1252; a Failure tells of
+    either. Raises SourceError where the rest of the file cannot be read, for example past a field of over 1 MB.
     """
     # The limit belongs to the process; it is never lowered, others may have raised it.
     csv.field_size_limit(max(MAX_FIELD_CHARS, csv.field_size_limit()))
     encoding = _encoding(source, max_bytes)
-    with io.TextIOWrapper(open_capped(source.path, max_bytes), encoding, errors="replace", newline="") as stream:
-        lines = _lines(stream)
+    errors = "surrogateescape" if encoding.startswith("utf-8") else "replace"
+    with io.TextIOWrapper(open_capped(source.path, max_bytes), encoding, errors, newline="") as stream:
+        lines = _Lines(stream)
         first = next((line for line in lines if line.strip()), None)
         if first is None:
             return
-        rows = _rows(itertools.chain([first], lines), "\t" if tabs else _delimiter(first))
-        header = _header(next(rows, []))
+        lines.put_back([first])
+        rows = _rows(lines, "\t" if tabs else _delimiter(first))
+        head = next(rows, _Row([]))
+        yield from head.failures(source.name)
+        header = _header(head.cells)
         if not header:
             return
         sample = list(itertools.islice(rows, _SAMPLE_ROWS))
-        text = text_key(dict.fromkeys(header)) or _longest(header, sample)
+        text = text_key(dict.fromkeys(header)) or _longest(header, [row.cells for row in sample])
         for index, row in enumerate(itertools.chain(sample, rows)):
-            record = {name: value for name, value in zip(header, row, strict=False) if value.strip() or name == text}
+            cells = zip(header, row.cells, strict=False)
+            record = {name: value for name, value in cells if value.strip() or name == text}
             yield document_of({text: "", **record}, source.name, index, text=text)
+            yield from row.failures(f"{source.name}#{index}")
 
 
 def _encoding(source: Source, max_bytes: int) -> str:
     """The encoding of the whole file, found before its first row is used: rows cannot be taken back."""
-    decoder = codecs.getincrementaldecoder("utf-8")()
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    right = wrong = 0
     with open_capped(source.path, max_bytes) as stream:
         block = stream.read(_BLOCK_BYTES)
         # A stray NUL spoils one row; this many are UTF-16, or no table at all.
         if block.count(0) * 20 > len(block) or block.startswith(BYTE_ORDER_MARKS):
             return encoding_of(block, source.name)
-        try:
-            while block:
-                decoder.decode(block)
-                block = stream.read(_BLOCK_BYTES)
-            decoder.decode(b"", final=True)
-        except UnicodeDecodeError as error:
-            # Whole lines around the offending byte, so that no character of several bytes is cut in half.
-            start, end = block.rfind(b"\n", 0, error.start) + 1, block.rfind(b"\n", error.end)
-            return encoding_of(block[start : end if end > 0 else None], source.name)
-    return "utf-8"
+        while block:
+            text = decoder.decode(block)
+            if not text.isascii():
+                bad = text.count("\ufffd")
+                right += characters_beyond_ascii(text) - bad
+                wrong += bad - block.count(b"\xef\xbf\xbd")
+            block = stream.read(_BLOCK_BYTES)
+    return "utf-8" if right >= wrong else _older_encoding(source, max_bytes)
 
 
-def _lines(stream: io.TextIOWrapper) -> Iterator[str]:
-    while line := stream.readline(_MAX_LINE_CHARS):
+def _older_encoding(source: Source, max_bytes: int) -> str:
+    """What the first of the lines that are not UTF-8 look like."""
+    with open_capped(source.path, max_bytes) as stream:
+        lines = iter(lambda: stream.readline(_MAX_LINE_CHARS), b"")
+        odd = (line for line in lines if not _is_utf8(line))
+        return encoding_of(b"".join(itertools.islice(odd, _SAMPLE_ROWS)), source.name)
+
+
+def _is_utf8(line: bytes) -> bool:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+class _Lines:
+    """The lines of a table, which can be put back. `taken` are those since it was last emptied, `number` counts all."""
+
+    def __init__(self, stream: io.TextIOWrapper) -> None:
+        self._stream = stream
+        self._again: list[str] = []
+        self.taken: list[str] = []
+        self.number = 0
+
+    def __iter__(self) -> _Lines:
+        return self
+
+    def __next__(self) -> str:
+        line = self._again.pop() if self._again else self._stream.readline(_MAX_LINE_CHARS)
+        if not line:
+            raise StopIteration
         if len(line) == _MAX_LINE_CHARS:
             raise SourceError(f"has a line of more than {in_units(_MAX_LINE_CHARS)}: is it a table?")
-        yield line
+        self.number += 1
+        self.taken.append(line)
+        return line
+
+    def put_back(self, lines: list[str]) -> None:
+        """Give these, the last that were taken, again."""
+        self._again += reversed(lines)
+        self.number -= len(lines)
+        self.taken = []
 
 
-def _rows(lines: Iterator[str], delimiter: str) -> Iterator[list[str]]:
-    try:
-        for row in csv.reader(lines, delimiter=delimiter):
-            if any(map(str.strip, row)):
-                yield row
-    except csv.Error as error:
-        raise SourceError(f"is not a valid table from here on: {error}") from None
+class _Row(NamedTuple):
+    """A row, and the lines where it holds stray bytes and a quote that is not closed; 0 for none."""
+
+    cells: list[str]
+    stray: int = 0
+    unclosed: int = 0
+
+    def failures(self, name: str) -> Iterator[Failure]:
+        if self.stray:
+            yield Failure(name, f"line {self.stray} {NOT_UTF8}")
+        if self.unclosed:
+            yield bad_record(name, f"line {self.unclosed} opens a quote that is not closed: it ends there", self.cells)
+
+
+def _rows(lines: _Lines, delimiter: str) -> Iterator[_Row]:
+    """The rows that are not empty.
+
+    Read strictly, a quote that is never closed shows where the next one closes it, or at the end of the file. Its line
+    is then read by itself, and the lines behind it again.
+    """
+    width = 0
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    while True:
+        lines.taken = []
+        start, unclosed = lines.number + 1, 0
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            first, *others = lines.taken
+            try:
+                if others and sum(map(len, lines.taken)) > csv.field_size_limit():
+                    raise error
+                is_open = len(list(csv.reader([first, ""], delimiter=delimiter))) == 1  # else the second is another row
+                cells, unclosed = _loosely(first, delimiter, width, is_open), start * is_open
+            except csv.Error:
+                raise SourceError(f"is not a valid table from line {start} on: {error}") from None
+            lines.put_back(others)
+            lines.taken = [first]
+            reader = csv.reader(lines, delimiter=delimiter, strict=True)
+        width = width or len(cells)
+        stray = next((number for number, line in enumerate(lines.taken, start) if is_mixed(line)), 0)
+        if unclosed or any(map(str.strip, cells)):
+            yield _Row(list(map(mend, cells)) if stray else cells, stray, unclosed)
+
+
+def _loosely(line: str, delimiter: str, width: int, is_open: bool) -> list[str]:
+    """The cells of a single line whose quotes are wrong. One that stays open is a character like others where that
+    makes `width` cells, and else the last cell is what follows it."""
+    if is_open:
+        cells = next(csv.reader([line], delimiter=delimiter, quoting=csv.QUOTE_NONE))
+        if len(cells) == width:
+            return cells
+    return [cell.rstrip("\r\n") for cell in next(csv.reader([line], delimiter=delimiter))]
 
 
 def _delimiter(header: str) -> str:

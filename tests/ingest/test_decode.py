@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hippomem.errors import SourceError
-from hippomem.ingest.decode import clean, decode, is_storable
+from hippomem.ingest.decode import clean, decode, decode_mixed, is_storable
 
 FRENCH = "Le café est fermé à Noël. Où êtes-vous allé l'été dernier, François ? Ça va très bien, merci."
 NOISE = hashlib.shake_128(b"seed").digest(5000)
@@ -56,11 +56,26 @@ def test_utf16_without_a_mark(encoding: str, text: str) -> None:
         ("Zażółć gęślą jaźń. Wczoraj poszedłem do sklepu, żeby kupić chleb i świeże bułki.", "cp1250"),
         ("Вчера я пошёл в магазин и купил хлеб. Сегодня будет дождь, а завтра снег.", "cp1251"),
         ("吾輩は猫である。名前はまだ無い。どこで生れたかとんと見当がつかぬ。", "shift_jis"),
+        ("Málaga está en España. Señor Muñoz vive en Córdoba.", "latin-1"),
+        ("Äiti osti kaupasta leipää ja maitoa, isä jäi kotiin.", "cp1252"),
+        ("Příliš žluťoučký kůň úpěl ďábelské ódy.", "cp852"),
+        ("İstanbul Türkiye'nin en kalabalık şehridir ve boğazın iki yakasında kuruludur.", "cp1254"),
+        ("Ľudia majú radi dobré jedlo, a preto chodia často do reštaurácie.", "cp1250"),
         ("Plain English for a long while, and then one word. " * 100 + "Café", "latin-1"),
     ],
 )
 def test_older_encodings(text: str, encoding: str) -> None:
     assert decode(text.encode(encoding), "a.txt") == text
+
+
+def test_stray_bytes_in_utf8_are_told_and_spoil_nothing_else() -> None:
+    data = "Málaga está en España. Она 猫.\n".encode() + "Señor — ".encode("cp1252") + "Muñoz\n".encode() + b"\x81"
+    assert decode_mixed(data, "a.txt") == (
+        "Málaga está en España. Она 猫.\nSeñor — Muñoz\n\ufffd",
+        "line 2 is not valid UTF-8: its stray bytes are read as Windows-1252",
+    )
+    assert decode_mixed("Málaga \ufffd".encode(), "a.txt") == ("Málaga \ufffd", "")
+    assert decode(("Un été. " * 9).encode() + "猫".encode()[:2], "cut.txt").startswith("Un été. Un été.")
 
 
 def test_what_a_file_declares_is_believed_where_it_is_not_utf8() -> None:

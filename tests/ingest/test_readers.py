@@ -86,6 +86,15 @@ def test_titles_of_markdown(text: str, name: str, title: str) -> None:
     assert title_of(text, name, is_markdown=True) == title
 
 
+def test_stray_bytes_are_told_beside_the_text(tmp_path: Path) -> None:
+    for name, data in (("a.txt", b"%s"), ("a.json", b'["%s"]'), ("b.json", b'{"theme": "%s"}')):
+        document, failure = read_all(tmp_path / name, data % ("Málaga, España, ".encode() + b"Se\xf1or"))
+        assert isinstance(document, Document)
+        assert "Málaga, España, Señor" in document.text
+        assert isinstance(failure, Failure)
+        assert (Path(failure.source).name, failure.reason[:26]) == (name, "line 1 is not valid UTF-8:")
+
+
 def test_a_comment_is_no_title(tmp_path: Path) -> None:
     assert read_one(tmp_path / "tool.py", "# type: ignore\nx = 1").title == "tool"
 

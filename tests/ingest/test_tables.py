@@ -90,7 +90,7 @@ def test_a_row_without_text_fails_alone(tmp_path: Path) -> None:
 def test_fields_up_to_a_megabyte(tmp_path: Path) -> None:
     (found,) = documents(tmp_path / "c.csv", "text\n" + "x" * 1_000_000 + "\n")
     assert len(found.text) == 1_000_000
-    with pytest.raises(SourceError, match="field larger than field limit"):
+    with pytest.raises(SourceError, match="is not a valid table from line 2 on: field larger than field limit"):
         read(tmp_path / "c.csv", 'text\n"' + "never closed\n" * 100_000)
 
 
@@ -98,6 +98,52 @@ def test_a_line_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("hippomem.ingest.tables._MAX_LINE_CHARS", 1000)
     with pytest.raises(SourceError, match="has a line of more than"):
         read(tmp_path / "c.csv", "text\n" + "x" * 5000)
+
+
+def test_a_quote_that_is_never_closed_ends_with_its_line(tmp_path: Path) -> None:
+    rows = 'id,text\n1,One.\n2,"Two, too.\n3,Three.\n4,"Four, and\nfour."\n5,"Five."\n'
+    found = read(tmp_path / "c.csv", rows)
+    assert [item.text for item in found if isinstance(item, Document)] == [
+        *("One.", "Two, too.", "Three.", "Four, and\nfour.", "Five.")
+    ]
+    (failure,) = [item for item in found if isinstance(item, Failure)]
+    assert (failure.source, failure.reason) == ("src#1", "line 3 opens a quote that is not closed: it ends there")
+
+
+@pytest.mark.parametrize(
+    ("data", "texts", "lines"),
+    [
+        ('text\nOne.\n"Two.\nThree.\nFour.', ["One.", "Two.", "Three.", "Four."], [3]),
+        ('\ntext\nOne.\n"Two.', ["One.", "Two."], [4]),
+        ('text,id\n"One,1\nTwo,2\n', ["One", "Two"], [2]),
+        ('"text\nOne.\nTwo.\n', ["One.", "Two."], [1]),
+        ('text\n"One\n"Two\nThree\n', ["One", "Two", "Three"], [2, 3]),
+        ('text\n"Ada" met Bea.\nTwo\n', ["Ada met Bea.", "Two"], []),
+    ],
+)
+def test_unclosed_quotes_wherever_they_are(tmp_path: Path, data: str, texts: list[str], lines: list[int]) -> None:
+    found = read(tmp_path / "c.csv", data)
+    assert [item.text.lstrip('"') for item in found if isinstance(item, Document)] == texts
+    assert [int(item.reason.split()[1]) for item in found if isinstance(item, Failure)] == lines
+
+
+def test_a_quoted_word_at_the_beginning_of_a_tsv_cell(tmp_path: Path) -> None:
+    found = read(tmp_path / "c.tsv", 'id\ttext\tby\n1\t"Hello, she said.\tAda\n2\tTwo.\tBea\n')
+    assert [(item.text, item.metadata) for item in found if isinstance(item, Document)] == [
+        ('"Hello, she said.', {"id": "1", "by": "Ada"}),
+        ("Two.", {"id": "2", "by": "Bea"}),
+    ]
+
+
+def test_rows_that_are_not_utf8_among_others_that_are(tmp_path: Path) -> None:
+    rows = ["Málaga row one".encode(), "Señor row two".encode("latin-1"), b"Plain row three"]
+    for mark in (b"", b"\xef\xbb\xbf"):
+        found = read(tmp_path / "c.csv", mark + b"\n".join([b"text", *rows]))
+        assert [item.text for item in found if isinstance(item, Document)] == [
+            *("Málaga row one", "Señor row two", "Plain row three")
+        ]
+        (failure,) = [item for item in found if isinstance(item, Failure)]
+        assert (failure.source, failure.reason[:28]) == ("src#1", "line 3 is not valid UTF-8: i")
 
 
 @pytest.mark.parametrize("data", ["text\n", "\n\n", '""\n', "text,title\n , \n"])
