@@ -63,8 +63,13 @@ def code_hash() -> str:
 
 def settings_hash() -> str:
     """One hash over hippomem's settings, from environment and hippomem.toml. Their values may be secrets."""
-    values = {name: str(value) for name, value in Settings().model_dump().items() if name not in _PLACES}
+    values = {name: _as_text(value) for name, value in Settings().model_dump().items() if name not in _PLACES}
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def _as_text(value: object) -> str:
+    # A set of strings has another order in every process, and what was measured before would never count again.
+    return str(sorted(value, key=str) if isinstance(value, set | frozenset) else value)
 
 
 def describe() -> dict[str, Any]:
