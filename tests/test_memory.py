@@ -61,6 +61,12 @@ def test_explain_tells_entities_path_facts_and_scores_by_cause(memory: Memory) -
     assert "Ada" in str(explained)
 
 
+def test_recall_where_the_leading_notes_name_nothing(memory: Memory) -> None:
+    memory.add("Ada wrote about engines.", title="Ada")
+    memory.ingest([{"text": f"note {number} on where the river is"} for number in range(30)])
+    assert len(memory.recall("where is the river").passages) == 5
+
+
 def test_the_users_triples_lead_where_the_text_does_not(memory: Memory) -> None:
     event = memory.add("she did it again", triples=[("Ada", "won", "Regatta")])
     memory.add("nobody knows")
