@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import unicodedata
 from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
+from hippomem import Document
+from hippomem.ingest.fields import document_of
 from hippomem_eval.formats import Gold, Record
 
 
@@ -23,6 +26,18 @@ class Corpus:
 
     def __len__(self) -> int:
         return len(self.records)
+
+    def documents(self, source: str) -> Iterator[Document | Mapping[str, Any] | str]:
+        """What `Memory.ingest` is to remember of the file called `source`: the passages as they were read here, with
+        what else their records say. A record that cannot be stored comes as it is, for the ingest to refuse.
+        """
+        for place, record in enumerate(self.records):
+            given = record.given or {"title": record.title, "text": record.text}
+            document = document_of(given, source, place)
+            if isinstance(document, Document):
+                yield replace(document, title=record.title.strip(), text=record.text)
+            else:
+                yield given
 
     def places_of(self, title: str, text: str) -> frozenset[int]:
         """The passages that a recalled text is, or is a part of: ingest splits very long ones."""

@@ -67,7 +67,7 @@ def load_corpus(path: Path) -> Corpus:
 
 def write_corpus(corpus: Corpus, path: Path) -> None:
     """Write the corpus as a list of {title, text}, which `Memory.ingest` reads; the same bytes for the same corpus."""
-    records = [dataclasses.asdict(record) for record in corpus.records]
+    records = [{"title": record.title, "text": record.text} for record in corpus.records]
     path.write_text(json.dumps(records, ensure_ascii=False, indent=0), encoding="utf-8")
 
 
@@ -103,7 +103,7 @@ def _passages_in(data: Any) -> Iterator[Record]:
     for index, item in enumerate(data):
         if isinstance(item, dict) and "question" in item and text_of(item) is None:
             raise SourceError("holds questions where passages were expected: are the two files swapped?")
-        yield record_of(item, index)
+        yield dataclasses.replace(record_of(item, index), given=item)
 
 
 def _titled(data: Mapping[str, Any]) -> Iterator[Record]:

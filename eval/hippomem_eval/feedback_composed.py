@@ -67,7 +67,8 @@ def run_composed(
         write_corpus(dataset.corpus, path)
     environment = describe()
     origin = Origin(path.resolve(), sha256(path), environment["code"] + environment["settings"])
-    index = ensure_index(out / "index.db", origin, RunFile(out / "run.json"), progress=sys.stderr.isatty(), tell=tell)
+    run = RunFile(out / "run.json")
+    index = ensure_index(out / "index.db", origin, dataset, run, progress=sys.stderr.isatty(), tell=tell)
     encoder = RememberingEncoder(resolve_encoder(Settings().encoder))
     taught = copied(index.database, out / "taught.db")
     rows: list[Row] = []

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from hippomem import SourceError
@@ -23,10 +23,11 @@ _DPR_KEYS = ("positive_ctxs", "negative_ctxs", "hard_negative_ctxs")
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A passage as a data set gives it."""
+    """A passage as a data set gives it; `given` is the record of a corpus file that it was read from."""
 
     title: str
     text: str
+    given: Mapping[str, Any] | str | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

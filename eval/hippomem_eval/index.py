@@ -1,5 +1,8 @@
 """The index that a run is measured on: OUT/index.db, built once and used again as long as the corpus is the same.
 
+It is made of the corpus as the data set's loader read it, and not of the file, of which an ingest might make something
+else by its name: what is asked for is what is searched.
+
 With the triples of an LLM: OUT/index-openie.db, so that both can live in one folder.
 """
 
@@ -11,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hippomem import Encoder, InvalidInputError, Memory, SourceError
+from hippomem_eval.datasets import Dataset
 from hippomem_eval.files import bytes_on_disk
 from hippomem_eval.results import RunFile
 
@@ -53,22 +57,30 @@ class Index:
 
 
 def ensure_index(
-    database: Path, origin: Origin, run: RunFile, *, progress: bool, tell: Callable[[str], None], llm: Any = None
+    database: Path,
+    origin: Origin,
+    dataset: Dataset,
+    run: RunFile,
+    *,
+    progress: bool,
+    tell: Callable[[str], None],
+    llm: Any = None,
 ) -> Index:
     """Ingest the corpus into `database`, or only open it where an earlier run has done so. `llm` then extracts from it.
 
     Raises InvalidInputError where `database` holds something else than this corpus, SourceError where nothing of the
-    corpus could be ingested.
+    corpus could be ingested, or no gold passage is in it.
     """
     built = run.read().get(database.stem)
     _check(database, built, origin)
     if not built or not built.get("finished") or not database.exists():
-        built = _build(database, origin, run, progress, llm)
+        built = _build(database, origin, dataset, run, progress, llm)
     is_stale = built["code"] != origin.code
     if is_stale:
         tell(f"{database} was built with other code or settings: delete the folder to build it anew")
     with Memory.open(database, namespace=NAMESPACE) as memory:
         stats = memory.stats()
+        _check_gold(memory, dataset, database)
     return Index(
         database,
         {name: int(stats[name]) for name in COUNTS},
@@ -94,12 +106,22 @@ def _check(database: Path, built: Any, origin: Origin) -> None:
         )
 
 
-def _build(database: Path, origin: Origin, run: RunFile, progress: bool, llm: Any) -> dict[str, Any]:
+def _check_gold(memory: Memory, dataset: Dataset, database: Path) -> None:
+    corpus = dataset.corpus
+    gold = {place for question in dataset.questions for one in question.gold for place in corpus.gold_places(one)}
+    if not any(gold & corpus.places_of(passage.title, passage.text) for passage in memory.passages()):
+        raise SourceError(
+            f"none of the {len(gold):,} gold passages is in {database}, so nothing can be measured on it: delete the "
+            "folder, or choose another one"
+        )
+
+
+def _build(database: Path, origin: Origin, dataset: Dataset, run: RunFile, progress: bool, llm: Any) -> dict[str, Any]:
     # An ingest that goes on after an interruption does not know how long it took before.
     entry = origin.entry() | {"seconds_are_partial": database.exists()}
     run.update(**{database.stem: entry | {"finished": False}})
     with Memory.open(database, namespace=NAMESPACE, llm=llm) as memory:
-        report = memory.ingest(origin.corpus, progress=progress)
+        report = memory.ingest(dataset.corpus.documents(origin.corpus.as_posix()), progress=progress)
         if not memory.stats()["passages"]:
             reasons = [failure.reason for failure in report.failed[:1]] or ["it holds no text"]
             raise SourceError(f"nothing of {origin.corpus} could be ingested: {reasons[0]}")

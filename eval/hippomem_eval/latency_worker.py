@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hippomem import HippomemError, Memory
+from hippomem_eval.datasets import load_corpus
 from hippomem_eval.files import bytes_on_disk
 from hippomem_eval.metrics import spread
 from hippomem_eval.results import write_json
@@ -26,7 +27,7 @@ def measure(job: Mapping[str, Any]) -> dict[str, Any]:
     peak = {"imported": peak_rss()}
     with Memory.open(database, namespace="default") as memory:
         began, cpu = time.perf_counter(), time.process_time()
-        report = memory.ingest(job["corpus"], progress=True)
+        report = memory.ingest(load_corpus(Path(job["corpus"])).documents(job["corpus"]), progress=True)
         wall, cpu = time.perf_counter() - began, time.process_time() - cpu
         peak["ingested"] = peak_rss()
         stats = memory.stats()

@@ -87,7 +87,7 @@ def run_qa(options: QaOptions, tell: Callable[[str], None]) -> dict[str, Any]:
     environment = describe()
     code = environment["code"] + environment["settings"]
     origin = Origin(corpus.resolve(), sha256(corpus), code)
-    index = ensure_index(options.out / "index.db", origin, run, progress=sys.stderr.isatty(), tell=tell)
+    index = ensure_index(options.out / "index.db", origin, dataset, run, progress=sys.stderr.isatty(), tell=tell)
     same = {
         "questions": sha256(options.questions),
         "corpus": sha256(corpus),

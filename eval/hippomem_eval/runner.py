@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hippomem import InvalidInputError, Settings
+from hippomem import InvalidInputError, Settings, SourceError
 from hippomem_eval.ablation import WITHOUT
 from hippomem_eval.corpus import Corpus
 from hippomem_eval.datasets import Dataset, load_dataset, write_corpus
@@ -27,6 +27,7 @@ from hippomem_eval.timing import timed_recall, warm_up
 
 CUTOFFS = (1, 2, 5, 10, 20)
 ALL_GOLD_CUTOFF = 5
+MOST_UNMATCHED = 0.9  # of what is recalled: more, and it is not the corpus that was searched
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +68,7 @@ def run_multihop(options: Options, tell: Callable[[str], None]) -> Measured:
     """Do what is not done yet in `options.out`. `tell` gets remarks for the user.
 
     An earlier run's answers count where data, settings, encoder and code are the same. Raises the errors of
-    `load_dataset` and of the memory.
+    `load_dataset` and of the memory, and SourceError where what is recalled is not of the corpus.
     """
     dataset = load_dataset(options.questions, options.corpus, limit=options.limit)
     if options.misspell:
@@ -97,7 +98,7 @@ def run_multihop(options: Options, tell: Callable[[str], None]) -> Measured:
 
                 made_of, llm = f"{made_of} {sha256(options.openie)}", recorded_extraction(options.openie)
             origin = Origin(corpus.resolve(), made_of, code)
-            index = ensure_index(database, origin, run, progress=sys.stderr.isatty(), tell=tell, llm=llm)
+            index = ensure_index(database, origin, dataset, run, progress=sys.stderr.isatty(), tell=tell, llm=llm)
             benches[database] = Bench(dataset.corpus, index, openie)
         return benches[database]
 
@@ -119,6 +120,7 @@ def run_multihop(options: Options, tell: Callable[[str], None]) -> Measured:
             same["misspell"] = True
         asked = models[name][0] if name in ASKING else None
         rows[name] = _ask_all(name, dataset, bench, options, run, same, tell, asked)
+        _check_matched(name, rows[name], bench.index.database)
     return Measured(dataset, bench_of(options.systems[0]).index, rows, openie)
 
 
@@ -170,6 +172,15 @@ def _ask_all(
                         results.append(row_of(question, ranking, costs, dataset.corpus, options.k))
                         advance()
         return [results.rows[question.id] for question in dataset.questions]
+
+
+def _check_matched(name: str, rows: Sequence[Row], database: Path) -> None:
+    recalled, unmatched = sum(len(row["ranked"]) for row in rows), sum(row["unmatched"] for row in rows)
+    if unmatched > MOST_UNMATCHED * recalled:
+        raise SourceError(
+            f"{unmatched:,} of the {recalled:,} passages that {name} recalled are not in the corpus, so {database} is "
+            "not of it: delete the folder, or choose another one"
+        )
 
 
 def row_of(question: Question, ranking: Ranking, costs: Mapping[str, float], corpus: Corpus, k: int) -> Row:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -193,6 +194,42 @@ def test_a_file_that_brings_its_context(tmp_path: Path) -> None:
     assert measured["index"]["passages"] == len(PASSAGES)
     assert measured["systems"]["dense"]["recall@10"] == 1.0
     assert (tmp_path / "out" / "corpus.json").exists()
+
+
+@pytest.mark.parametrize("name", ["corpus.txt", "blob", "zipped.json"])
+def test_a_corpus_is_told_by_its_content_not_by_its_name(tmp_path: Path, name: str) -> None:
+    """Under another ending, without one behind a link as in Hugging Face's cache, and compressed without .gz."""
+    questions, corpus = write_pair(tmp_path)
+    named = tmp_path / name
+    named.write_bytes(gzip.compress(corpus.read_bytes()) if name == "zipped.json" else corpus.read_bytes())
+    if name == "blob":
+        named = tmp_path / "linked.json"
+        named.symlink_to(tmp_path / name)
+    args = ("--questions", questions, "--corpus", named, "--out", tmp_path / "out", "--system", "dense", "--limit", 1)
+    measured = printed(run(*args, "--json"))
+    assert measured["index"]["passages"] == len(PASSAGES)
+    assert measured["systems"]["dense"]["recall@10"] == 1.0
+
+
+def test_an_index_without_gold_is_no_zero(
+    first: tuple[Path, Any], again: Callable[..., Result], tmp_path: Path
+) -> None:
+    folder, _ = first
+    with Memory.open(tmp_path / "out" / "index.db") as memory:
+        memory.forget((folder / "c.json").resolve().as_posix())
+        memory.add("Something else.")
+    result = again("--json")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "error: none of the 7 gold passages is in" in result.stderr
+
+
+def test_an_index_of_something_else_is_no_zero(again: Callable[..., Result], tmp_path: Path) -> None:
+    with Memory.open(tmp_path / "out" / "index.db") as memory:
+        memory.forget([passage.id for passage in memory.passages()[1:]])
+        memory.ingest([{"text": f"Note {number} on where the city and the river are."} for number in range(20)])
+    result = again("--k", 19, "--json")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "passages that hippomem recalled are not in the corpus" in result.stderr
 
 
 @pytest.fixture
