@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from hippomem import SourceError
+from hippomem_eval.numbering import numbered
 
 MONTHS = tuple(
     "January February March April May June July August September October November December".split(),
@@ -168,7 +169,7 @@ def _longmemeval(record: Mapping[str, Any], index: int) -> Conversation:
     # The oracle file's sessions are out of order. Where one has no date, nobody knows a better order than the file's.
     known = [time for time in times if time is not None]
     order = sorted(range(len(sessions)), key=known.__getitem__) if len(known) == len(times) else range(len(sessions))
-    unique = _numbered([str(id_ or f"session-{place}") for place, id_ in enumerate(ids, start=1)])
+    unique = numbered([str(id_ or f"session-{place}") for place, id_ in enumerate(ids, start=1)])
     turns: list[Turn] = []
     evidence: list[str] = []
     malformed = 0
@@ -241,8 +242,3 @@ def _name(value: object, index: int) -> str:
 
 def _text(value: object) -> str:
     return value.strip() if isinstance(value, str) else ""
-
-
-def _numbered(names: Sequence[str]) -> list[str]:
-    """The names; one that comes again gets a number."""
-    return [name if not (before := names[:i].count(name)) else f"{name}#{before + 1}" for i, name in enumerate(names)]

@@ -15,6 +15,7 @@ from hippomem import InvalidInputError, SourceError
 from hippomem_eval.corpus import Corpus
 from hippomem_eval.files import read_json
 from hippomem_eval.formats import Gold, Question, Record, context_of, join_sentences, question_of, record_of, text_of
+from hippomem_eval.numbering import numbered
 
 __all__ = ["Corpus", "Dataset", "Gold", "Question", "Record", "load_corpus", "load_dataset"]
 
@@ -122,14 +123,9 @@ def _union(records: list[Any]) -> Iterator[Record]:
 
 
 def _with_unique_ids(questions: list[Question]) -> list[Question]:
-    """Results are kept by id, so an id that comes twice gets a number."""
-    seen: dict[str, int] = {}
-    unique = []
-    for question in questions:
-        seen[question.id] = seen.get(question.id, 0) + 1
-        count = seen[question.id]
-        unique.append(question if count == 1 else dataclasses.replace(question, id=f"{question.id}#{count}"))
-    return unique
+    """Results are kept by id."""
+    ids = numbered([question.id for question in questions])
+    return [dataclasses.replace(question, id=id_) for question, id_ in zip(questions, ids, strict=True)]
 
 
 def _pair(asked: list[Question], corpus: Corpus, questions: Path, path: Path | None, limit: int | None) -> Dataset:

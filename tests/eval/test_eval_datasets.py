@@ -144,6 +144,12 @@ def test_ids_that_come_twice_get_a_number(tmp_path: Path) -> None:
     assert [question.id for question in dataset.questions] == ["q1", "q1#2", "q3", "q4"]
 
 
+def test_a_number_never_makes_an_id_that_is_there(tmp_path: Path) -> None:
+    records = [record | {"id": id_} for record, id_ in zip(question_records(), ("a", "a", "a#2", "a"), strict=True)]
+    dataset = load_dataset(write(tmp_path / "q.json", records))
+    assert [question.id for question in dataset.questions] == ["a", "a#3", "a#2", "a#4"]
+
+
 def test_a_written_corpus_reads_the_same(tmp_path: Path) -> None:
     corpus = load_dataset(write(tmp_path / "q.json", question_records())).corpus
     write_corpus(corpus, tmp_path / "corpus.json")
