@@ -83,9 +83,10 @@ def multihop(
         openie=openie,
         misspell=misspell,
     )
-    summary = summarise(run_multihop(options, tell), options)
+    measured = run_multihop(options, tell)
+    summary = summarise(measured, options)
     write_report(summary, out)
-    write_html_report(out, summary, as_markdown(summary), tell, title=questions.name)
+    write_html_report(out, summary, measured.rows, as_markdown(summary), tell, title=questions.name)
     print_json(contract(summary)) if as_json else typer.echo(as_markdown(summary), nl=False)
 
 
@@ -128,9 +129,10 @@ def conversation(
         plain=plain,
         one_index=one_index,
     )
-    summary = summarise(run_conversation(options, tell), options)
+    measured = run_conversation(options, tell)
+    summary = summarise(measured, options)
     write_report(summary, out)
-    write_html_report(out, summary, as_markdown(summary), tell, title=data.name)
+    write_html_report(out, summary, measured.rows, as_markdown(summary), tell, title=data.name)
     print_json(contract(summary)) if as_json else typer.echo(as_markdown(summary), nl=False)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -36,16 +35,22 @@ NOT = (
 
 
 def write_html_report(
-    out: Path, summary: Mapping[str, Any], table_of: str, tell: Callable[[str], None], *, title: str
+    out: Path,
+    summary: Mapping[str, Any],
+    rows: Mapping[str, Sequence[Row]],
+    table_of: str,
+    tell: Callable[[str], None],
+    *,
+    title: str,
 ) -> None:
-    """OUT/report.html, and its pictures as PNG, for a run whose rows are in OUT/SYSTEM.jsonl.
+    """OUT/report.html, and its pictures as PNG.
 
-    `summary` has `systems`, and of `intervals`, `differences`, `n_questions` and `encoder` what there is; `table_of`
-    is its Markdown. Without matplotlib there are no pictures, and `tell` says so.
+    `summary` has `systems`, and of `intervals`, `differences`, `n_questions` and `encoder` what there is; `rows` are
+    those that it is of, by system, for OUT/SYSTEM.jsonl may hold those of other questions too; `table_of` is its
+    Markdown. Without matplotlib there are no pictures, and `tell` says so.
     """
     systems = list(summary["systems"])
     differences = summary.get("differences") or []
-    rows = {name: rows_of(out / f"{name}.jsonl") for name in systems}
     lead = f"{summary['n_questions']:,} questions; " + ", ".join(systems)
     shown = [
         section("Figures", *markdown(table_of)),
@@ -60,7 +65,12 @@ def write_html_report(
 def pictures(
     out: Path, tell: Callable[[str], None], drawn: Mapping[str, tuple[str, str, Callable[[bool], bytes | None]]]
 ) -> Iterator[Markup]:
-    """Sections with pictures, each also written to OUT/NAME.png: name -> heading, description, how to draw it."""
+    """Sections with pictures, each also written to OUT/NAME.png: name -> heading, description, how to draw it.
+
+    A picture of an earlier run that is not drawn this time is deleted.
+    """
+    for name in drawn:
+        (out / f"{name}.png").unlink(missing_ok=True)
     for name, (heading, description, draw) in drawn.items():
         try:
             light, dark = draw(False), draw(True)
@@ -177,13 +187,3 @@ def _hashes(run: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name in ("code", "settings"):
         if name in run:
             yield name, str(run[name])
-
-
-def rows_of(path: Path) -> list[Row]:
-    """The rows that a run has written; none where there is no file."""
-    if not path.exists():
-        return []
-    with path.open(
-        encoding="utf-8"
-    ) as lines:  # not splitlines(): it also cuts at characters that JSON strings may hold
-        return [json.loads(line) for line in lines]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import html
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from eval_data import PASSAGES, corpus_records, hotpot_records, write, write_pair
+from eval_data import PASSAGES, corpus_records, hotpot_records, question_records, write, write_pair
 from typer.testing import CliRunner, Result
 
 from hippomem import Memory
@@ -134,6 +135,15 @@ def test_the_table_is_printed_without_json(again: Callable[..., Result], tmp_pat
     result = again("--limit", 2)
     assert result.stdout == (tmp_path / "out" / "summary.md").read_text()
     assert "2 questions over 8 passages" in result.stdout
+
+
+def test_the_report_shows_what_the_summary_is_of(again: Callable[..., Result], tmp_path: Path) -> None:
+    """Two of the first run's four questions, one of its two systems."""
+    assert again("--limit", 2).exit_code == 0
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    asked = [question["question"] in html.unescape(page) for question in question_records()]
+    assert asked == [True, True, False, False]
+    assert {path.name for path in (tmp_path / "out").glob("*.png")} == {"recall.png", "latency.png"}
 
 
 def test_an_interrupted_run_goes_on_where_it_was(
