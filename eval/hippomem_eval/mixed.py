@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from hippomem_eval.conversation_runner import row_of as conversation_row
 from hippomem_eval.conversation_systems import TurnMemory
 from hippomem_eval.conversations import haystacks_of, load_conversations
 from hippomem_eval.datasets import load_dataset
+from hippomem_eval.files import sha256
 from hippomem_eval.index import NAMESPACE
 from hippomem_eval.metrics import bootstrap, paired_bootstrap
 from hippomem_eval.progress import progress_bar
@@ -28,26 +29,40 @@ RESULTS = "hippomem.jsonl"  # what each run must have
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """An earlier run: its folder, the namespaces of its index, what it found, and how its questions are asked again."""
+    """An earlier run: its folder, its index as run.json describes it and the namespaces there, what it found, and how
+    its questions are asked again.
+    """
 
     folder: Path
+    index: Mapping[str, Any]
     namespaces: tuple[str, ...]
     apart: Mapping[str, Row]
     ask: Callable[[Memory, int], Iterator[Row]]
 
 
 def load_run(folder: Path) -> Run:
-    """Raises InvalidInputError where `folder` holds no finished run of `hippomem` by `multihop` or `conversation`."""
+    """Raises InvalidInputError where `folder` holds no finished run of `hippomem` by `multihop` or `conversation`, or
+    where its data are others by now.
+    """
     ran = RunFile(folder / "run.json").read() if folder.is_dir() else {}
-    entry, data = ran.get("index"), ran.get("data")
-    if not isinstance(entry, dict) or not isinstance(data, dict) or not (folder / RESULTS).exists():
+    entry, data, systems = (ran.get(name) or {} for name in ("index", "data", "systems"))
+    asked = systems.get("hippomem") or {}
+    is_whole = entry and asked and ("questions" in data) == ("questions" in asked)
+    if not is_whole or not (folder / RESULTS).exists():
         raise InvalidInputError(f"{folder} holds no run of hippomem by eval multihop or eval conversation")
+    if asked.get("openie"):
+        raise InvalidInputError(f"{folder} was asked with --openie, whose triples are not in what would be merged")
     with Results(folder / RESULTS, keep=True) as results:
         apart = dict(results.rows)
     if "questions" in data:
-        return Run(folder, (NAMESPACE,), apart, lambda memory, k: _passages(memory, k, data, apart))
+        for name in ("questions", "corpus"):
+            _check_same(Path(data[name]["path"]), asked[name], folder)
+        return Run(folder, entry, (NAMESPACE,), apart, lambda memory, k: _passages(memory, k, data, apart))
+    _check_same(Path(data["path"]), str(asked["data"]).split()[0], folder)
     plain = "plain" in str(entry["sha256"]).split()
-    return Run(folder, tuple(entry["namespaces"]), apart, lambda memory, k: _turns(memory, k, data, plain, apart))
+    return Run(
+        folder, entry, tuple(entry["namespaces"]), apart, lambda memory, k: _turns(memory, k, data, plain, apart)
+    )
 
 
 def measure_mixed(
@@ -55,14 +70,23 @@ def measure_mixed(
 ) -> dict[str, Any]:
     """Each run's measures `apart`, as it left them, and `mixed`, in one index of all; `differences` are mixed minus
     apart, question by question. Recalls are fractions from 0 to 1.
+
+    Raises the errors of `load_run`, and InvalidInputError where `out` holds an index of anything but these runs.
     """
     runs = [load_run(folder) for folder in folders]
     make_folder(out)
     database = out / "index.db"
-    if database.exists():
+    ran = RunFile(out / "run.json")
+    merged = [{"folder": str(run.folder.resolve()), "index": run.index} for run in runs]
+    if not database.exists():
+        ran.update(merged=merged)
+        _merge(runs, database)
+    elif ran.read().get("merged") == merged:
         tell(f"{database} is used as it is: delete the folder to merge anew")
     else:
-        _merge(runs, database)
+        raise InvalidInputError(
+            f"{database} was not merged of these runs as they are now: choose another folder, or delete this one"
+        )
     sets: dict[str, Any] = {}
     with Memory.open(database, namespace=NAMESPACE) as memory:
         passages = int(memory.stats()["passages"])
@@ -100,6 +124,11 @@ def as_markdown(summary: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _check_same(path: Path, asked: str, folder: Path) -> None:
+    if sha256(path) != asked:
+        raise InvalidInputError(f"{path} is not what {folder} was asked of, or has changed since: run it again")
+
+
 def _merge(runs: Sequence[Run], database: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="mixed-", dir=database.parent) as work:
         for run in runs:
@@ -118,7 +147,9 @@ def _passages(memory: Memory, k: int, data: Mapping[str, Any], apart: Mapping[st
     system = MemorySystem(memory, "graph")
     for question in dataset.questions:
         if question.id in apart:
-            yield passage_row(question, system.recall(question.text, k), {}, dataset.corpus, k)
+            # As the run asked it, which may have been with slips.
+            asked = replace(question, text=str(apart[question.id]["question"]))
+            yield passage_row(asked, system.recall(asked.text, k), {}, dataset.corpus, k)
 
 
 def _turns(memory: Memory, k: int, data: Mapping[str, Any], plain: bool, apart: Mapping[str, Row]) -> Iterator[Row]:

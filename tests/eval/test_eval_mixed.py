@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from typer.testing import CliRunner
 from hippomem_eval.cli import app
 from hippomem_eval.conversations import haystacks_of, load_conversations
 from hippomem_eval.documents import transcripts_of
+from hippomem_eval.ranking import Ranking
+from hippomem_eval.systems import MemorySystem
 
 PASSAGES = [{"title": f"Clerk{n}", "text": f"Clerk{n} lives in Village{n}."} for n in range(4)]
 QUESTIONS = [
@@ -31,6 +34,67 @@ def run(*args: object) -> Any:
     result = CliRunner().invoke(app, [*map(str, args), "--json"])
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)
+
+
+@pytest.fixture(scope="module")
+def misspelt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the files and the run of questions with slips over them, in `run`."""
+    folder = tmp_path_factory.mktemp("misspelt")
+    questions, corpus = write(folder / "q.json", QUESTIONS), write(folder / "p.json", PASSAGES)
+    run("multihop", "--questions", questions, "--corpus", corpus, "--out", folder / "run", "--misspell")
+    return folder
+
+
+def test_the_run_s_own_questions_are_asked(misspelt: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    class Noting(MemorySystem):
+        def recall(self, question: str, k: int) -> Ranking:
+            asked.append(question)
+            return MemorySystem.recall(self, question, k)
+
+    monkeypatch.setattr("hippomem_eval.mixed.MemorySystem", Noting)
+    run("mixed", misspelt / "run", "--out", tmp_path / "mixed")
+    rows = [json.loads(line) for line in (misspelt / "run" / "hippomem.jsonl").read_text().splitlines()]
+    assert asked == [row["question"] for row in rows]
+    assert not {*asked} & {question["question"] for question in QUESTIONS}
+
+
+@pytest.mark.parametrize("name", ["q.json", "p.json"])
+def test_other_data_than_the_run_s_are_refused(misspelt: Path, tmp_path: Path, name: str) -> None:
+    kept = (misspelt / name).read_bytes()
+    (misspelt / name).write_bytes(kept + b"\n")
+    result = CliRunner().invoke(app, ["mixed", str(misspelt / "run"), "--out", str(tmp_path / "mixed")])
+    (misspelt / name).write_bytes(kept)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert f"{name} is not what" in result.stderr
+    assert not (tmp_path / "mixed").exists()
+
+
+def test_an_index_of_other_runs_is_not_used(misspelt: Path, tmp_path: Path) -> None:
+    one, two, out = misspelt / "run", tmp_path / "copy", tmp_path / "mixed"
+    shutil.copytree(one, two)
+    first = run("mixed", one, "--out", out)
+    assert run("mixed", one, "--out", out) == first
+    result = CliRunner().invoke(app, ["mixed", str(one), str(two), "--out", str(out)])
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "was not merged of these runs" in result.stderr
+    assert json.loads((out / "summary.json").read_text()) == first
+
+
+def test_an_index_that_nobody_merged_is_left_alone(misspelt: Path, tmp_path: Path) -> None:
+    shutil.copytree(misspelt / "run", tmp_path / "copy")
+    result = CliRunner().invoke(app, ["mixed", str(misspelt / "run"), "--out", str(tmp_path / "copy")])
+    assert (result.exit_code, "was not merged of these runs" in result.stderr) == (1, True)
+
+
+def test_a_run_with_an_llm_s_triples_is_refused(misspelt: Path, tmp_path: Path) -> None:
+    shutil.copytree(misspelt / "run", tmp_path / "copy")
+    ran = json.loads((tmp_path / "copy" / "run.json").read_text())
+    ran["systems"]["hippomem"]["openie"] = "its hash"
+    (tmp_path / "copy" / "run.json").write_text(json.dumps(ran))
+    result = CliRunner().invoke(app, ["mixed", str(tmp_path / "copy"), "--out", str(tmp_path / "mixed")])
+    assert (result.exit_code, "was asked with --openie" in result.stderr) == (1, True)
 
 
 def test_transcripts_say_where_each_turn_stands(tmp_path: Path) -> None:
