@@ -11,6 +11,7 @@ from hippomem import Passage, Recall
 HANDLE = 8  # signs of an id that name a memory: enough to tell apart millions in one conversation
 SHOWN_CHARS = 4000  # of one memory
 _CITED = re.compile(rf"\[([0-9a-f]{{{HANDLE}}})\]")
+_NAME = re.compile(rf"\[?([0-9a-f]{{{HANDLE},}})\]?")
 
 
 def handle(passage: Passage) -> str:
@@ -21,6 +22,12 @@ def handle(passage: Passage) -> str:
 def cited(text: str) -> list[str]:
     """The handles that a text cites in brackets, each once, in order."""
     return list(dict.fromkeys(_CITED.findall(text)))
+
+
+def bare(name: str) -> str:
+    """A handle or id without the brackets that it is shown in; what is neither, such as a source, as it is."""
+    found = _NAME.fullmatch(name)
+    return found[1] if found else name
 
 
 def show(recall: Recall) -> str:

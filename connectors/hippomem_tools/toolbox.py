@@ -14,13 +14,14 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
-from hippomem import Document, HippomemError, InvalidInputError, Memory, NotFoundError, Recall
-from hippomem_tools.showing import as_data, cited, handle, show
+from hippomem import Document, HippomemError, InvalidInputError, Memory, NotFoundError, Passage, Recall
+from hippomem_tools.showing import as_data, bare, cited, handle, show
 
 CITED = 0.5  # how sure it is that a passage was useful that an answer cites, which nobody has accepted yet
-KEPT = 4096  # memories shown last, which feedback can be about
+KEPT = 4096  # names of memories told of last, which feedback can be about
 
 Tool = Callable[..., "Result"]
+Told = tuple[Recall | None, str]  # a memory's id, with the recall that showed it last; None: it was only remembered
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,8 @@ class Toolbox:
         self._session = session
         self._source = source
         self._limit = session if only_session else None
-        self._shown: OrderedDict[str, tuple[Recall, str]] = OrderedDict()
+        self._told: OrderedDict[str, Told] = OrderedDict()
+        self._asked: Recall | None = None  # the last
         self._lock = Lock()
 
     # -- the tools: their docstrings are what the model reads -----------------------------------------------------
@@ -73,6 +75,7 @@ class Toolbox:
                 raise InvalidInputError(report.failed[0].reason)
             return Result(f"Remembered in {report.passages} pieces.", {"passages": report.passages})
         event = self.memory.add(text, title=title, source=self._source, session=self._session, occurred_at=moment)
+        self._keep([event])
         told = "Remembered as" if event.created else "This was remembered already, as"
         return Result(f"{told} [{handle(event)}].", {"id": event.id, "created": event.created})
 
@@ -85,7 +88,7 @@ class Toolbox:
         cite the handles of those that your answer rests on.
         """
         found = self.memory.recall(query, k or self._k, session=self._limit)
-        self._keep(found)
+        self._keep(found.passages, found)
         return Result(show(found), as_data(found))
 
     def ask(
@@ -93,7 +96,7 @@ class Toolbox:
     ) -> Result:
         """Have a question answered from what is remembered, with the memories that the answer rests on."""
         answer = self.memory.ask(question, self._k, session=self._limit)
-        self._keep(answer.recall)
+        self._keep(answer.recall.passages, answer.recall)
         if answer.citations and answer.is_in_memory and not answer.flags:
             self.memory.feedback(answer, confidence=CITED)
         handles = {c.number: c.passage_id for c in answer.citations}
@@ -102,21 +105,23 @@ class Toolbox:
         return Result(answer.text + sources, data | {"flags": list(answer.flags)})
 
     def feedback(
-        self, useful: Annotated[list[str], Field(description="Handles of recalled memories that answered a question.")]
+        self, useful: Annotated[list[str], Field(description="Handles of the memories that answered a question.")]
     ) -> Result:
-        """Say which recalled memories were useful, so that questions like this one find them sooner."""
-        learned = self._learn(useful)
-        if unknown := [name for name in useful if name.strip("[]") not in learned]:
+        """Say which recalled memories were useful, so that questions like this one find them sooner. A memory that was
+        remembered here and not recalled since is taken as an answer to the last question.
+        """
+        known = self._known(useful)
+        if unknown := [name for name in useful if name not in known]:
             raise NotFoundError(f"{', '.join(unknown)} was not recalled here: give handles that a recall brought")
-        return Result(f"Noted: {len(learned)} useful.", {"useful": list(learned.values())})
+        ids = self._learn((recall or self._asked, id_) for recall, id_ in known.values())
+        return Result(f"Noted: {len(ids)} useful.", {"useful": ids})
 
     def forget(
         self, target: Annotated[str, Field(description="The handle or id of a memory, or the source of several.")]
     ) -> Result:
         """Remove something from memory for good. This cannot be undone."""
-        with self._lock:
-            known = self._shown.get(target.strip("[]"))
-        gone = self.memory.forget(known[1] if known else target)
+        known = self._known([target])
+        gone = self.memory.forget(known[target][1] if known else bare(target))
         return Result(f"Forgotten: {gone.passages}.", {"ids": list(gone.ids)})
 
     def consolidate(self) -> Result:
@@ -192,28 +197,41 @@ class Toolbox:
 
         Call it with answers that were accepted. What was not recalled here is passed over.
         """
-        return tuple(self._learn(cited(answer)).values())
+        known = self._known(cited(answer)).values()
+        # An answer that says what it has just remembered cites that too, and it answers no question.
+        return tuple(self._learn(told for told in known if told[0] is not None))
 
-    def _learn(self, handles: Iterable[str]) -> dict[str, str]:
-        """Give feedback on those of these memories that were shown: their handles with their ids."""
-        useful: dict[int, tuple[Recall, dict[str, str]]] = {}
-        with self._lock:
-            for name in (given.strip("[]") for given in handles):
-                if name in self._shown:
-                    recall, id_ = self._shown[name]
-                    useful.setdefault(id(recall), (recall, {}))[1][name] = id_
-        for recall, ids in useful.values():
-            self.memory.feedback(recall, useful=list(ids.values()))
-        return {name: id_ for _, ids in useful.values() for name, id_ in ids.items()}
+    def _learn(self, useful: Iterable[Told]) -> list[str]:
+        """Give feedback on memories, each to the recall that it was useful to: their ids. On all of them or, where one
+        cannot be, on none.
+        """
+        recalls: dict[int, tuple[Recall, dict[str, None]]] = {}
+        for recall, id_ in useful:
+            if recall is None:
+                raise InvalidInputError("nothing was asked here yet that a memory could have answered: recall first")
+            self.memory.get(id_)  # raises where it was forgotten meanwhile, before anything is learned
+            recalls.setdefault(id(recall), (recall, {}))[1][id_] = None
+        for recall, ids in recalls.values():
+            self.memory.feedback(recall, useful=list(ids))
+        return [id_ for _, ids in recalls.values() for id_ in ids]
 
-    def _keep(self, recall: Recall) -> None:
+    def _known(self, names: Iterable[str]) -> dict[str, Told]:
+        """Those of these handles and ids, as they are written, by which a memory was told of here."""
         with self._lock:
-            for passage in recall.passages:
+            return {name: self._told[bare(name)] for name in names if bare(name) in self._told}
+
+    def _keep(self, passages: Iterable[Passage], recall: Recall | None = None) -> None:
+        """From now on these memories, of a recall or remembered, are known here by handle and id."""
+        with self._lock:
+            self._asked = recall or self._asked
+            for passage in passages:
                 for name in (handle(passage), passage.id):
-                    self._shown[name] = (recall, passage.id)
-                    self._shown.move_to_end(name)
-            while len(self._shown) > KEPT:
-                self._shown.popitem(last=False)
+                    earlier, id_ = self._told.get(name, (None, passage.id))
+                    # What was recalled and is remembered again still is what that recall showed.
+                    self._told[name] = (recall or (earlier if id_ == passage.id else None), passage.id)
+                    self._told.move_to_end(name)
+            while len(self._told) > KEPT:
+                self._told.popitem(last=False)
 
     def _tool(self, name: str) -> Tool:
         if name not in self.tools:

@@ -135,6 +135,12 @@ def test_the_last_answer_of_an_agent_is_feedback(memory: Memory) -> None:
     assert memory.stats()["learned"] == 1
 
 
+def test_what_was_remembered_is_forgotten_by_its_handle(memory: Memory) -> None:
+    remember, _, forget = memory_tools(memory)
+    told = remember.invoke({"text": "Oskar Holm pays on Fridays."})
+    assert forget.invoke({"target": told.removeprefix("Remembered as ").rstrip(".")}) == "Forgotten: 1."
+
+
 async def test_a_tool_tells_the_model_what_went_wrong(memory: Memory) -> None:
     remember, recall, forget = memory_tools(memory)
     assert "no memory and no source" in forget.invoke({"target": "nothing"})

@@ -66,6 +66,8 @@ async def test_remember_recall_forget(memory: Memory) -> None:
         assert await said(client, "feedback", useful=[name]) == "Noted: 1 useful."
         assert await said(client, "forget", target=name) == "Forgotten: 1."
         assert (await said(client, "stats")).startswith("4 passages")
+        told = await said(client, "remember", text="Oskar Holm pays on Mondays.")
+        assert await said(client, "forget", target=told.split()[-1].rstrip(".")) == "Forgotten: 1."
 
 
 @pytest.mark.parametrize(

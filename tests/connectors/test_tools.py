@@ -40,6 +40,25 @@ def test_what_is_remembered_is_recalled_with_its_circumstances(box: Toolbox) -> 
     assert name not in call(box, "recall", query="When does Oskar Holm pay?", k=9)
 
 
+@pytest.mark.parametrize("written", ["{handle}", "[{handle}]", "{id}", "[{id}]"])
+def test_what_was_remembered_is_forgotten_by_its_handle_or_id(box: Toolbox, memory: Memory, written: str) -> None:
+    result = box.remember("Oskar Holm pays on Fridays.")
+    id_ = result.data["id"]
+    assert result.text == f"Remembered as [{id_[:8]}]."
+    assert call(box, "forget", target=written.format(handle=id_[:8], id=id_)) == "Forgotten: 1."
+    with pytest.raises(NotFoundError):
+        memory.get(id_)
+
+
+def test_what_only_looks_like_a_handle_is_a_source(box: Toolbox, memory: Memory) -> None:
+    for source in ("[draft]", "draft"):
+        memory.add(f"Oskar Holm wrote {source}.", source=source)
+    assert call(box, "forget", target="[draft]") == "Forgotten: 1."
+    assert memory.sources() == ("docs/bea.md", "docs/bergen.md", "draft")
+    memory.add("Oskar Holm pays on Fridays.", source="20260501")
+    assert call(box, "forget", target="20260501") == "Forgotten: 1."
+
+
 def test_a_program_gets_data(box: Toolbox, memory: Memory) -> None:
     result = box.recall("Who keeps bees?")
     assert len(result.data["passages"]) == 2
@@ -114,6 +133,40 @@ def test_what_an_answer_cites_is_learned(box: Toolbox, memory: Memory) -> None:
     assert events(memory) in (2, 3)  # one for each recall that showed them last
     assert "00000000 was not recalled" in call(box, "feedback", useful=["00000000"])
     assert "useful: Field required" in call(box, "feedback")
+
+
+def test_what_was_remembered_after_a_recall_can_have_been_what_it_lacked(box: Toolbox, memory: Memory) -> None:
+    name = box.remember("Oskar Holm pays on Fridays.").data["id"][:8]
+    assert "recall first" in call(box, "feedback", useful=[name])
+    assert events(memory) == 0
+    box.recall("When is the rent due?", k=1)
+    assert box.learn_from(f"I have noted that as [{name}].") == ()  # an answer to nothing
+    assert call(box, "feedback", useful=[f"[{name}]"]) == "Noted: 1 useful."
+    assert box.recall("When is the rent due?", k=1).data["passages"][0]["id"].startswith(name)
+
+
+def test_what_is_remembered_again_stays_with_the_recall_that_showed_it(
+    box: Toolbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (bergen,) = box.recall("What froze in Bergen?", k=1).data["passages"]
+    box.recall("Who keeps bees?", k=1)
+    assert not box.remember("The harbour of Bergen froze in 1904.", "Bergen").data["created"]
+    heard: list[str] = []
+    monkeypatch.setattr(Memory, "feedback", lambda _, found, **__: heard.append(found.query))
+    assert call(box, "feedback", useful=[bergen["id"]]) == "Noted: 1 useful."
+    assert heard == ["What froze in Bergen?"]
+
+
+def test_feedback_is_on_all_or_on_none(box: Toolbox, memory: Memory) -> None:
+    bees, other = (passage["id"] for passage in box.recall("Who keeps bees?").data["passages"])
+    (froze,) = (passage["id"] for passage in box.recall("What froze in Bergen?", k=1).data["passages"])
+    told = call(box, "feedback", useful=[bees[:8], "00000000"])
+    assert told == "Error: 00000000 was not recalled here: give handles that a recall brought"
+    memory.forget(froze)
+    assert froze in call(box, "feedback", useful=[bees, froze])
+    assert froze in call(box, "feedback", useful=[froze, bees])
+    assert events(memory) == 0
+    assert call(box, "feedback", useful=[other, f"[{other[:8]}]"]) == "Noted: 1 useful."
 
 
 def test_what_the_answer_of_ask_cites_is_learned(memory: Memory, fast: Any, tmp_path: Any) -> None:
