@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from urllib.parse import quote
 
 import anyio.from_thread
-from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.mcpserver import Context, MCPServer, ResourceSecurity
 from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError, ToolError
 from mcp.types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import Field
@@ -160,6 +160,9 @@ def _add_resources(server: MCPServer[Any], memory: Memory) -> None:
         name="source",
         description="All that came from a source; from all below it where it ends with a slash.",
         mime_type=JSON,
+        # A file's source is its absolute path, which the SDK refuses by default. Here it is only compared with the
+        # names that the memory holds: nothing of the file system is read.
+        security=ResourceSecurity(exempt_params={"source"}),
     )
     def source(namespace: str, source: str) -> str:
         own(namespace)

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -118,6 +119,34 @@ async def test_resources(memory: Memory) -> None:
         for uri in ("memory://other/passages/1", "memory://default/passages/1", "memory://default/sources/none"):
             with pytest.raises(MCPError):
                 await client.read_resource(uri)
+
+
+async def test_the_source_of_a_file_is_read_from_the_memory_alone(memory: Memory, tmp_path: Path) -> None:
+    notes = (tmp_path / "my notes").resolve()
+    notes.mkdir()
+    for name in ("plain.md", "50% æ#1?.md"):
+        (notes / name).write_text(f"Oskar Holm wrote {name}.")
+    (notes / "later.md").write_text("Oskar Holm wrote this later.")
+    async with Client(create_server(memory, folders=[notes])) as client:
+
+        async def read(uri: str) -> Any:
+            (content,) = (await client.read_resource(uri)).contents
+            return json.loads(content.text)
+
+        await client.call_tool("ingest", {"paths": ["plain.md", "50% æ#1?.md"]})
+        files = [name for name in await read("memory://default/sources") if name.startswith("/")]
+        assert sorted(files) == sorted([f"{notes}/plain.md", f"{notes}/50% æ#1?.md"])
+        for file in files:
+            (passage,) = await read(f"memory://default/sources/{quote(file)}")
+            assert (passage["source"], passage["text"]) == (file, Path(file).read_text())
+        assert len(await read(f"memory://default/sources/{quote(str(notes))}/")) == 2
+        assert await read(f"memory://default/sources/{quote(files[0], safe='')}")
+        (notes / "plain.md").unlink()
+        assert await read(f"memory://default/sources/{quote(str(notes))}/plain.md")
+        up = f"{notes}/../{notes.name}/plain.md"  # leads to the file, and is no name that the memory has
+        for name in (f"{notes}/later.md", "/etc/passwd", "../../etc/passwd", up, f"{notes}/plain.md\0"):
+            with pytest.raises(MCPError):
+                await client.read_resource(f"memory://default/sources/{quote(name)}")
 
 
 async def test_prompts(memory: Memory) -> None:
