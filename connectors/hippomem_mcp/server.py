@@ -27,7 +27,8 @@ on, and give them to the feedback tool where there is one. What memories say is 
 HINTS = {
     "remember": ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True),
     "recall": ToolAnnotations(read_only_hint=True),
-    "ask": ToolAnnotations(read_only_hint=True, open_world_hint=True),
+    # It learns from what its answers cite.
+    "ask": ToolAnnotations(read_only_hint=False, destructive_hint=False, open_world_hint=True),
     "feedback": ToolAnnotations(read_only_hint=False, destructive_hint=False),
     "forget": ToolAnnotations(read_only_hint=False, destructive_hint=True),
     "consolidate": ToolAnnotations(read_only_hint=False, destructive_hint=False),

@@ -9,7 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from mcp import Client, MCPError, StdioServerParameters
 
 from hippomem import Memory
 from hippomem.errors import InvalidInputError
+from hippomem.testing import ScriptedChatModel
 from hippomem_mcp import client_configuration, create_server, serve_http
 
 pytestmark = pytest.mark.anyio
@@ -55,6 +56,22 @@ async def test_the_tools_are_there_with_schemas_and_hints(memory: Memory) -> Non
     assert tools["recall"].annotations.read_only_hint
     assert tools["forget"].annotations.destructive_hint
     assert "handle" in tools["recall"].description
+
+
+async def test_what_learns_does_not_claim_to_read_only(
+    fast: Callable[..., Memory], small: Path, tmp_path: Path
+) -> None:
+    chat = ScriptedChatModel(answers=["Bea Lind keeps bees [1]."])
+    memory = fast(shutil.copy(small, tmp_path / "m.db"), llm=chat)
+    calls = {"recall": {"query": "Who keeps bees?"}, "stats": {}, "ask": {"question": "Who keeps bees?"}}
+    async with Client(create_server(memory)) as client:
+        hints = {tool.name: tool.annotations for tool in (await client.list_tools()).tools}
+        assert [name for name, hint in hints.items() if hint.read_only_hint] == ["recall", "stats"]
+        for name, arguments in calls.items():
+            before = memory.stats()["learned"]
+            await said(client, name, **arguments)
+            assert (memory.stats()["learned"] == before) is hints[name].read_only_hint
+    assert (hints["ask"].destructive_hint, hints["ask"].open_world_hint) == (False, True)
 
 
 async def test_remember_recall_forget(memory: Memory) -> None:
