@@ -25,7 +25,7 @@ from hippomem import cli_chat as chat
 from hippomem import cli_consolidate as consolidation
 from hippomem import cli_output as out
 from hippomem.cli_input import database, existing_database, moment_of, object_of, text_of, triple_of
-from hippomem.cli_options import Db, Json, Llm, Namespace, opened
+from hippomem.cli_options import AsOf, Db, Deep, Json, Llm, Namespace, OnlySession, OnlySource, opened
 from hippomem.errors import HippomemError, NotFoundError
 
 
@@ -165,8 +165,10 @@ def ingest(
 def recall(
     query: Annotated[str, typer.Argument(help="The question.")],
     k: Annotated[int, typer.Option("-k", min=1, help="How many passages.")] = 5,
-    session: Annotated[str | None, typer.Option(help="Only what belongs to this session; '': to none.")] = None,
-    as_of: Annotated[str | None, typer.Option(help="As the memory was then: 2024-05-01T12:00Z.")] = None,
+    session: OnlySession = None,
+    source: OnlySource = None,
+    as_of: AsOf = None,
+    deep: Deep = False,
     method: Annotated[Method, typer.Option(help="graph, or dense: the sentence encoder alone.")] = Method.graph,
     decompose: Annotated[
         bool, typer.Option("--decompose", help="Also its parts, as the chat model splits it.")
@@ -177,7 +179,6 @@ def recall(
     recognise: Annotated[
         bool, typer.Option("--recognise", help="Raise what the chat model finds to bear on it.")
     ] = False,
-    deep: Annotated[bool, typer.Option("--deep", help="Also what is archived or superseded.")] = False,
     llm: Llm = None,
     context: Annotated[int, typer.Option(min=0, help="Neighbours of each passage, on either side.")] = 0,
     explain: Annotated[bool, typer.Option("--explain", help="Also ids, scores by cause, steps, times.")] = False,
@@ -193,12 +194,13 @@ def recall(
             k,
             as_of=moment,
             session=session,
+            source=source,
+            deep=deep,
             method=method.value,
             decompose=decompose,
             iterative=iterative,
             max_steps=max_steps,
             recognise=recognise,
-            deep=deep,
             context=context,
             learned=learned,
         )
@@ -360,7 +362,7 @@ def sources(
 @app.command()
 def passages(
     source: Annotated[str | None, typer.Argument(help="Only of this source; of all below it if it ends in /.")] = None,
-    session: Annotated[str | None, typer.Option(help="Only what belongs to this session; '': to none.")] = None,
+    session: OnlySession = None,
     limit: Annotated[int | None, typer.Option("-n", min=0, help="So many at most.")] = None,
     offset: Annotated[int, typer.Option(min=0, help="From this one on.")] = 0,
     db: Db = None,

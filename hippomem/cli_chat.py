@@ -11,7 +11,7 @@ import typer
 
 from hippomem import cli_output as out
 from hippomem.cli_input import database, moment_of
-from hippomem.cli_options import Db, Json, Llm, Namespace, opened
+from hippomem.cli_options import AsOf, Db, Deep, Json, Llm, Namespace, OnlySession, OnlySource, opened
 from hippomem.types import Answer, Estimate, Job
 
 
@@ -43,8 +43,10 @@ def register(app: typer.Typer) -> None:
 def ask(
     question: Annotated[str, typer.Argument(help="The question.")],
     k: Annotated[int, typer.Option("-k", min=1, help="How many passages to read.")] = 5,
-    session: Annotated[str | None, typer.Option(help="Only what belongs to this session; '': to none.")] = None,
-    as_of: Annotated[str | None, typer.Option(help="As the memory was then: 2024-05-01T12:00Z.")] = None,
+    session: OnlySession = None,
+    source: OnlySource = None,
+    as_of: AsOf = None,
+    deep: Deep = False,
     decompose: Annotated[
         bool, typer.Option("--decompose", help="Also recall its parts, as the chat model splits it.")
     ] = False,
@@ -64,6 +66,8 @@ def ask(
             k,
             as_of=moment,
             session=session,
+            source=source,
+            deep=deep,
             decompose=decompose,
             iterative=iterative,
             max_steps=max_steps,

@@ -1,4 +1,4 @@
-"""What every command takes: which database, whose memory, and whether to print JSON; and opening the memory."""
+"""What several commands take: the database, whose memory, what of it, whether to print JSON; and opening the memory."""
 
 from __future__ import annotations
 
@@ -22,6 +22,12 @@ Namespace = Annotated[
     typer.Option("--namespace", metavar="NAME", help="Whose memory. Otherwise HIPPOMEM_NAMESPACE, …, default."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+OnlySession = Annotated[str | None, typer.Option("--session", help="Only what belongs to this session; '': to none.")]
+OnlySource = Annotated[
+    str | None, typer.Option("--source", help="Only what came from there; from all below it if it ends in /.")
+]
+AsOf = Annotated[str | None, typer.Option("--as-of", help="As the memory was then: 2024-05-01T12:00Z.")]
+Deep = Annotated[bool, typer.Option("--deep", help="Also what is archived or superseded.")]
 Llm = Annotated[str | None, typer.Option("--llm", metavar="PROVIDER:MODEL", help="Otherwise HIPPOMEM_LLM.")]
 
 

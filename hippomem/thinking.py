@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Literal
 
@@ -89,6 +89,8 @@ class _RecallOptions:
     k: int
     as_of: datetime | None
     session: str | None
+    source: str | None
+    deep: bool
     decompose: bool
 
 
@@ -112,6 +114,8 @@ class Thinking:
         *,
         as_of: datetime | None = None,
         session: str | None = None,
+        source: str | None = None,
+        deep: bool = False,
         decompose: bool = False,
         iterative: bool = False,
         max_steps: int = 4,
@@ -122,11 +126,11 @@ class Thinking:
         answer (`is_in_memory`). One that cites nothing, or what was not shown, has `flags`.
 
         `style="phrase"` is the shortest answer. `iterative` reasons in between (IRCoT, arXiv 2212.10509): up to
-        `max_steps` times a sentence and a recall with what it leaves open, k passages each; `decompose`, `session` and
-        `as_of` as for `recall`. Raises ModelError where no chat model is set, or it does not answer, and what `recall`
-        raises.
+        `max_steps` times a sentence and a recall with what it leaves open, k passages each; `as_of`, `session`,
+        `source`, `deep` and `decompose` as for `recall`. Raises ModelError where no chat model is set, or it does not
+        answer, and what `recall` raises.
         """
-        options = _RecallOptions(k, as_of, session, decompose)
+        options = _RecallOptions(k, as_of, session, source, deep, decompose)
         chat, asked = self._question_to_read(question, options, iterative, max_steps, style)
         return answer(chat, asked)
 
@@ -137,13 +141,15 @@ class Thinking:
         *,
         as_of: datetime | None = None,
         session: str | None = None,
+        source: str | None = None,
+        deep: bool = False,
         decompose: bool = False,
         iterative: bool = False,
         max_steps: int = 4,
         style: Literal["sentence", "phrase"] = "sentence",
     ) -> AnswerStream:
         """The same, piece by piece as the model writes it: iterate over what comes back, then take its `answer`."""
-        options = _RecallOptions(k, as_of, session, decompose)
+        options = _RecallOptions(k, as_of, session, source, deep, decompose)
         chat, asked = self._question_to_read(question, options, iterative, max_steps, style)
         return AnswerStream(chat, asked)
 
@@ -158,9 +164,7 @@ class Thinking:
 
         def find(text: str) -> Recall:
             text = text[: self.settings.max_query_chars] if text is not question else text
-            return self.recall(
-                text, options.k, as_of=options.as_of, session=options.session, decompose=options.decompose
-            )
+            return self.recall(text, **asdict(options))
 
         found, thoughts = reasoned(self._chat, find, question, max_steps) if iterative else (find(question), ())
         return self._chat, Question(question, found, prompt_for(style), thoughts)

@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from langchain_core.language_models import FakeListChatModel
 from langchain_core.messages import BaseMessage
 from openai_server import openai_server
 
-from hippomem import AsyncMemory, InvalidInputError, Memory, ModelError, Settings
+from hippomem import AsyncMemory, InvalidInputError, Memory, ModelError, Settings, Triple
 from hippomem.neocortex import chat as chat_module
 from hippomem.testing import HashEncoder, ScriptedChatModel, capitals
 
@@ -68,6 +69,62 @@ def test_an_answer_with_citations(fast: Opened) -> None:
 def test_what_is_doubtful_is_flagged(fast: Opened, text: str, flags: list[str]) -> None:
     answer = filled(fast(llm=ScriptedChatModel(answers=[text]))).ask(QUESTION, 2)
     assert (list(answer.flags), answer.citations, answer.is_in_memory) == (flags, (), True)
+
+
+TEA = datetime(2020, 1, 1, tzinfo=UTC)
+COFFEE = TEA + timedelta(days=365)
+
+
+def drinks(memory: Memory) -> Memory:
+    """Three notes that differ in session, source, date, and in whether they still hold."""
+    memory.add("Ada likes tea.", session="s1", source="letters/a", occurred_at=TEA)
+    memory.add("Ada likes coffee.", session="s2", source="letters/b", occurred_at=COFFEE)
+    given_up = Triple("Ada", "likes", "milk", invalid_at=TEA)
+    memory.add("Ada likes milk.", source="diary", occurred_at=COFFEE, triples=[given_up])
+    return memory
+
+
+@pytest.mark.parametrize(
+    ("limits", "read"),
+    [
+        ({}, "tea coffee"),
+        ({"session": "s1"}, "tea"),
+        ({"source": "letters/b"}, "coffee"),
+        ({"source": "letters/"}, "tea coffee"),
+        ({"source": "diary"}, ""),
+        ({"as_of": TEA}, "tea"),
+        ({"deep": True}, "tea coffee milk"),
+        ({"deep": True, "source": "diary"}, "milk"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("iterative", [False, True])
+def test_only_what_a_recall_may_bring_back_is_read(
+    fast: Opened, limits: dict[str, Any], read: str, iterative: bool
+) -> None:
+    thought = {"thought": "She drinks something.", "look_up": "What else does Ada like?", "done": False}
+
+    def answer(messages: list[BaseMessage]) -> str:
+        return json.dumps(thought) if "step by step" in messages[0].text else "Something [1]."
+
+    memory = drinks(fast(llm=ScriptedChatModel(answers=answer)))
+    for ask in (memory.ask, memory.ask_stream):
+        recall = ask("What does Ada like?", iterative=iterative, **limits).recall
+        assert {p.text for p in recall.passages} == {f"Ada likes {drink}." for drink in read.split()}
+
+
+def test_an_event_loop_asks_of_the_same_part(fast: Opened, tmp_path: Path) -> None:
+    drinks(fast()).close()
+
+    async def use() -> None:
+        chat = ScriptedChatModel(answers=lambda _: "Milk [1].")
+        opened = AsyncMemory.open(tmp_path / "m.db", encoder=HashEncoder(), pipeline=capitals(), llm=chat)
+        async with await opened as memory:
+            for ask in (memory.ask, memory.ask_stream):
+                for limits, read in (({"source": "diary"}, 0), ({"source": "diary", "deep": True}, 1)):
+                    assert len((await ask("What does Ada like?", **limits)).recall.passages) == read
+
+    asyncio.run(use())
 
 
 def test_not_in_memory_is_an_answer(fast: Opened) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 import typer.main
 from typer.testing import CliRunner, Result
 
-from hippomem import Memory
+from hippomem import Memory, Triple
 from hippomem.cli import app
 from hippomem.cli_output import visible
 from hippomem.errors import StoreFullError
@@ -292,9 +293,12 @@ def test_recall_for_people(cli: Cli, notes: Path) -> None:
     assert len(json_of(dense)["passages"]) == 2
 
 
-def test_recall_by_session_and_time(cli: Cli) -> None:
-    cli("add", "Ada likes tea.", "--session", "s1", "--occurred-at", "2020-01-01T00:00Z")
-    cli("add", "Ada likes coffee.", "--session", "s2", "--occurred-at", "2022-01-01T00:00Z")
+def test_recall_of_a_part_of_the_memory(cli: Cli) -> None:
+    cli("add", "Ada likes tea.", "--session", "s1", "--source", "notes/a", "--occurred-at", "2020-01-01T00:00Z")
+    cli("add", "Ada likes coffee.", "--session", "s2", "--source", "b", "--occurred-at", "2022-01-01T00:00Z")
+    with Memory.open("hippomem.db") as memory:
+        over = Triple("Ada", "likes", "milk", invalid_at=datetime(2022, 1, 1, tzinfo=UTC))
+        memory.add("Ada likes milk.", source="b", triples=[over])
 
     def texts(*options: str) -> list[str]:
         found = json_of(cli("recall", "What does Ada like?", *options, "--json"))
@@ -303,6 +307,9 @@ def test_recall_by_session_and_time(cli: Cli) -> None:
     assert texts("--session", "s2") == ["Ada likes coffee."]
     assert texts("--as-of", "2021-01-01T00:00Z") == ["Ada likes tea."]
     assert texts("--session", "s3") == []
+    assert texts("--source", "b") == ["Ada likes coffee."]
+    assert texts("--source", "notes/") == ["Ada likes tea."]
+    assert set(texts("--source", "b", "--deep")) == {"Ada likes coffee.", "Ada likes milk."}
     assert "Nothing is remembered" in cli("recall", "Ada?", "--session", "s3").stdout
 
 

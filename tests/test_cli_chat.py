@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from openai_server import Server, openai_server
 from typer.testing import CliRunner, Result
 
-from hippomem import extracting
+from hippomem import Memory, Triple, extracting
 from hippomem.cli import app
 from hippomem.neocortex.extraction import LocalExtractor
 from hippomem.testing import HashEncoder, capitals
@@ -76,6 +77,26 @@ def test_from_an_add_to_an_answer(cli: Cli, at: Callable[[Server], None], monkey
         cli("ask", "What does Ada Thorne run?", "--namespace", "other")
         told = cli("stats", "--namespace", "other").stdout
         assert "chat_models.openai:test-model answer.cost: unknown: set a price (HIPPOMEM_LLM_PRICES)" in told
+
+
+def test_an_answer_from_a_part_of_the_memory(cli: Cli, at: Callable[[Server], None]) -> None:
+    cli("add", "Ada likes tea.", "--session", "s1", "--source", "notes/a", "--occurred-at", "2020-01-01T00:00Z")
+    cli("add", "Ada likes coffee.", "--session", "s2", "--source", "b", "--occurred-at", "2022-01-01T00:00Z")
+    with Memory.open("hippomem.db", pipeline=capitals()) as memory:
+        over = Triple("Ada", "likes", "milk", invalid_at=datetime(2022, 1, 1, tzinfo=UTC))
+        memory.add("Ada likes milk.", source="b", triples=[over])
+
+    def read(*options: str) -> set[str]:
+        recall = shown(cli("ask", "What does Ada like?", *options, "--json"))["recall"]
+        return {passage["text"].split()[-1] for passage in recall["passages"]}
+
+    with openai_server("Something [1].") as server:
+        at(server)
+        assert read() == {"tea.", "coffee."}
+        assert read("--session", "s1") == {"tea."}
+        assert read("--source", "notes/") == {"tea."}
+        assert read("--as-of", "2021-01-01T00:00Z") == {"tea."}
+        assert read("--source", "b", "--deep") == {"coffee.", "milk."}
 
 
 def test_a_worker_until_nothing_is_left(cli: Cli, at: Callable[[Server], None]) -> None:
