@@ -27,6 +27,7 @@ class HippomemRetriever(BaseRetriever):
     session: str | None = None
     source: str | None = None
     as_of: datetime | None = None
+    deep: bool = False
     method: Literal["graph", "dense"] = "graph"
     decompose: bool = False
     iterative: bool = False
@@ -57,6 +58,7 @@ class HippomemRetriever(BaseRetriever):
             "session": self.session,
             "source": self.source,
             "as_of": self.as_of,
+            "deep": self.deep,
             "method": self.method,
             "decompose": self.decompose,
             "iterative": self.iterative,

@@ -14,7 +14,7 @@ from hippomem import Memory, RecalledPassage
 class HippomemRetriever(BaseRetriever):
     """`retrieve(question)` gives the passages that the question leads to, best first, as nodes with scores.
 
-    `options` are further arguments of `Memory.recall`: `session`, `source`, `as_of`, `method`, `decompose`,
+    `options` are further arguments of `Memory.recall`: `session`, `source`, `as_of`, `deep`, `method`, `decompose`,
     `iterative`. A node's metadata hold the passage's own and, with it, `title`, `source`, `session`, `occurred_at` and
     `why`. Raises what `Memory.recall` raises. Async calls run on a thread.
     """

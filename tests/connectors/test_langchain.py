@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from langchain_tests.integration_tests import RetrieversIntegrationTests, ToolsIntegrationTests
 from langchain_tests.unit_tests import ToolsUnitTests
 
-from hippomem import InvalidInputError, Memory, NotFoundError
+from hippomem import InvalidInputError, Memory, NotFoundError, Triple
 from hippomem_tools import Toolbox
 from langchain_hippomem import CitationFeedback, HippomemRetriever, memory_tools
 
@@ -104,6 +105,10 @@ async def test_all_arguments_of_recall_pass_through(memory: Memory) -> None:
     assert {d.metadata["source"] for d in await retriever.ainvoke("bees")} == {"docs/bea.md", "docs/bergen.md"}
     assert [d.metadata["session"] for d in retriever.invoke("bees", source=None, session="monday")] == ["monday"]
     assert len(HippomemRetriever(memory=memory, k=1, method="dense").invoke("bees", k=2)) == 2
+    over = Triple("Cid Moe", "keeps", "goats", invalid_at=datetime(2020, 1, 1, tzinfo=UTC))
+    memory.add("Cid Moe keeps goats.", source="docs/cid.md", triples=[over])
+    for deep, number in ((False, 0), (True, 1)):
+        assert len(HippomemRetriever(memory=memory, source="docs/cid.md", deep=deep).invoke("goats")) == number
     with pytest.raises(InvalidInputError, match="query is empty"):
         retriever.invoke(" ")
 
