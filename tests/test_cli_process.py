@@ -40,6 +40,13 @@ def test_exit_codes_of_the_process(tmp_path: Path) -> None:
     assert json.loads(shown.stdout)["text"] == event["text"]
 
 
+def test_the_package_is_the_command_too(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "hippomem", "stats", "--json"]
+    failed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (failed.returncode, failed.stdout) == (1, "")
+    assert failed.stderr.startswith("error: there is no database")
+
+
 def test_a_reader_that_went_away_is_no_error(tmp_path: Path) -> None:
     with Memory.open(tmp_path / "hippomem.db") as memory:
         memory.add("Ada likes tea.")
