@@ -150,9 +150,9 @@ def test_documents_without_text(tmp_path: Path, converter: Converter) -> None:
     ("link", "target", "data", "texts", "title"),
     [
         ("corpus.jsonl", "c0ffee02", b'{"text": "One."}\n"Two."', ["One.", "Two."], ""),
-        ("corpus.jsonl.gz", "c0ffee02", gzip.compress(b'"One."'), ["One."], ""),
+        ("corpus.jsonl.gz", "c0ffee02", gzip.compress(b'"One."', mtime=0), ["One."], ""),
         ("my_notes.md", "c0ffee02.txt", b"One.", ["One."], "my notes"),
-        ("page.html.gz", "c0ffee02", gzip.compress(b"<h1>One"), ["# One"], "One"),
+        ("page.html.gz", "c0ffee02", gzip.compress(b"<h1>One", mtime=0), ["# One"], "One"),
         ("notes", "c0ffee02", b"One.", ["One."], "notes"),
         ("latest", "corpus.jsonl", b'"One."', ["One."], ""),
         ("v1.2", "corpus.md", b"# One", ["# One"], "One"),
