@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import shutil
@@ -225,3 +226,38 @@ def test_a_full_disk_loses_nothing(children: ForkServerContext, tmp_path: Path, 
 
 def test_each_call_on_a_full_disk(children: ForkServerContext, tmp_path: Path) -> None:
     assert on_a_small_disk(children, tmp_path, child_tasks.use_full_disk) == ["went on"]
+
+
+@pytest.mark.parametrize("deed", ["deleted", "replaced"])
+def test_a_file_that_is_gone_takes_no_more_writes(tmp_path: Path, deed: str) -> None:
+    db = tmp_path / "m.db"
+    with opened(db) as memory:
+        memory.add("One.")
+    shutil.copy(db, tmp_path / "backup.db")
+    memory = opened(db)
+    memory.add("Two.")
+    if deed == "deleted":
+        db.unlink()
+    else:
+        (tmp_path / "backup.db").replace(db)
+    with pytest.raises(StoreAccessError, match="while it was open"):
+        memory.add("Three.")
+    with pytest.raises(StoreAccessError, match="while it was open"):
+        memory.recall("One")
+    memory.close()
+
+
+def test_a_damaged_text_is_told_as_damage(tmp_path: Path) -> None:
+    db = tmp_path / "m.db"
+    with opened(db) as memory:
+        memory.add("Ada moved to Oslo.", title="Ada")
+    with contextlib.closing(sqlite3.connect(db)) as connection:
+        connection.execute("UPDATE passages SET title = CAST(x'DEADBEEF' AS TEXT)")
+        connection.commit()
+    with opened(db) as memory, pytest.raises(ForeignStoreError, match="damaged"):
+        memory.passages()
+    data = db.read_bytes()
+    at = data.index(b"CREATE TABLE passages")
+    db.write_bytes(data[:at] + b"\xde\xad\xbe\xef" * 16 + data[at + 64 :])
+    with pytest.raises(ForeignStoreError, match="damaged"):
+        opened(db)

@@ -69,6 +69,16 @@ def file_of(url: URL) -> Path | None:
     return None if url.database in (None, MEMORY) else Path(str(url.database))
 
 
+def identity(url: URL) -> tuple[int, int] | None:
+    """What tells a file from another one of the same name; None where there is none."""
+    path = file_of(url)
+    try:
+        found = path.stat() if path else None
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino) if found else None
+
+
 def connect(url: URL) -> Engine:
     """An engine for `url`. Nothing is opened yet, but a file that cannot be ours is refused."""
     path = file_of(url)
@@ -193,6 +203,8 @@ def translated(url: URL) -> Iterator[None]:
         yield
     except DBAPIError as error:
         raise _translate(error, url) from error
+    except UnicodeDecodeError as error:  # of what the database quotes from itself in an error
+        raise ForeignStoreError(f"{url.database}: {error}. It is damaged or not a hippomem database") from error
 
 
 def _translate(error: DBAPIError, url: URL) -> StoreError:
@@ -205,7 +217,7 @@ def _translate(error: DBAPIError, url: URL) -> StoreError:
         return StoreBusyError(f"{where}: another process has been writing for over {BUSY_SECONDS:.0f} s; try again")
     if "readonly" in low or "read-only" in low or "unable to open" in low or "permission" in low:
         return StoreAccessError(f"{where}: {message}. Check that its folder exists, and that you may write to both")
-    if "not a database" in low or "malformed" in low or "unsupported file format" in low:
+    if any(sign in low for sign in ("not a database", "malformed", "unsupported file format", "could not decode")):
         return ForeignStoreError(f"{where}: {message}. It is damaged or not a hippomem database")
     if isinstance(error, (OperationalError, InterfaceError, SQLDatabaseError)):
         return StoreError(f"{where}: {message}")

@@ -10,7 +10,14 @@ from pathlib import Path
 
 from sqlalchemy import Connection, insert, select, update
 
-from hippomem.errors import ClosedError, EncoderMismatchError, InvalidInputError, StoreError, StoreFullError
+from hippomem.errors import (
+    ClosedError,
+    EncoderMismatchError,
+    InvalidInputError,
+    StoreAccessError,
+    StoreError,
+    StoreFullError,
+)
 from hippomem.storage import engine as dialect
 from hippomem.storage import migrate
 from hippomem.storage.schema import HEAD, namespaces, store_info
@@ -33,8 +40,10 @@ class Store:
         self._namespaces: dict[str, int] = {}
         self._turn = threading.RLock()
         self._running: Connection | None = None
+        self._file: tuple[int, int] | None = None
         try:
             self._prepare()
+            self._file = dialect.identity(self.url)
             with self.read() as connection:
                 self.id = self.info(connection, "store_id") or ""
                 unfinished = self.info(connection, SCRUB) == DUE
@@ -96,6 +105,11 @@ class Store:
     def _transaction(self, connect: Callable[[], Connection]) -> Iterator[Connection]:
         self._check_open()
         if self.path is not None:
+            if self._file is not None and dialect.identity(self.url) != self._file:  # what is written would be lost
+                raise StoreAccessError(
+                    f"{self.path} was moved, deleted or replaced while it was open: close this memory and open it "
+                    f"again. Where a backup is put back, {self.path.name}-wal and {self.path.name}-shm go first"
+                )
             with dialect.translated(self.url), connect() as connection, connection.begin():
                 yield connection
             return
