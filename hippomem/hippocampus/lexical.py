@@ -10,6 +10,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Sequence
 from functools import cache, lru_cache
+from math import log
 from typing import Any
 
 import numpy as np
@@ -136,11 +137,15 @@ class LexicalIndex:
         """In how many passages a word stands, whatever its ending; it is plain and lower case."""
         return len(self.postings(key_hash(_stemmer().stemWord(word)), alive)[0])  # not `_term`: most are asked once
 
+    def rarity(self, frequency: int) -> float:
+        """The inverse document frequency of a term that so many passages hold."""
+        return log(1 + (self._live - frequency + 0.5) / (frequency + 0.5))
+
     def weights(self, rows: NDArray[np.int32], counts: NDArray[np.uint16], frequency: int) -> Floats:
         """The BM25 weight of one term in rows that hold it, of `frequency` in all: (n,) float32."""
         if not len(rows):
             return np.empty(0, np.float32)
-        rarity = np.log(1 + (self._live - frequency + 0.5) / (frequency + 0.5))
+        rarity = self.rarity(frequency)
         average = max(1.0, self._total / max(1, self._live))
         count = counts.astype(np.float32)
         damping = K1 * (1 - B + B * self._lengths.array[rows].astype(np.float32) / np.float32(average))

@@ -43,6 +43,7 @@ from hippomem.hippocampus.walks import walk
 
 CROWDING = 50  # passages beyond the wanted ones that are looked at
 SPEAKING = 200  # likewise, for who speaks there
+MATCHED_WORDS = 1.2  # in whole: as two or three that stand nowhere else come to in a passage
 STEEPNESS = 8  # of how far the graph is relied on
 
 Floats = NDArray[np.float32]
@@ -262,8 +263,9 @@ def _likeness(view: View, vector: Floats, rows: Rows, near: Rows, known: Floats,
 
 
 def _words(view: View, told: list[int], untold: list[int], rows: Rows, recipe: Recipe) -> Floats:
-    """How well the words that name nothing match, against all words at their best. Where these match little, in a small
-    memory a word or two that happen to stand there, that tells little.
+    """How well the words that name nothing match, against all words at their best. Where these match little, as a word
+    does that happens to stand in one of fifty notes, that tells little; but what can match at all is less the fewer
+    passages there are.
     """
 
     def scores(wanted: list[int]) -> Floats:
@@ -273,7 +275,8 @@ def _words(view: View, told: list[int], untold: list[int], rows: Rows, recipe: R
         return view.chains.smooth_some(rows, alone) if recipe.near_words else alone(rows)
 
     matching = scores(untold)
-    most = max(float((matching + scores(told) if told else matching).max()), recipe.matched)
+    best_match = float((matching + scores(told) if told else matching).max())
+    most = max(best_match, min(recipe.matched, MATCHED_WORDS * view.lexical.rarity(1)))
     return matching / np.float32(most) if most > 0 else matching
 
 
