@@ -1,7 +1,7 @@
 """Recipe U: passages ranked by a product of experts, that is a sum of logarithms, cosines and word scores.
 
     f(p) = .7 r [ln x1 - max] + .7 r [ln x2 - max] + 6 D(p)
-         + 3 L(p) / max(F, 4.5) + .75 min(0, ln((1 + w(p)) / 40)) + 2.5 bonus(p) - 3 aside(p) - 3 crowded(p)
+         + 3 L(p) / max(F, 4.5) + 1.25 min(0, ln((1 + w(p)) / 40)) + 2.5 bonus(p) - 3 aside(p) - 3 crowded(p)
 
 x1 is personalized PageRank (HippoRAG, arXiv 2405.14831) from everything the question suggests: passages by cosine,
 entities that it names, entities of the sentences most like it. x2 is the same from the named entities alone. D is the

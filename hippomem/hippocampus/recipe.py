@@ -26,7 +26,7 @@ class Recipe:
     known: float = 4.7  # weight of edges at which the graph's word counts half: that of a title
     words: float = 3.0
     matched: float = 4.5  # BM25 score of the best passage from which words count in full
-    brevity: float = 0.75
+    brevity: float = 1.25
     brief: int = 40  # words below which a passage is seldom an answer
     cosine: float = 6.0
     floor: float = 1e-8  # added to a mass before its logarithm
