@@ -236,7 +236,7 @@ class Replaying:
 
     def _echo(self, new: NewPassage, triples: Sequence[Triple]) -> Event | None:
         """The memory that a text only repeats, where that was recalled just now and the text brings nothing of its own,
-        as another title, source or session would be; None otherwise. It counts as a use."""
+        as another title or source or another session would be; None otherwise. It counts as a use."""
         if not self.settings.quality_gate or triples or new.metadata or new.occurred_at:
             return None
         with self._lock:
@@ -270,8 +270,8 @@ class Replaying:
 
 
 def _brings_nothing(new: NewPassage, known: Passage) -> bool:
-    """Whether a text is said of nothing else and comes from nowhere else than what is known. What belongs to no
-    session is known in all of them.
+    """Whether a text is said of nothing else and comes from nowhere else than what is known. What belongs to no session
+    may come back in any, as in the loops of an agent that stores what it recalls.
     """
     return (
         new.title in ("", known.title)

@@ -145,9 +145,8 @@ class KnowledgeGraph:
         old = np.minimum(entities, self.base.nodes - 1)
         there = (entities < self.base.nodes) & (starts[old + 1] > starts[old]) if self.base.nodes else entities < 0
         if self._titled_new:
-            there |= np.array(
-                [entity in self._titled_new for entity in entities.tolist()], np.bool_
-            )  # also where empty
+            new = (entity in self._titled_new for entity in entities.tolist())
+            there |= np.fromiter(new, np.bool_, len(entities))
         return np.asarray(there)
 
     def titled(self, entity: int, most: int) -> list[int]:

@@ -43,8 +43,6 @@ from hippomem.hippocampus.walks import walk
 
 CROWDING = 50  # passages beyond the wanted ones that are looked at
 SPEAKING = 200  # likewise, for who speaks there
-MATCHED_WORDS = 1.2  # in whole: as two or three that stand nowhere else come to in a passage
-STEEPNESS = 8  # of how far the graph is relied on
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
@@ -146,7 +144,7 @@ def rank(
     watch.lap("walk")
 
     terms: dict[str, Floats] = {}
-    reliance = _reliance(graph.passage_weight[rows], recipe.known)
+    reliance = _reliance(graph.passage_weight[rows], recipe)
     leading = np.searchsorted(rows, near[lead])
     for name, weight, masses in zip(("walk", "named walk"), (recipe.walk, recipe.named_walk), walks, strict=False):
         terms[name] = np.float32(weight) * _log_relative(masses.at(rows), leading, reliance, recipe.floor)
@@ -276,15 +274,15 @@ def _words(view: View, told: list[int], untold: list[int], rows: Rows, recipe: R
 
     matching = scores(untold)
     best_match = float((matching + scores(told) if told else matching).max())
-    most = max(best_match, min(recipe.matched, MATCHED_WORDS * view.lexical.rarity(1)))
+    most = max(best_match, min(recipe.matched, recipe.matched_words * view.lexical.rarity(1)))
     return matching / np.float32(most) if most > 0 else matching
 
 
-def _reliance(weight: NDArray[np.float64], half: float) -> Floats:
+def _reliance(weight: NDArray[np.float64], recipe: Recipe) -> Floats:
     """How far the graph knows each passage, 0 to 1, by the weight of its edges: Hill's equation."""
-    if half <= 0:
+    if recipe.known <= 0:
         return np.ones(len(weight), np.float32)
-    strength = (np.maximum(weight, 0) / half) ** STEEPNESS
+    strength = (np.maximum(weight, 0) / recipe.known) ** recipe.steepness
     return (strength / (1 + strength)).astype(np.float32)
 
 

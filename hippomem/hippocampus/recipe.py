@@ -11,7 +11,8 @@ from hippomem.errors import InvalidInputError
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """The constants, chosen on hotpotqa_train and musique_train, the title hop's also on 200 questions of 2wiki,
-    `crowding` and `everything` with popqa in view as well; all but the cosine's are flat around these.
+    `crowding` and `everything` with popqa in view as well; `known`, `steepness`, `matched` and `brevity` with everyday
+    notes, LoCoMo and all sets of documents in view. All but the cosine's are flat around these.
 
     `Memory.recall(…, recipe=Recipe(words=0))` leaves a term out, to see what it is worth; a weight, `sentences`,
     `known` or `passage_share` of 0 switches off what it stands for, as False does for the mechanisms at the end.
@@ -24,8 +25,10 @@ class Recipe:
     walk: float = 0.7
     named_walk: float = 0.7
     known: float = 4.7  # weight of edges at which the graph's word counts half: that of a title
+    steepness: float = 8.0  # of how far it counts below and above that
     words: float = 3.0
     matched: float = 4.5  # BM25 score of the best passage from which words count in full
+    matched_words: float = 1.2  # or so many times the rarity of a word that stands in one passage, where that is less
     brevity: float = 1.25
     brief: int = 40  # words below which a passage is seldom an answer
     cosine: float = 6.0

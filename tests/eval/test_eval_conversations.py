@@ -28,6 +28,16 @@ def test_a_file_of_any_form_is_read(tmp_path: Path, name: str) -> None:
     assert conversations == locomo()
 
 
+def test_the_everyday_notes_have_evidence_for_every_question() -> None:
+    conversations = load_conversations(Path(__file__).parents[2] / "eval" / "notes.json")
+    haystacks = haystacks_of(conversations, plain=True, one_index=False, adversarial=False)
+    assert [len(haystack.questions) for haystack in haystacks] == [50] * 8
+    assert sum(len(haystack.turns) for haystack in haystacks) == 489
+    for haystack in haystacks:
+        told = {turn.id for turn in haystack.turns}
+        assert all(told >= set(haystack.evidence[question.id]) != set() for question in haystack.questions)
+
+
 def test_turns_of_locomo() -> None:
     first, _ = locomo()
     assert [turn.id.split("/")[1] for turn in first.turns] == ["D2:1", "D2:2", "D2:3", "D10:1", "D10:2", "D10:3"]
