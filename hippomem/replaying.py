@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 
@@ -38,6 +38,7 @@ from hippomem.writing import Writer, as_event
 
 INTERFERERS = 2  # nearest other events, rehearsed along
 GUARDS = 16  # events whose recall may not fall
+WORDS_CHARS = 2000  # of a text that is looked up by its own words
 TWINS = 4  # passages most like one that are looked at for a duplicate
 
 Synced = Callable[[], AbstractContextManager[tuple[View, Connection]]]
@@ -63,23 +64,39 @@ class GraphChannel:
         if there is None:
             return None
         cue = cue_of(there.title, there.text, facts)
-        vector = self.questions.encode(cue)  # outside the lock: other threads go on meanwhile
-        with self.lock, self.synced() as (view, connection):
+        found = self._looked_up(passage, cue)
+        if found is not None and not (found.rank is not None and found.rank < SHOWN):
+            # A cue that others share ("Ada likes", a document's title) cannot bring all of them: then its words tell.
+            own_words = f"{there.title} {there.text}".strip()[:WORDS_CHARS]
+            by_words = self._looked_up(passage, own_words)
+            if by_words is not None and by_words.rank is not None:
+                found = replace(by_words, rank=max(1, by_words.rank))
+        with self.lock, self.synced() as (view, _):
             row = view.row_of(passage)
-            if row is None:
+            if found is None or row is None:
                 return None
-            others = statuses.hidden(connection, self.namespace(), self.clock.now())
-            hidden = view.rows_of(number for number in others if number != passage)
-            allowed = np.ones(view.graph.rows, np.bool_) if len(hidden) else None
-            if allowed is not None:
-                allowed[hidden] = False  # what a recall passes over is no competition
-            ranking = rank(view, cue, vector, SHOWN + 1, allowed)
-            found = _place(ranking.order.tolist(), [score for score, _ in ranking.at(ranking.order)], row)
             own = {view.graph.keys.key(entity) for entity, _ in view.graph.edges_of(row)}
         names = (
             dict.fromkeys((entity_key(name), name) for name in (facts[0].subject, there.title) if name) if facts else {}
         )
         return Found(there.id, found, cue, tuple((key, name) for key, name in names if key and key not in own))
+
+    def _looked_up(self, passage: int, cue: str) -> Probe | None:
+        """Where a passage comes by a cue, without those that a recall passes over and those of the very same text,
+        which are no competition. None where it is gone."""
+        vector = self.questions.encode(cue)  # outside the lock: other threads go on meanwhile
+        with self.lock, self.synced() as (view, connection):
+            row = view.row_of(passage)
+            if row is None:
+                return None
+            others = set(statuses.hidden(connection, self.namespace(), self.clock.now()))
+            others |= reads.of_same_content(connection, self.namespace(), passage)
+            hidden = view.rows_of(number for number in others if number != passage)
+            allowed = np.ones(view.graph.rows, np.bool_) if len(hidden) else None
+            if allowed is not None:
+                allowed[hidden] = False
+            ranking = rank(view, cue, vector, SHOWN + 1, allowed)
+            return _place(ranking.order.tolist(), [score for score, _ in ranking.at(ranking.order)], row)
 
     def carry_out(self, passage: int, found: Found, is_rehearsed: bool, commit: Commit) -> None:  # noqa: ARG002
         """Only the review: the graph does not learn by repetition."""

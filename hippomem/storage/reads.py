@@ -271,6 +271,15 @@ def by_number(connection: Connection, namespace: int, numbers: Sequence[int]) ->
     return found
 
 
+def of_same_content(connection: Connection, namespace: int, number: int) -> set[int]:
+    """The passages of the title and text of one, itself too."""
+    content = select(passages.c.content).where(passages.c.namespace == namespace, passages.c.number == number)
+    query = select(passages.c.number).where(
+        passages.c.namespace == namespace, passages.c.content == content.scalar_subquery()
+    )
+    return set(connection.execute(query).scalars())
+
+
 def by_id(connection: Connection, namespace: int, passage_id: str) -> tuple[int, Passage] | None:
     """A passage and its number, None where there is none by this id."""
     query = _PASSAGES.where(passages.c.namespace == namespace, passages.c.id == passage_id)

@@ -200,6 +200,18 @@ def test_measured_failure_archives_deep_recall_finds_and_use_brings_back(
     assert memory.doctor().ok
 
 
+def test_memories_that_share_a_cue_are_not_archived_for_it(fast: Callable[..., Memory], clock: SimulatedClock) -> None:
+    memory = fast(clock=clock)
+    ids = [memory.add(f"She spoke of {name.lower()} and boats.", title="Chat with Ada").id for name in NAMES[:7]]
+    ids += [memory.add(f"It was {name}, he says.", triples=[("Ada", "likes", name)]).id for name in NAMES[7:14]]
+    ids += [memory.add("Took the blue pill.", session=name).id for name in NAMES[:7]]
+    for _ in range(5):
+        clock.advance(timedelta(days=7))
+        memory.consolidate()
+    assert memory.stats()["consolidation"]["archived"] == 0
+    assert {"archive"}.isdisjoint(change.action for id_ in ids for change in memory.history(id_))
+
+
 def test_a_dry_round_changes_nothing(memory: Memory, clock: SimulatedClock) -> None:
     memory.consolidate()
     clock.advance(timedelta(days=9))
