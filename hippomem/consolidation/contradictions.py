@@ -76,6 +76,11 @@ class Functionality:
         rest = max(0, subjects - 1)
         return (rest / max(pairs - objects, rest) if rest else 0.0), rest
 
+    def is_functional(self, relation: str, objects: int) -> bool:
+        """Whether a subject with so many objects of this relation contradicts itself."""
+        measure, subjects = self.without(relation_key(relation), objects)
+        return objects > 1 and measure >= FUNCTIONAL and subjects >= SUBJECTS
+
 
 def contradictions(statements: Iterable[Statement], functionality: Functionality) -> list[Contradiction]:
     """What of these is contradicted by what, for subjects given with all that is stated about them."""
@@ -85,11 +90,9 @@ def contradictions(statements: Iterable[Statement], functionality: Functionality
     found = []
     for (_, relation), group in sorted(groups.items(), key=lambda item: item[0]):
         objects = len({s.object for s in group})
-        if objects < 2:
+        if not functionality.is_functional(relation, objects):
             continue
         measure, subjects = functionality.without(relation, objects)
-        if measure < FUNCTIONAL or subjects < SUBJECTS:
-            continue
         found += [
             Contradiction(older, newer, measure, subjects, doubted) for older, newer, doubted in _superseded(group)
         ]

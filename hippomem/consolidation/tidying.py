@@ -15,11 +15,11 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from hippomem.clock import Clock
-from hippomem.consolidation.contradictions import Contradiction, Functionality, Statement, contradictions
+from hippomem.consolidation.contradictions import Contradiction, Functionality, Statement, contradictions, relation_key
 from hippomem.consolidation.quality import flag_of, said
 from hippomem.consolidation.round import Round
 from hippomem.consolidation.states import days_between
-from hippomem.storage import reads, reviews, statuses, validities
+from hippomem.storage import links, reads, reviews, statuses, validities
 from hippomem.storage.store import Store
 from hippomem.types import Passage, StepReport
 
@@ -101,7 +101,7 @@ class TidyStep:
         with self.store.read() as connection:
             others = reads.by_number(connection, namespace, sorted({other for _, other in pairs}))
             if "invalidate" in self.switched and not measured:
-                measured.append(Functionality(statuses.relations(connection, namespace)))
+                measured.append(Functionality(links.relations(connection, namespace)))
             found = _contradictions(connection, namespace, there, measured[0], self.trust) if measured else []
             raised = _promotions(connection, namespace) if is_last and "promote" in self.switched else {}
         now = self.clock.now()
@@ -189,14 +189,14 @@ class _Desk:
         if found.is_doubted:
             self._doubt(found)
             return
-        fact = validities.fact_id(older.subject, older.relation, older.object)
-        known = validities.validities_of(self.connection, self.namespace, [older.passage]).get((older.passage, fact))
+        known = validities.validities_of(self.connection, self.namespace, [older.passage])
         by = statuses.id_of(self.connection, self.namespace, newer.passage)
         id_ = statuses.id_of(self.connection, self.namespace, older.passage)
         if by is None or id_ is None or newer.moment is None:
             return
-        if known and known.by_passage is not None and (known.invalid_at is None or known.invalid_at <= newer.moment):
-            return  # found before, or found to hold after all
+        fact = fact_of(older)
+        if _is_settled(found, known.get((older.passage, fact))):
+            return
         why = (
             f"what {by} says of the same subject holds since {newer.moment:%Y-%m-%d}; subjects of {older.relation!r} "
             f"have one object (functionality {found.functionality:.2f} over {found.subjects} others)"
@@ -249,7 +249,13 @@ def _contradictions(
     trust: Callable[[Passage], float],
 ) -> list[Contradiction]:
     subjects = statuses.subjects_of(connection, namespace, there)
-    facts = statuses.facts_about(connection, namespace, subjects)
+    # Of an entity that much is said about only what may contradict itself is read. Spellings of a relation are one.
+    stated = links.objects_of(connection, namespace, subjects)
+    objects: Counter[tuple[int, str]] = Counter()
+    for subject, relation, count in stated:
+        objects[subject, relation_key(relation)] += count
+    wanted = [(s, r) for s, r, _ in stated if measured.is_functional(r, objects[s, relation_key(r)])]
+    facts = links.facts_about(connection, namespace, wanted)
     if not facts:
         return []
     about = reads.by_number(connection, namespace, sorted({fact[0] for fact in facts}))
@@ -269,7 +275,22 @@ def _contradictions(
         for passage, subject, relation, object_, start, end in facts
         if passage in about and passage not in archived
     ]  # fmt: skip
-    return contradictions(statements, measured)
+    found = contradictions(statements, measured)
+    known = validities.validities_of(connection, namespace, {one.older.passage for one in found})
+    return [one for one in found if not _is_settled(one, known.get((one.older.passage, fact_of(one.older))))]
+
+
+def fact_of(statement: Statement) -> str:
+    """The hash of its triple."""
+    return validities.fact_id(statement.subject, statement.relation, statement.object)
+
+
+def _is_settled(found: Contradiction, known: validities.Validity | None) -> bool:
+    """Whether it was found before, or found to hold after all."""
+    end = found.newer.moment
+    if found.is_doubted or known is None or known.by_passage is None or end is None:
+        return False
+    return known.invalid_at is None or known.invalid_at <= end
 
 
 def moment_of(passage: Passage, documents: set[str]) -> datetime | None:

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from hippomem.errors import InvalidInputError, NotFoundError
-from hippomem.storage import statuses, validities
+from hippomem.storage import links, statuses, validities
 
 UNDOABLE = ("archive", "merge", "invalidate", "strengthen", "repair", "flag", "promote", "demote")
 
@@ -124,9 +124,9 @@ def _decide(deed: _Deed, is_promoted: bool) -> None:
     """A fact is promoted from now on, or is not, however many say so."""
     connection, namespace, hash_ = deed.connection, deed.namespace, deed.detail.get("fact", "")
     known = statuses.all_semantic(connection, namespace)
-    stated = (fact[1:4] for fact in statuses.facts_about(
-        connection, namespace, statuses.subjects_of(connection, namespace, [deed.number])
-    ))  # fmt: skip
+    subjects = statuses.subjects_of(connection, namespace, [deed.number])
+    pairs = [(subject, relation) for subject, relation, _ in links.objects_of(connection, namespace, subjects)]
+    stated = (fact[1:4] for fact in links.facts_about(connection, namespace, pairs))
     fact = next((fact for fact in (*known, *stated) if validities.fact_id(*fact) == hash_), None)
     if fact is None:
         raise NotFoundError(f"nothing states the fact of change {deed.sequence} any more")

@@ -122,8 +122,16 @@ class View:
 
     def rows_of(self, numbers: Iterable[int]) -> NDArray[np.int64]:
         """The live rows of the passages that have one."""
-        found = (self.row_of(number) for number in numbers)
-        return np.array([row for row in found if row is not None], np.int64)
+        wanted = np.fromiter(numbers, np.int64)
+        rows = np.searchsorted(self._base_numbers, wanted)
+        there = rows < len(self._base_numbers)
+        there[there] = self._base_numbers[rows[there]] == wanted[there]
+        rows[~there] = -1
+        if self._new_rows:
+            new = np.array([self._new_rows.get(number, -1) for number in wanted.tolist()], np.int64)
+            rows = np.where(new < 0, rows, new)
+        rows = rows[rows >= 0]
+        return np.asarray(rows[self.graph.alive[rows]], np.int64)
 
     def append(self, passages: Sequence[Indexed]) -> None:
         """Index passages that are not there yet."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, delete, exists, func, insert, select
@@ -127,6 +128,48 @@ def entities_of(connection: Connection, namespace: int, numbers: Iterable[int]) 
     for some in chunks(numbers):
         query = select(mentions.c.entity).where(mentions.c.namespace == namespace, mentions.c.passage.in_(some))
         found.update(connection.execute(query).scalars())
+    return found
+
+
+def relations(connection: Connection, namespace: int) -> list[tuple[str, int, int]]:
+    """Each relation of the corpus with its number of subjects and of pairs of subject and object."""
+    pairs = (
+        select(facts.c.subject, facts.c.relation, facts.c.object)
+        .where(facts.c.namespace == namespace)
+        .distinct()
+        .subquery()
+    )
+    query = select(pairs.c.relation, func.count(pairs.c.subject.distinct()), func.count()).group_by(pairs.c.relation)
+    return [tuple(row) for row in connection.execute(query)]
+
+
+def objects_of(connection: Connection, namespace: int, subjects: Iterable[int]) -> list[tuple[int, str, int]]:
+    """(subject, relation, number of objects) of all that is stated about these entities."""
+    found: list[tuple[int, str, int]] = []
+    for some in chunks(subjects):
+        query = select(facts.c.subject, facts.c.relation, func.count(facts.c.object.distinct()))
+        query = query.where(facts.c.namespace == namespace, facts.c.subject.in_(some))
+        found += [tuple(row) for row in connection.execute(query.group_by(facts.c.subject, facts.c.relation))]
+    return found
+
+
+def facts_about(
+    connection: Connection, namespace: int, wanted: Iterable[tuple[int, str]]
+) -> list[tuple[int, int, str, int, datetime | None, datetime | None]]:
+    """(passage, subject, relation, object, valid_from, invalid_at) of the facts with these subjects and relations; the
+    last two as users said."""
+    relations_of: dict[int, list[str]] = {}
+    for subject, relation in wanted:
+        relations_of.setdefault(subject, []).append(relation)
+    columns = facts.c.passage, facts.c.subject, facts.c.relation, facts.c.object, facts.c.valid_from, facts.c.invalid_at
+    found: list[tuple[int, int, str, int, datetime | None, datetime | None]] = []
+    for subject, own in sorted(relations_of.items()):
+        for some in chunks(own):
+            query = select(*columns).where(
+                facts.c.namespace == namespace, facts.c.subject == subject, facts.c.relation.in_(some)
+            )
+            rows = connection.execute(query.order_by(facts.c.passage, facts.c.position))
+            found += [tuple(row) for row in rows]
     return found
 
 

@@ -267,41 +267,6 @@ def status_counts(connection: Connection, namespace: int) -> dict[str, int]:
     }
 
 
-def facts_about(
-    connection: Connection, namespace: int, subjects: Iterable[int]
-) -> list[tuple[int, int, str, int, datetime | None, datetime | None]]:
-    """(passage, subject, relation, object, valid_from, invalid_at) of all facts about these entities; the last two as
-    users said."""
-    found: list[tuple[int, int, str, int, datetime | None, datetime | None]] = []
-    for some in chunks(subjects):
-        rows = connection.execute(
-            select(
-                facts.c.passage,
-                facts.c.subject,
-                facts.c.relation,
-                facts.c.object,
-                facts.c.valid_from,
-                facts.c.invalid_at,
-            )
-            .where(facts.c.namespace == namespace, facts.c.subject.in_(some))
-            .order_by(facts.c.passage, facts.c.position)
-        )
-        found += [tuple(row) for row in rows]
-    return found
-
-
-def relations(connection: Connection, namespace: int) -> list[tuple[str, int, int]]:
-    """Each relation of the corpus with its number of subjects and of pairs of subject and object."""
-    pairs = (
-        select(facts.c.subject, facts.c.relation, facts.c.object)
-        .where(facts.c.namespace == namespace)
-        .distinct()
-        .subquery()
-    )
-    query = select(pairs.c.relation, func.count(pairs.c.subject.distinct()), func.count()).group_by(pairs.c.relation)
-    return [tuple(row) for row in connection.execute(query)]
-
-
 def supported(
     connection: Connection, namespace: int, events: int, sources: int
 ) -> dict[tuple[int, str, int], tuple[int, int, int]]:

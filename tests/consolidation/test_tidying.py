@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection
 
-from hippomem import InvalidInputError, Memory, NotFoundError, Settings, SimulatedClock
+from hippomem import InvalidInputError, Memory, NotFoundError, Passage, Settings, SimulatedClock
 from hippomem.consolidation.contradictions import Functionality, Statement, contradictions, relation_key
 from hippomem.settings import load_settings
+from hippomem.storage import reads
 from hippomem.testing import HashEncoder, capitals
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -35,6 +37,44 @@ def memory(fast: Callable[..., Memory], clock: SimulatedClock) -> Memory:
 
 def lives_in(memory: Memory, name: str, town: str) -> str:
     return memory.add(f"{name} lives in {town}.", triples=[(name, "lives in", town)]).id
+
+
+def test_of_one_that_much_is_said_about_only_what_may_contradict_is_read(
+    memory: Memory, clock: SimulatedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place in range(30):
+        memory.add(f"Ada visited Place{place}.", triples=[("Ada", "visited", f"Place{place}")])
+    memory.consolidate()
+    clock.advance(timedelta(days=1))
+    lives_in(memory, "Ada", "Oslo")
+    read: set[int] = set()
+    by_number = reads.by_number
+
+    def counted(connection: Connection, namespace: int, numbers: Sequence[int]) -> dict[int, Passage]:
+        read.update(numbers)
+        return by_number(connection, namespace, numbers)
+
+    monkeypatch.setattr(reads, "by_number", counted)
+    assert memory.consolidate()["tidy"].counts == {"invalidated": 1}
+    assert len(read) <= 4  # what is new, what it may contradict, and what is most like it
+
+
+def test_rows_are_found_together_as_one_by_one(fast: Callable[..., Memory]) -> None:
+    memory = fast()
+    ids = [memory.add(f"{name} keeps bees.").id for name in PEOPLE[:6]]
+    memory.forget(ids[1])
+    memory.close()
+    again = fast()
+    again.add("Zoe keeps cats.")
+    again.forget(ids[2])
+    again.recall("bees", 1)
+    view = again._view
+    assert view is not None
+    numbers = [99, *range(9, -2, -1)]
+    one_by_one = [row for number in numbers if (row := view.row_of(number)) is not None]
+    assert len(one_by_one) == 5
+    assert view.rows_of(numbers).tolist() == one_by_one
+    assert view.rows_of(iter(())).tolist() == []
 
 
 def test_a_newer_fact_ends_the_older_both_are_kept_and_it_can_be_undone(memory: Memory, clock: SimulatedClock) -> None:
