@@ -179,7 +179,7 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         own = checked_triples(triples)
         event = self._echo(passage, own) or self._writer.add(passage, own)
         if not event.created:
-            self._say_again(event.id)
+            self._say_again(event)
         return event
 
     def ingest(self, sources: Input | Iterable[Input], *, progress: bool | ProgressCallback = False) -> IngestReport:

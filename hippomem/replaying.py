@@ -272,14 +272,15 @@ class Replaying:
             reviews.count_uses(connection, self._writer.number, [there[0]], self._clock.now())
         return as_event(there[1], created=False)
 
-    def _say_again(self, id_: str) -> None:
+    def _say_again(self, event: Event) -> None:
         """A memory was told that is there already: it counts as that, also where it was hidden meanwhile."""
         with self._store.read() as connection:
-            number = writes.existing(connection, self._writer.number, [id_]).get(id_, 0)
+            number = writes.existing(connection, self._writer.number, [event.id]).get(event.id, 0)
             status = statuses.status_of(connection, self._writer.number, [number]).get(number)
         if status and (status.archived_at or status.invalid_at):
+            is_dated = event.occurred_at is not None
             with self._store.write() as connection:
-                say_again(connection, self._writer.number, number, id_, self._clock.now())
+                say_again(connection, self._writer.number, number, event.id, self._clock.now(), is_dated)
 
     def _hear(self, passages: Iterable[RecalledPassage]) -> None:
         if self.settings.quality_gate:

@@ -267,16 +267,19 @@ def _contradictions(
     keys = statuses.entity_keys(connection, namespace, sorted({fact[3] for fact in facts}))
     promoted = statuses.semantic_of(connection, namespace, subjects)
     documents = statuses.ingested_sources(connection, namespace)
+    known = validities.validities_of(connection, namespace, about)
+    again = {which: one.valid_from for which, one in known.items() if one.by_passage is None}
     statements = [
         Statement(
-            passage, subject, relation, object_, keys.get(object_, ""), start or moment_of(about[passage], documents),
+            passage, subject, relation, object_, keys.get(object_, ""),
+            start or again.get((passage, validities.fact_id(subject, relation, object_)))
+            or moment_of(about[passage], documents),
             (subject, relation, object_) in promoted, end is not None, trust(about[passage]),
         )
         for passage, subject, relation, object_, start, end in facts
         if passage in about and passage not in archived
     ]  # fmt: skip
     found = contradictions(statements, measured)
-    known = validities.validities_of(connection, namespace, {one.older.passage for one in found})
     return [one for one in found if not _is_settled(one, known.get((one.older.passage, fact_of(one.older))))]
 
 

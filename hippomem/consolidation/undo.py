@@ -62,15 +62,20 @@ def restore(connection: Connection, namespace: int, number: int, id_: str, why: 
     return True
 
 
-def say_again(connection: Connection, namespace: int, number: int, id_: str, at: datetime) -> None:
-    """What is said again in the same words holds: bring it back where consolidation archived it or ended its facts."""
+def say_again(
+    connection: Connection, namespace: int, number: int, id_: str, at: datetime, is_dated: bool = False
+) -> None:
+    """What is said again in the same words holds: bring it back where consolidation archived it or ended its facts.
+    These hold from now on, and what later contradicts them ends them, unless it `is_dated`: that happened when it did.
+    """
     why = "it was said again"
     status = statuses.status_of(connection, namespace, [number]).get(number)
     if status is not None and status.merged_into is None:  # else what it was merged into says it
         restore(connection, namespace, number, id_, why, at)
     for (_, fact), known in validities.validities_of(connection, namespace, [number]).items():
         if known.by_passage is not None and known.invalid_at is not None:
-            _revalidate(connection, namespace, number, id_, fact, why, at)
+            since = {} if is_dated else {"valid_from": max(at, known.invalid_at), "by_passage": None}
+            _revalidate(connection, namespace, number, id_, fact, why, at, **since)
 
 
 def _archive(deed: _Deed) -> None:
@@ -87,9 +92,9 @@ def _invalidate(deed: _Deed) -> None:
 
 
 def _revalidate(
-    connection: Connection, namespace: int, number: int, id_: str, fact: str, why: str, at: datetime
+    connection: Connection, namespace: int, number: int, id_: str, fact: str, why: str, at: datetime, **since: Any
 ) -> None:
-    validities.set_validity(connection, namespace, number, fact, invalid_at=None)
+    validities.set_validity(connection, namespace, number, fact, invalid_at=None, **since)
     validities.settle(connection, namespace, number)
     statuses.log_change(connection, namespace, "revalidate", number, id_, at, {"fact": fact, "why": why})
 

@@ -24,7 +24,7 @@ def release(connection: Connection, namespace: int, ids: Sequence[str], subjects
         connection.execute(update(statuses).where(*merged).values(archived_at=None, merged_into=None))
         numbers = list(connection.execute(select(validities.c.passage).where(*against).distinct()).scalars())
         logged += [("revalidate", number) for number in numbers]
-        connection.execute(delete(validities).where(*against))
+        connection.execute(update(validities).where(*against).values(invalid_at=None, by_passage=None))
         for number in numbers:
             settle(connection, namespace, number)
     for few in chunks(subjects):

@@ -117,13 +117,13 @@ def id_of(connection: Connection, namespace: int, number: int) -> str | None:
 
 
 def changed_after(connection: Connection, namespace: int, sequence: int, limit: int) -> list[tuple[int, int]]:
-    """(sequence, passage) of what was added, linked anew or taken out after a change, oldest first."""
+    """(sequence, passage) of what was added, linked anew, taken out or stands again after a change, oldest first."""
     query = (
         select(changes.c.sequence, changes.c.passage)
         .where(
             changes.c.namespace == namespace,
             changes.c.sequence > sequence,
-            changes.c.action.in_(PASSAGE_ACTIONS),
+            changes.c.action.in_((*PASSAGE_ACTIONS, "restore", "revalidate")),
         )
         .order_by(changes.c.sequence)
         .limit(limit)

@@ -21,8 +21,8 @@ from hippomem.storage.statuses import entity_keys, set_status, status_of
 
 @dataclass(frozen=True, slots=True)
 class Validity:
-    """From when to when a fact holds. One that names what contradicts it and has no end was found to hold after all:
-    it is not contradicted by that again."""
+    """From when to when a fact holds. One that names what contradicts it and has no end was found to hold after all,
+    and is not contradicted again. One that names nothing holds from `valid_from`, when it was last said."""
 
     valid_from: datetime | None = None
     invalid_at: datetime | None = None

@@ -250,6 +250,34 @@ def test_what_is_said_again_holds_again(memory: Memory, clock: SimulatedClock) -
     assert first.id in {p.id for p in memory.recall(question, 9).passages}
 
 
+def test_of_facts_that_come_and_go_the_last_said_holds(memory: Memory, clock: SimulatedClock) -> None:
+    def said(town: str) -> list[str]:
+        clock.advance(timedelta(days=1))
+        lives_in(memory, "Ada", town)
+        memory.consolidate()
+        clock.advance(timedelta(hours=1))
+        return [p.text for p in memory.recall("Where does Ada live?", 50).passages if p.text.startswith("Ada lives")]
+
+    for town in ("Oslo", "Bergen", "Oslo", "Paris", "Oslo", "Bergen"):
+        assert said(town) == [f"Ada lives in {town}."]
+    assert memory.doctor().ok
+
+
+def test_what_stands_again_is_held_against_what_is_left(memory: Memory, clock: SimulatedClock) -> None:
+    ids = []
+    for town in ("Oslo", "Bergen", "Paris"):
+        clock.advance(timedelta(days=1))
+        ids.append(lives_in(memory, "Ada", town))
+        memory.consolidate()
+    memory.forget(ids[1])
+    clock.advance(timedelta(days=1))
+    assert memory.consolidate()["tidy"].counts["invalidated"] == 1
+    held = {p.id for p in memory.recall("Where does Ada live?", 50).passages} & set(ids)
+    assert held == {ids[2]}
+    memory.forget(ids[2])
+    assert ids[0] in {p.id for p in memory.recall("Where does Ada live?", 50).passages}
+
+
 def test_forgetting_the_kept_one_brings_the_merged_one_back(memory: Memory) -> None:
     first = memory.add("Zoe bought the old lighthouse at Gannet Point.", source="a")
     again = memory.add("zoe bought the old lighthouse, at Gannet Point!", source="b")
