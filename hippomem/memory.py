@@ -159,12 +159,13 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
 
         The same text (with the same title, source, session and time) is remembered once: its event comes back with
         `created=False`, with new `triples` added and the metadata that it had (`annotate` changes those), and where
-        consolidation had archived it or found it contradicted, it holds again. So does the event of a passage recalled
-        just now that this text repeats word for word, with no title or source of its own and no other session than the
-        passage's, where that has one: it counts as used (`quality_gate`). `triples` are facts of your own about it,
-        beside those found in the text; a `Triple` may say from when to when it holds, and a passage of which nothing
-        holds any more is passed over by `recall`. Raises InvalidInputError where the text is empty, too long
-        (ingest it as a Document), or cannot be stored.
+        consolidation had archived it or found it contradicted, it holds again; what it says without a date counts as
+        said now, unless it was recalled just now. So it is with the event of a passage recalled just now that this text
+        repeats word for word, with no title or source of its own and no other session than the passage's, where that
+        has one: it counts as used (`quality_gate`). `triples` are facts of your own about it, beside those found in the
+        text; a `Triple` may say from when to when it holds, and a passage of which nothing holds any more is passed
+        over by `recall`. Raises InvalidInputError where the text is empty, too long (ingest it as a Document), or
+        cannot be stored.
         """
         checked_text(text, self.settings.max_text_chars, "text", "max_text_chars (HIPPOMEM_MAX_TEXT_CHARS)")
         passage = new_passage(

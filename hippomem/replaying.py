@@ -273,12 +273,16 @@ class Replaying:
         return as_event(there[1], created=False)
 
     def _say_again(self, event: Event) -> None:
-        """A memory was told that is there already: it counts as that, also where it was hidden meanwhile."""
+        """A memory was told that is there already: it counts as that, also where it was hidden meanwhile. Facts without
+        a date hold from now on, unless it was recalled just now: then it may only be an echo."""
+        is_dated = event.occurred_at is not None
         with self._store.read() as connection:
             number = writes.existing(connection, self._writer.number, [event.id]).get(event.id, 0)
             status = statuses.status_of(connection, self._writer.number, [number]).get(number)
-        if status and (status.archived_at or status.invalid_at):
-            is_dated = event.occurred_at is not None
+            has_facts = bool(links.stated_in(connection, self._writer.number, [number]))
+        with self._lock:
+            is_echo = event.id in self._echoes.sources_of(event.text)
+        if (status and (status.archived_at or status.invalid_at)) or (has_facts and not is_dated and not is_echo):
             with self._store.write() as connection:
                 say_again(connection, self._writer.number, number, event.id, self._clock.now(), is_dated)
 

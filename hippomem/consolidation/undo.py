@@ -72,10 +72,14 @@ def say_again(
     status = statuses.status_of(connection, namespace, [number]).get(number)
     if status is not None and status.merged_into is None:  # else what it was merged into says it
         restore(connection, namespace, number, id_, why, at)
-    for (_, fact), known in validities.validities_of(connection, namespace, [number]).items():
-        if known.by_passage is not None and known.invalid_at is not None:
-            since = {} if is_dated else {"valid_from": max(at, known.invalid_at), "by_passage": None}
+    known = validities.validities_of(connection, namespace, [number])
+    for fact in validities.facts_in(connection, namespace, number):
+        held = known.get((number, fact), validities.Validity())
+        since = {} if is_dated else {"valid_from": max(filter(None, (at, held.invalid_at))), "by_passage": None}
+        if held.by_passage is not None and held.invalid_at is not None:
             _revalidate(connection, namespace, number, id_, fact, why, at, **since)
+        elif held.by_passage is None and not is_dated:
+            validities.set_validity(connection, namespace, number, fact, **since)
 
 
 def _archive(deed: _Deed) -> None:

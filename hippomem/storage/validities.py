@@ -56,6 +56,13 @@ def set_validity(connection: Connection, namespace: int, number: int, fact: str,
         connection.execute(insert(validities).values(namespace=namespace, passage=number, fact=fact, **values))
 
 
+def facts_in(connection: Connection, namespace: int, number: int) -> list[str]:
+    """The hashes of what a passage states."""
+    query = select(facts.c.subject, facts.c.relation, facts.c.object).distinct()
+    rows = connection.execute(query.where(facts.c.namespace == namespace, facts.c.passage == number))
+    return sorted(fact_id(*row) for row in rows)
+
+
 def ended_facts(
     connection: Connection, namespace: int, numbers: Iterable[int]
 ) -> dict[int, list[tuple[str, str, str, Validity]]]:

@@ -260,6 +260,10 @@ def test_of_facts_that_come_and_go_the_last_said_holds(memory: Memory, clock: Si
 
     for town in ("Oslo", "Bergen", "Oslo", "Paris", "Oslo", "Bergen"):
         assert said(town) == [f"Ada lives in {town}."]
+    for town in ("Rome", "Bern", "Rome"):  # before anything is consolidated
+        clock.advance(timedelta(hours=1))
+        lives_in(memory, "Ada", town)
+    assert said("Rome") == ["Ada lives in Rome."]
     assert memory.doctor().ok
 
 
