@@ -104,9 +104,13 @@ def _superseded(group: list[Statement]) -> list[tuple[Statement, Statement, bool
     (True)."""
     together: Mapping[int, set[int]] = _objects_by_passage(group)
     dated = sorted((s for s in group if s.moment is not None and not s.is_closed), key=lambda s: (s.moment, s.passage))
+    following = list(range(1, len(dated) + 1))  # of each, the place of the first later one with another object
+    for place in range(len(dated) - 2, -1, -1):
+        if dated[place].object == dated[place + 1].object:
+            following[place] = following[place + 1]
     pairs = []
-    for place, older in enumerate(dated):
-        for newer in dated[place + 1 :]:
+    for older, start in zip(dated, following, strict=True):
+        for newer in map(dated.__getitem__, range(start, len(dated))):
             if (
                 newer.object == older.object
                 or newer.moment == older.moment

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -57,6 +58,29 @@ def test_of_one_that_much_is_said_about_only_what_may_contradict_is_read(
     monkeypatch.setattr(reads, "by_number", counted)
     assert memory.consolidate()["tidy"].counts == {"invalidated": 1}
     assert len(read) <= 4  # what is new, what it may contradict, and what is most like it
+
+
+def test_what_is_said_a_thousand_times_is_not_compared_with_itself() -> None:
+    compared = 0
+
+    class Object(int):
+        def __eq__(self, other: object) -> bool:
+            nonlocal compared
+            compared += 1
+            return int(self) == other
+
+        __hash__ = int.__hash__
+
+    measured = Functionality.of((subject, "has status", 1) for subject in range(10, 30))
+    told = [
+        Statement(day, 1, "has status", Object(2 if day == 1000 else 1), "ok", NOW + timedelta(days=day))
+        for day in range(1001)
+    ]
+    told = [replace(one, object_key="broken" if one.object == 2 else "ok") for one in told]
+    found = contradictions(told, measured)
+    assert len(found) == 1000
+    assert {one.newer.passage for one in found} == {1000}
+    assert compared < 20_000
 
 
 def test_rows_are_found_together_as_one_by_one(fast: Callable[..., Memory]) -> None:
