@@ -82,7 +82,7 @@ class ReplayStep:
     switched: frozenset[str] = frozenset(("probe", "rehearse", "repair", "archive"))
     share: float = 1.0  # of the units that are left: what comes first leaves some to what comes after
     can_foretell: bool = field(default=True, init=False)
-    _not_before: datetime | None = field(default=None, init=False)
+    _rests_until: float = field(default=float("-inf"), init=False)  # of the monotonic clock
 
     @property
     def name(self) -> str:
@@ -99,8 +99,10 @@ class ReplayStep:
             known = reviews.schedule(connection, namespace)
             if due is None or known is None:
                 return self.clock.now() if reviews.unenrolled(connection, namespace, self.channel.name, 1) else None
-            moment = ReplayTime(known.wall, known.moment).clock_at(due)
-        return max(moment, self._not_before) if self._not_before else moment
+            now = self.clock.now()
+            # A clock that has gone back is taken note of by a round, and not only when it is where it was.
+            moment = now if known.wall > now else ReplayTime(known.wall, known.moment).clock_at(due)
+        return max(moment, now + timedelta(seconds=max(0.0, self._rests_until - self.clock.monotonic())))
 
     def run(self, round: Round) -> StepReport:
         """Replay until nothing is due or the round is over.
@@ -135,7 +137,7 @@ class ReplayStep:
                     reviews.release(connection, self.namespace(), self.channel.name, held)
         # At least a second: what another one holds is due, and not to be had.
         rest = max(1.0, REST * (self.clock.monotonic() - began))
-        self._not_before = self.clock.now() + timedelta(seconds=rest)
+        self._rests_until = self.clock.monotonic() + rest
         is_done = not waiting and len(plan) < PER_ROUND
         return StepReport(self.name, dict(counts), notes=tuple(notes[:NOTES]), is_done=is_done)
 

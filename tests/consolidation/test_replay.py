@@ -200,6 +200,20 @@ def test_measured_failure_archives_deep_recall_finds_and_use_brings_back(
     assert memory.doctor().ok
 
 
+def test_a_clock_that_has_gone_back_keeps_no_worker_waiting(memory: Memory, clock: SimulatedClock) -> None:
+    memory.consolidate()
+    clock.advance(timedelta(days=9))
+    memory.consolidate()
+    clock.advance(timedelta(days=-400))
+    due = memory._next_due()
+    assert due is not None
+    assert due <= clock.now() + timedelta(minutes=1)
+    memory.consolidate()
+    due = memory._next_due()
+    assert due is not None
+    assert clock.now() + timedelta(days=1) < due < clock.now() + timedelta(days=99)
+
+
 def test_memories_that_share_a_cue_are_not_archived_for_it(fast: Callable[..., Memory], clock: SimulatedClock) -> None:
     memory = fast(clock=clock)
     ids = [memory.add(f"She spoke of {name.lower()} and boats.", title="Chat with Ada").id for name in NAMES[:7]]
