@@ -153,6 +153,8 @@ class ExtractionStep:
             if rest <= 0:
                 return
             if not running:
+                if round.is_over:  # its seconds are used up: nothing is waited for that it will not begin
+                    return
                 await asyncio.sleep(rest)
                 continue
             done, _ = await asyncio.wait(running, timeout=rest, return_when=asyncio.FIRST_COMPLETED)
@@ -232,9 +234,9 @@ class ExtractionStep:
         attempts = max(work.attempts for work in claim.works) + 1
         pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (attempts - 1)) * random.uniform(0.5, 1.0)  # noqa: S311
         pause = max(pause, fault.wait or 0.0)
-        back, dead = self._claims.give_back(
-            claim, pause, reason, is_counted=is_counted, is_final=fault.kind == Kind.refused
-        )
+        # Which of several passages was refused, nobody knows: each is asked about alone next.
+        is_final = fault.kind == Kind.refused and len(claim.works) == 1
+        back, dead = self._claims.give_back(claim, pause, reason, is_counted=is_counted, is_final=is_final)
         tally.counts["retried"] += back
         tally.counts["dead"] += dead
         if back:

@@ -126,19 +126,19 @@ class Claims:
                 claims.append(Claim(token, tuple(ready), kept=kept))
             room = ledger.room(connection, self.kind.model, self.limits.requests, self.limits.tokens, now)
             groups = self._packed([work for work in works if work.content not in kept])[:calls]
+            is_spent = False
             for group in groups[: room.requests]:
                 expected = tokens_of(group)
-                left = (
-                    room.tokens if tokens is None else min(tokens, room.tokens if room.tokens is not None else tokens)
-                )
-                if left is not None and left < expected and not self._never_fits(expected, room.tokens):
+                is_spent = tokens is not None and tokens < expected
+                if is_spent or not self._fits(expected, room.tokens):
                     break
                 token = ledger.begin(connection, number, self._call(group[0].ingest, expected), now)
                 jobs.claim(connection, number, self.kind, group, token, ends)
                 claims.append(Claim(token, group, expected))
                 room = ledger.room(connection, self.kind.model, self.limits.requests, self.limits.tokens, now)
                 tokens = None if tokens is None else tokens - expected
-            return Found(tuple(claims), buried, room.again_at if groups and not claims else None)
+            # More room in a minute is of no use to whom the budget stops.
+            return Found(tuple(claims), buried, room.again_at if groups and not claims and not is_spent else None)
 
     def record(self, claim: Claim, spent: Spent, answers: Mapping[str, str]) -> None:
         """Enter how a call ended, and keep what it answered."""
@@ -158,9 +158,10 @@ class Claims:
     def _call(self, ingest: str | None, expected_tokens: int = 0) -> Call:
         return Call(self.kind.name, self.kind.model, ingest, expected_tokens)
 
-    def _never_fits(self, expected: int, left: int | None) -> bool:
-        """Whether a call is larger than the whole limit, and nothing else is under way."""
-        return self.limits.tokens is not None and expected > self.limits.tokens and left == self.limits.tokens
+    def _fits(self, expected: int, left: int | None) -> bool:
+        """Whether there is room for a call; for one that is larger than the whole limit, where nothing else is under
+        way."""
+        return left is None or expected <= left or left == self.limits.tokens
 
     def _packed(self, works: Sequence[Work]) -> list[tuple[Work, ...]]:
         return packed(works, self.limits.group_chars)

@@ -11,7 +11,7 @@ from typing import Literal
 
 from hippomem.answering import AnswerStream, Question, prompt_for, reasoned
 from hippomem.answering import ask as answer
-from hippomem.checks import check_recall, check_style, checked_budget, checked_count, checked_label, checked_moment
+from hippomem.checks import check_recall, check_style, checked_budget, checked_count, checked_labels, checked_moment
 from hippomem.clock import Clock
 from hippomem.consolidation.round import Round, Step, run_round
 from hippomem.consolidation.worker import Worker
@@ -217,7 +217,7 @@ class Thinking:
         has read, with the model that is set. Returns how many wait that did not before; `consolidate` or a worker does
         them. Raises ModelError to `renew` without a model.
         """
-        ids = [checked_label(id_, "passage id") for id_ in passage_ids]
+        ids = checked_labels(passage_ids, "passage ids")
         if renew and self._writer.kind is None:
             raise none_set("renew needs")
         number = self._writer.look_up()

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 SHOWN_CHARS = 300  # of what a server said
+MOST_TOKENS = 10**9  # of one call: what a server tells beyond is no count
 EXTRA_PACKAGES = frozenset({"langchain", "langchain_openai"})
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 8.0  # seconds before another try at most, doubled each time; a random part of it
 
@@ -34,13 +35,14 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 8.0  # seconds before another try at most, dou
 @dataclass(frozen=True, slots=True)
 class Reply:
     """What the model wrote, and what it cost. `model` is what answered, as it calls itself; `is_cut` where it stopped
-    at its limit.
+    at its limit, `is_open` where its server did not say that it ended, and would have.
     """
 
     text: str
     usage: Usage
     model: str = ""
     is_cut: bool = False
+    is_open: bool = False
 
 
 Ledger = Callable[[str, Usage, float, bool], None]
@@ -63,10 +65,10 @@ def resolve_chat(
     """
     if llm is None or (isinstance(llm, str) and not llm.strip()):
         return None
-    if not isinstance(llm, str) and not callable(getattr(llm, "invoke", None)):
+    if not isinstance(llm, str) and (isinstance(llm, type) or not callable(getattr(llm, "invoke", None))):
+        given = f"the class {llm.__name__}" if isinstance(llm, type) else type(llm).__name__
         raise InvalidInputError(
-            f"llm must be 'provider:model' or a LangChain chat model, not {type(llm).__name__}: "
-            "for example llm='openai:gpt-4o-mini'"
+            f"llm must be 'provider:model' or a LangChain chat model, not {given}: for example llm='openai:gpt-4o-mini'"
         )
     return Chat(llm, base_url or None, api_key, timeout, retries, structured, options)
 
@@ -285,8 +287,9 @@ def reply_of(message: Any) -> Reply:
     told = getattr(message, "response_metadata", None) or {}
     stopped = told.get("finish_reason") or told.get("stop_reason") or told.get("done_reason")
     model = told.get("model_name") or told.get("model") or ""
-    usage = Usage(1, *(count if isinstance(count, int) else 0 for count in tokens))
-    return Reply(str(text), usage, str(model), str(stopped).lower() in ("length", "max_tokens"))
+    usage = Usage(1, *(min(max(0, count), MOST_TOKENS) if isinstance(count, int) else 0 for count in tokens))
+    is_open = not stopped and told.get("model_provider") == "openai"  # of that protocol each answer says why it ends
+    return Reply(str(text), usage, str(model), str(stopped).lower() in ("length", "max_tokens"), is_open)
 
 
 def _advice(error: BaseException) -> str:

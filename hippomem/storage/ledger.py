@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, case, func, insert, select, update
 
-from hippomem.storage.schema import answers, calls
+from hippomem.storage.schema import answers, calls, passages
 from hippomem.storage.writes import chunks
 
 MINUTE = timedelta(minutes=1)
@@ -115,12 +115,16 @@ def answered(
 
 
 def keep_answers(connection: Connection, namespace: int, prompt: str, model: str, texts: Mapping[str, str]) -> None:
-    """Keep what was answered about contents; what is known already stays."""
+    """Keep what was answered about contents that are there still; what is known already stays."""
     known = answered(connection, namespace, prompt, model, texts, everywhere=False)
+    there: set[str] = set()
+    for some in chunks(texts):
+        query = select(passages.c.content).where(passages.c.namespace == namespace, passages.c.content.in_(some))
+        there.update(connection.execute(query).scalars())
     rows = [
         {"namespace": namespace, "content": content, "prompt": prompt, "model": model, "text": text}
         for content, text in texts.items()
-        if content not in known
+        if content in there and content not in known  # what was forgotten meanwhile leaves nothing
     ]
     if rows:
         connection.execute(insert(answers), rows)

@@ -197,6 +197,9 @@ def remove_passages(
     fact_count = 0
     contents = {content for _, content in ids.values()} | _drop_versions(connection, namespace, ids, action is None)
     for some in chunks(ids):
+        # Why a call failed may quote any of its passages.
+        shared = select(jobs.c.token).where(jobs.c.namespace == namespace, jobs.c.passage.in_(some), jobs.c.token > 0)
+        connection.execute(update(jobs).where(jobs.c.token.in_(shared), jobs.c.reason.is_not(None)).values(reason=None))
         for table, column in (
             (facts, facts.c.passage),
             (mentions, mentions.c.passage),

@@ -149,7 +149,7 @@ def test_none_is_none(nothing: str | None) -> None:
     assert resolve_chat(nothing) is None
 
 
-@pytest.mark.parametrize("wrong", [5, object(), ["openai:test-model"], True])
+@pytest.mark.parametrize("wrong", [5, object(), ["openai:test-model"], True, ScriptedChatModel])
 def test_what_is_no_chat_model(wrong: Any) -> None:
     with pytest.raises(InvalidInputError, match="llm must be"):
         resolve_chat(wrong)

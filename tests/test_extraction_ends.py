@@ -1,0 +1,120 @@
+"""Calls of extraction that do not end as they began: what they are about is forgotten or refused, a budget is spent."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from langchain_core.messages import BaseMessage
+from openai_server import completion, openai_server
+
+from hippomem import Budget, InvalidInputError, Memory, Settings
+from hippomem import extracting as step_module
+from hippomem.testing import ScriptedChatModel
+
+Opened = Callable[..., Memory]
+
+
+class RefusedError(Exception):
+    """As a provider's package raises it, with what it was sent in the message."""
+
+    status_code = 400
+
+
+def read(messages: list[BaseMessage]) -> str:
+    """Says of each passage that it tells its text."""
+    asked = json.loads(messages[-1].text)
+    own = [
+        {"number": p.get("number"), "entities": [], "triples": [[p["title"], "tells", p["text"]]]}
+        for p in asked.get("passages", [asked])
+    ]
+    return json.dumps({"passages": own} if "passages" in asked else own[0])
+
+
+def traces(folder: Path, word: bytes) -> list[str]:
+    return [path.name for path in folder.rglob("*") if path.is_file() and word in path.read_bytes()]
+
+
+def test_what_is_forgotten_while_it_is_read_leaves_no_answer(fast: Opened, tmp_path: Path) -> None:
+    def answer(messages: list[BaseMessage]) -> str:
+        memory.forget(event.id)
+        return read(messages)
+
+    memory = fast(llm=ScriptedChatModel(answers=answer))
+    event = memory.add("Zebulon owes Bea a boat.", title="Zebulon")
+    memory.consolidate()
+    memory.close()
+    assert traces(tmp_path, b"Zebulon") == []
+    assert fast().doctor().ok
+
+
+def test_a_refused_call_for_several_passages_is_not_the_end_of_all(
+    fast: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(step_module, "FIRST_PAUSE", 0.0)
+    refused = []
+
+    def answer(messages: list[BaseMessage]) -> str:
+        if "Zebulon" in messages[-1].text:
+            refused.append(messages)
+            raise RefusedError(messages[-1].text)
+        return read(messages)
+
+    memory = fast(llm=ScriptedChatModel(answers=answer))
+    events = [memory.add(f"{name} owes Bea a boat.", title=name) for name in ("Zebulon", "Ines", "Oskar")]
+    report = memory.consolidate(budget=Budget(units=3))
+    assert (report["extract"].counts["retried"], report["extract"].counts["dead"]) == (3, 0)
+    memory.forget(events[0].id)  # the others' reason quotes it
+    assert {job.reason for job in memory.jobs()} == {None}
+    assert traces(tmp_path, b"Zebulon") == []
+    again = memory.add("Zebulon owes Bea a boat.", title="Zebulon")
+    memory.consolidate()
+    assert {job.passage_id: job.state for job in memory.jobs()} == {
+        again.id: "dead",
+        events[1].id: "done",
+        events[2].id: "done",
+    }
+    assert len(refused) == 2
+
+
+@pytest.mark.timeout(40)  # there is room for another call in a minute
+def test_a_round_does_not_wait_longer_than_its_seconds(fast: Opened) -> None:
+    limits = Settings(llm_requests_per_minute=1, llm_group_chars=0)
+    memory = fast(llm=ScriptedChatModel(answers=read), settings=limits)
+    memory.ingest([{"text": f"Note {n} is here."} for n in range(2)])
+    assert memory.consolidate(budget=Budget(units=1))["extract"].counts["passages"] == 1
+    report = memory.consolidate(budget=Budget(seconds=0.5))["extract"]
+    assert (report.counts["passages"], report.is_done) == (0, False)
+
+
+@pytest.mark.timeout(40)
+def test_tokens_of_a_budget_hold_beside_a_limit_a_minute(fast: Opened) -> None:
+    chat = ScriptedChatModel(answers=read)
+    memory = fast(llm=chat, settings=Settings(llm_tokens_per_minute=10, llm_group_chars=0))
+    memory.ingest([{"text": f"Note {n} is here."} for n in range(2)])
+    memory.consolidate(budget=Budget(units=1))  # larger than the limit, and alone
+    assert not memory.consolidate(budget=Budget(tokens=5))["extract"].is_done
+    assert len(chat.calls) == 1
+
+
+def test_counts_of_tokens_that_cannot_be(fast: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = {"prompt_tokens": 10**30, "completion_tokens": -7, "total_tokens": 1}
+    monkeypatch.setattr("openai_server.completion", lambda text: {**completion(text), "usage": usage})
+    with openai_server('{"entities": [], "triples": []}') as server:
+        memory = fast(llm="openai:test-model", settings=Settings(llm_base_url=server.url, llm_api_key="key"))
+        memory.add("Ada met Bea.")
+        assert memory.consolidate()["extract"].counts["passages"] == 1
+    (line,) = memory.stats()["chat_models"]
+    assert (line["answered_calls"], line["input_tokens"], line["output_tokens"]) == (1, 10**9, 0)
+
+
+def test_one_id_is_one_id_to_retry(fast: Opened) -> None:
+    memory = fast(llm=ScriptedChatModel(answers=[RefusedError("no")]))
+    event = memory.add("Ada met Bea.")
+    memory.consolidate()
+    assert memory.stats()["jobs"]["dead"] == 1
+    assert memory.retry_jobs(event.id) == 1
+    with pytest.raises(InvalidInputError, match="passage ids"):
+        memory.retry_jobs(5)  # type: ignore[arg-type]
