@@ -39,6 +39,7 @@ from hippomem.types import (
 if TYPE_CHECKING:
     import networkx
 
+WAITING = 32  # calls that wait for a chat model at the same time
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -56,7 +57,7 @@ class AsyncMemory:
         self.settings = memory.settings
         self._memory = memory
         self._executor = executor
-        self._thinking = ThreadPoolExecutor(thread_name_prefix="hippomem-thinking")  # has no thread until it is needed
+        self._thinking = ThreadPoolExecutor(WAITING, "hippomem-thinking")  # has no thread until it is needed
         self._closing: Future[None] | None = None
 
     @classmethod
@@ -332,22 +333,28 @@ class AsyncMemory:
         await self.close()
 
     async def _run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        self._check_open()
-        return await asyncio.wrap_future(self._executor.submit(call, *args, **kwargs))
+        return await asyncio.wrap_future(self._submitted(partial(call, *args, **kwargs)))
 
     async def _run_beside(self, call: Callable[[], T]) -> T:
-        self._check_open()
-        earlier = self._executor.submit(int)
+        result: Future[T] = Future()
 
-        def after_earlier_calls() -> T:
-            earlier.result()
-            return call()
+        def run() -> None:
+            if result.set_running_or_notify_cancel():  # what was cancelled before its turn asks nobody
+                try:
+                    found = call()
+                except BaseException as error:
+                    result.set_exception(error)
+                else:
+                    result.set_result(found)
 
-        return await asyncio.wrap_future(self._thinking.submit(after_earlier_calls))
+        self._submitted(partial(self._thinking.submit, run))
+        return await asyncio.wrap_future(result)
 
-    def _check_open(self) -> None:
-        if self._closing is not None:
-            raise ClosedError("this memory is closed: open it again with AsyncMemory.open(...)")
+    def _submitted(self, call: Callable[[], T]) -> Future[T]:
+        try:
+            return self._executor.submit(call)
+        except RuntimeError:  # it is shut down, which another thread may do at any moment
+            raise ClosedError("this memory is closed: open it again with AsyncMemory.open(...)") from None
 
     @classmethod
     async def _made(cls, make: Callable[P, Memory], *args: P.args, **kwargs: P.kwargs) -> Self:

@@ -43,6 +43,7 @@ class Question:
             return Answer(NOT_IN_MEMORY, (), self.recall, is_in_memory=False, usage=self.recall.usage)
         read = read_answer(reply.text, self.recall.passages)
         flags = (*read.flags, "it is cut off at the model's limit") if reply.is_cut else read.flags
+        flags = (*flags, "it may have broken off: its server did not say that it ended") if reply.is_open else flags
         usage = self.recall.usage + reply.usage
         return Answer(read.text, read.citations, self.recall, read.is_in_memory, flags, usage)
 
@@ -142,24 +143,26 @@ class AnswerStream:
         self._chat = chat
         self._answer: Answer | None = None if question.recall.passages else question.answer(None)
         self._pieces = self._read() if question.recall.passages else iter((NOT_IN_MEMORY,))
+        self._turn = threading.Lock()  # a reader that was cancelled may still wait for its piece, on another thread
 
     def __iter__(self) -> Iterator[str]:
         return self
 
     def __next__(self) -> str:
-        return next(self._pieces)
+        with self._turn:
+            return next(self._pieces)
 
     async def __aiter__(self) -> AsyncIterator[str]:
         """The same in an event loop, which goes on meanwhile."""
         import asyncio
 
-        while (piece := await asyncio.to_thread(next, self._pieces, None)) is not None:
+        while (piece := await asyncio.to_thread(next, self, None)) is not None:
             yield piece
 
     @property
     def answer(self) -> Answer:
         """The whole answer."""
-        for _ in self._pieces:
+        for _ in self:
             pass
         if self._answer is None:
             raise ModelError("the answer broke off: ask again")

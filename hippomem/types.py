@@ -387,7 +387,8 @@ class Answer:
     """What `Memory.ask` read in the passages of `recall`.
 
     `citations` are the passages that the text cites, each once. `is_in_memory` is False where the passages do not tell,
-    as the text then says. `flags` say what makes it doubtful: that it cites nothing, or what was not shown.
+    as the text then says. `flags` say what makes it doubtful: that it cites nothing, or what was not shown, or is
+    not whole.
     """
 
     text: str

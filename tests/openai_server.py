@@ -17,11 +17,12 @@ from typing import Any
 class Server:
     """Answers with `script`, one after the other, the last again and again: a text, or an HTTP status with a message.
 
-    `asked` holds the requests: path, authorization and body.
+    `asked` holds the requests: path, authorization and body. What it streams `breaks_off` before the last word.
     """
 
     script: Sequence[str | tuple[int, str]]
     seconds: float = 0.0
+    breaks_off: bool = False
     asked: list[dict[str, Any]] = field(default_factory=list)
     url: str = ""
 
@@ -62,10 +63,16 @@ def openai_server(*script: str | tuple[int, str], seconds: float = 0.0) -> Itera
             self.send_response(200)
             self.send_header("Content-Type", "text/event-stream")
             self.end_headers()
-            for event in (*map(piece, re.findall(r"\s*\S+", text)), piece(None)):
+            events = [piece(part) for part in re.findall(r"\s*\S+", text)]
+            if server.breaks_off:
+                events = events[:-1]
+            else:
+                events += [piece("", "stop"), piece(None)]
+            for event in events:
                 self.wfile.write(b"data: " + json.dumps(event).encode() + b"\n\n")
                 self.wfile.flush()
-            self.wfile.write(b"data: [DONE]\n\n")
+            if not server.breaks_off:
+                self.wfile.write(b"data: [DONE]\n\n")
 
         def log_message(self, format: str, *args: object) -> None:
             pass
@@ -95,10 +102,11 @@ def completion(text: str) -> dict[str, Any]:
     }
 
 
-def piece(text: str | None) -> dict[str, Any]:
-    """A part of a streamed answer; the last one, without text, tells the usage."""
+def piece(text: str | None, end: str | None = None) -> dict[str, Any]:
+    """A part of a streamed answer, the one at its `end` says why; the last one, without text, tells the usage."""
     whole = completion("")
-    choices = [] if text is None else [{"index": 0, "delta": {"role": "assistant", "content": text}}]
+    delta = {"role": "assistant", "content": text}
+    choices = [] if text is None else [{"index": 0, "delta": delta, "finish_reason": end}]
     return {
         **whole,
         "object": "chat.completion.chunk",

@@ -14,6 +14,7 @@ import pytest
 
 from hippomem import AsyncMemory, ClosedError, Memory, NotFoundError
 from hippomem.neocortex.torch_encoder import SentenceTransformerEncoder
+from hippomem.testing import HashEncoder, ScriptedChatModel, capitals
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +154,31 @@ def test_a_closed_memory_says_so_and_closes_twice(opened: dict[str, Any]) -> Non
         assert (await added).created
         with pytest.raises(ClosedError):
             await memory.recall("Anything?")
+
+    asyncio.run(use())
+
+
+def test_what_is_cancelled_before_its_turn_asks_no_chat_model() -> None:
+    async def use() -> None:
+        chat = ScriptedChatModel(answers=lambda _: "Vardo [1].")
+        memory = await AsyncMemory.open(":memory:", encoder=HashEncoder(), pipeline=capitals(), llm=chat)
+        await memory.add("Northlight Labs keeps its archive in Vardo.")
+        go_on = threading.Event()
+
+        def sources() -> Iterator[dict[str, str]]:
+            go_on.wait(10)
+            yield {"text": "Something else."}
+
+        first = asyncio.create_task(memory.ingest(sources()))
+        asking = [asyncio.create_task(memory.ask("Where is the archive?")) for _ in range(3)]
+        await asyncio.sleep(0.01)
+        asking[0].cancel()
+        asking[1].cancel()
+        go_on.set()
+        found = await asyncio.gather(first, *asking, return_exceptions=True)
+        assert [type(one).__name__ for one in found] == ["IngestReport", "CancelledError", "CancelledError", "Answer"]
+        await memory.close()
+        assert len(chat.calls) == 1
 
     asyncio.run(use())
 

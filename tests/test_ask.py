@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -205,6 +206,43 @@ def test_a_stream_that_breaks_off(fast: Opened) -> None:
         list(stream)
     with pytest.raises(ModelError, match="broke off"):
         _ = stream.answer
+
+
+def test_a_stream_that_ends_without_saying_so(fast: Opened) -> None:
+    with openai_server("Ada Thorne runs Northlight [1] Labs.") as server:
+        server.breaks_off = True
+        ready = Settings(llm_base_url=server.url, llm_api_key="key")
+        answer = filled(fast(settings=ready, llm="openai:test-model")).ask_stream(QUESTION).answer
+    assert answer.text == "Ada Thorne runs Northlight [1]"
+    assert [flag for flag in answer.flags if "broken off" in flag]
+
+
+def test_the_rest_of_a_stream_after_a_cancelled_read(fast: Opened) -> None:
+    class Slow(FakeListChatModel):
+        def _stream(self, *args: Any, **kwargs: Any) -> Any:
+            for number, piece in enumerate(super()._stream(*args, **kwargs)):
+                if number == 1:
+                    waiting.set()
+                    go_on.wait(10)
+                yield piece
+
+    waiting, go_on = threading.Event(), threading.Event()
+    stream = filled(fast(llm=Slow(responses=["Labs [1]."]))).ask_stream(QUESTION)
+
+    async def use() -> None:
+        async def read() -> None:
+            async for _ in stream:
+                pass
+
+        reading = asyncio.create_task(read())
+        await asyncio.to_thread(waiting.wait, 10)
+        await asyncio.sleep(0.02)
+        reading.cancel()
+        threading.Timer(0.05, go_on.set).start()
+        answer = await asyncio.to_thread(lambda: stream.answer)
+        assert answer.text == "Labs [1]."
+
+    asyncio.run(use())
 
 
 def test_a_stream_that_stalls(fast: Opened, tmp_path: Path) -> None:
