@@ -6,7 +6,7 @@ something to read, catches up before every recall, and only its slow map, which 
 
 from __future__ import annotations
 
-import math
+import reprlib
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -272,11 +272,12 @@ def weighted(recipe: Recipe, scale: dict[str, float]) -> Recipe:
 
 def checked_confidence(confidence: float) -> float:
     """A confidence in [-1, 1], not 0. Raises InvalidInputError."""
-    if isinstance(confidence, bool) or not isinstance(confidence, int | float) or not math.isfinite(confidence):
-        raise InvalidInputError(f"confidence must be a number from -1 to 1, not {confidence!r}")
-    if not -1 <= confidence <= 1 or abs(confidence) < 0.001:
+    if isinstance(confidence, bool) or not isinstance(confidence, int | float) or not -1 <= confidence <= 1:
+        shown = reprlib.repr(confidence)
+        raise InvalidInputError(f"confidence must be a number from -1 to 1, not {shown}")
+    if abs(confidence) < 0.001:
         raise InvalidInputError(
-            f"confidence {confidence!r}: give more than 0 up to 1 for useful passages, less than 0 for useless ones"
+            f"confidence {confidence!r}: give 0.001 to 1 for useful passages, -0.001 to -1 for useless ones"
         )
     return float(confidence)
 

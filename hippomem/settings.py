@@ -12,6 +12,7 @@ from hippomem.neocortex.encoder import PACKAGED as PACKAGED_ENCODER
 from hippomem.neocortex.encoder import Backend, Precision
 from hippomem.neocortex.extraction import PACKAGED as PACKAGED_PIPELINE
 
+Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 ALL_STEPS: Any = frozenset(
     ("flag", "invalidate", "merge", "promote", "strengthen", "probe", "rehearse", "repair", "archive")
 )
@@ -75,7 +76,7 @@ class Settings(BaseSettings):
     llm_group_chars: int = Field(
         default=1600, ge=0, description="characters of short passages that share a call of extraction; 0: none do"
     )
-    llm_prices: dict[str, tuple[float, float]] = Field(
+    llm_prices: dict[str, tuple[Price, Price]] = Field(
         default_factory=dict,
         description="dollars for a million tokens in and out, by model: {'openai:gpt-4o-mini': [0.15, 0.6]}",
     )

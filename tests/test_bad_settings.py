@@ -29,6 +29,7 @@ ODD_NAMES = [
         ("PASSAGE_CHARS", "99"), ("PASSAGE_CHARS", "1e9"), ("MAX_TEXT_CHARS", "0"), ("MAX_QUERY_CHARS", "none"),
         ("MAX_DOCUMENT_BYTES", "32 MB"), ("NAMESPACE", ""), ("NAMESPACE", "a\tb"), ("DB", ""), ("ENCODER", " "),
         ("PIPELINE", ""), ("LLM_TIMEOUT", "0"), ("LLM_TIMEOUT", "soon"), ("LLM_RETRIES", "-1"),
+        ("LLM_PRICES", '{"m": [-1, 2]}'), ("LLM_PRICES", '{"m": [1, NaN]}'),
     ],
 )  # fmt: skip
 def test_environment(name: str, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

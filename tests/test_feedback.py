@@ -98,7 +98,9 @@ def test_nothing_is_learned_from_what_was_merely_recalled(memory: Memory) -> Non
     assert "learned" not in memory.recall(QUESTION).passages[0].causes
 
 
-@pytest.mark.parametrize("confidence", [0, 1.5, -2, float("nan"), float("inf"), "sure", True, None, 1e-9])
+@pytest.mark.parametrize(
+    "confidence", [0, 1.5, -2, float("nan"), float("inf"), "sure", True, None, 1e-9, pytest.param(10**400, id="huge")]
+)
 def test_a_confidence_that_cannot_be_is_refused(memory: Memory, confidence: object) -> None:
     ids = fill(memory, 3)
     with pytest.raises(InvalidInputError, match="confidence"):
