@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from weakref import WeakMethod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,7 +81,8 @@ class View:
         self.graph = graph or KnowledgeGraph()
         self.vectors = vectors
         self.lexical = lexical or LexicalIndex()
-        self.chains = Chains(self._taken, **(chains or {}))
+        taken = WeakMethod(self._taken)  # a view that held itself would keep its files open until a garbage collection
+        self.chains = Chains(lambda rows: taken()(rows), **(chains or {}))  # type: ignore[misc]
         self.applied = applied
         self.mark = mark
         self.saved_rows = 0 if numbers is None else len(numbers)
