@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import json
 from collections import OrderedDict
@@ -15,7 +16,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from hippomem import Document, HippomemError, InvalidInputError, Memory, NotFoundError, Passage, Recall
-from hippomem_tools.showing import as_data, bare, cited, handle, show
+from hippomem_tools.showing import HANDLE, as_data, bare, cited, handle, show
 
 CITED = 0.5  # how sure it is that a passage was useful that an answer cites, which nobody has accepted yet
 KEPT = 4096  # names of memories told of last, which feedback can be about
@@ -39,9 +40,10 @@ class Toolbox:
     """The tools of one memory; it may be used from any thread.
 
     `k` is how many memories `recall` brings where the model does not say; `session` and `source` go with all that is
-    remembered here; with `only_session` nothing of another session is recalled. `tools` are the methods themselves:
-    those that ask a chat model are there where the memory has one. Each raises HippomemError where it cannot be done;
-    `call` takes arguments as a model gives them, and `answer` never raises on them.
+    remembered here (what is too long for one memory gets a source of its own below `source`, and is kept in pieces);
+    with `only_session` nothing of another session is recalled. `tools` are the methods themselves: those that ask a
+    chat model are there where the memory has one. Each raises HippomemError where it cannot be done; `call` takes
+    arguments as a model gives them, and `answer` never raises on them.
     """
 
     def __init__(
@@ -69,7 +71,10 @@ class Toolbox:
         """Store something worth knowing later: facts, preferences, decisions, with names rather than pronouns."""
         moment = _moment(occurred_at)
         if len(text) > self.memory.settings.max_text_chars:
-            document = Document(text=text, title=title, source=self._source, session=self._session, occurred_at=moment)
+            # What is ingested replaces what its source held, so it needs one that nothing else has.
+            own = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:HANDLE]
+            source = f"{self._source.rstrip('/')}/{own}" if self._source else ""
+            document = Document(text=text, title=title, source=source, session=self._session, occurred_at=moment)
             report = self.memory.ingest(document)
             if report.failed:
                 raise InvalidInputError(report.failed[0].reason)
@@ -186,20 +191,22 @@ class Toolbox:
         What goes wrong with the memory or with the arguments is told to the model in the message.
         """
         known = tool_call if isinstance(tool_call, Mapping) else tool_call.model_dump()
+        asked = known.get("function") or {"name": (known.get("custom") or {}).get("name")}  # a custom tool's call
         try:
-            content = self.call(known["function"]["name"], known["function"]["arguments"] or "{}").text
+            content = self.call(str(asked.get("name")), asked.get("arguments") or "{}").text
         except HippomemError as error:
             content = f"Error: {error}"
+        content = content.encode("utf-8", "replace").decode()  # what it quotes must not keep it from being sent
         return {"role": "tool", "tool_call_id": known["id"], "content": content}
 
     def learn_from(self, answer: str) -> tuple[str, ...]:
         """Take the memories that an answer cites by handle, [3f2ab4c1], as useful to it: their ids.
 
-        Call it with answers that were accepted. What was not recalled here is passed over.
+        Call it with answers that were accepted. What was not recalled here, or was forgotten since, is passed over.
         """
         known = self._known(cited(answer)).values()
         # An answer that says what it has just remembered cites that too, and it answers no question.
-        return tuple(self._learn(told for told in known if told[0] is not None))
+        return tuple(self._learn(told for told in known if told[0] is not None and self._is_there(told[1])))
 
     def _learn(self, useful: Iterable[Told]) -> list[str]:
         """Give feedback on memories, each to the recall that it was useful to: their ids. On all of them or, where one
@@ -214,6 +221,12 @@ class Toolbox:
         for recall, ids in recalls.values():
             self.memory.feedback(recall, useful=list(ids))
         return [id_ for _, ids in recalls.values() for id_ in ids]
+
+    def _is_there(self, id_: str) -> bool:
+        try:
+            return bool(self.memory.get(id_))
+        except NotFoundError:
+            return False
 
     def _known(self, names: Iterable[str]) -> dict[str, Told]:
         """Those of these handles and ids, as they are written, by which a memory was told of here."""
@@ -249,7 +262,7 @@ def _parsed(arguments: str | Mapping[str, Any]) -> Any:
         return dict(arguments)
     try:
         return json.loads(arguments)
-    except (ValueError, RecursionError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise InvalidInputError(f"the arguments are not JSON: {error}") from None
 
 

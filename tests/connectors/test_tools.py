@@ -75,6 +75,41 @@ def test_a_long_text_is_remembered_in_pieces_and_a_long_memory_shown_in_part(box
     assert "more characters)" in call(box, "recall", query="Zora Kahn: word word word", k=9)
 
 
+def test_a_long_text_takes_the_place_of_nothing(memory: Memory) -> None:
+    box = Toolbox(memory, source="chat")
+    call(box, "remember", text="Oskar Holm pays on Fridays.")
+    for name in ("Ada Thorne", "Bea Lind"):
+        call(
+            box, "remember", text=" ".join(f"In {year} {name} counted {year * 7} ships." for year in range(1000, 1700))
+        )
+    assert [p.text for p in memory.passages(source="chat")] == ["Oskar Holm pays on Fridays."]
+    assert len(memory.sources("chat/")) == 2
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        {"name": "recall", "arguments": 5},
+        {"name": "recall", "arguments": [1]},
+        {"name": ["recall"], "arguments": "{}"},
+        {"name": "feedback", "arguments": {"useful": ["\ud800"]}},
+        {"arguments": "{}"},
+        None,
+    ],
+)
+def test_the_strangest_call_is_answered(box: Toolbox, function: Any) -> None:
+    content = box.answer({"id": "1", "function": function})["content"]
+    assert content.startswith("Error: ")
+    content.encode()  # as it is sent
+    assert "passages" in box.answer({"id": "1", "function": {"name": "stats"}})["content"]  # there are no arguments
+
+
+def test_an_answer_may_cite_what_was_forgotten_meanwhile(box: Toolbox, memory: Memory) -> None:
+    first, second = (p["id"] for p in box.recall("Who keeps bees?").data["passages"])
+    box.forget(first[:8])
+    assert box.learn_from(f"[{first[:8]}] is forgotten, [{second[:8]}] is not.") == (second,)
+
+
 def test_sessions(memory: Memory) -> None:
     box = Toolbox(memory, session="monday", source="chat", only_session=True)
     box.remember("Oskar Holm pays on Fridays.")
