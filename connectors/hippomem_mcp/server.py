@@ -17,7 +17,8 @@ from mcp.types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import Field
 
 import hippomem
-from hippomem import HippomemError, InvalidInputError, Memory, NotFoundError
+from hippomem import HippomemError, Memory, NotFoundError
+from hippomem_mcp.folders import inside, without_stray_links
 from hippomem_tools import Result, Toolbox
 
 INSTRUCTIONS = """A long-term memory. Recall before you answer what may have come up before; remember what will matter \
@@ -34,6 +35,7 @@ HINTS = {
     "consolidate": ToolAnnotations(read_only_hint=False, destructive_hint=False),
     "stats": ToolAnnotations(read_only_hint=True),
 }
+STRAY = "is a link that leads out of the folder, to what is hidden, or to nothing"
 LISTED = 1000  # memories or sources in one resource
 
 
@@ -97,8 +99,10 @@ def _add_ingest(server: MCPServer[Any], memory: Memory, folders: Sequence[Path])
         def tell(read: int, total: int | None, passages: int) -> None:
             anyio.from_thread.run(ctx.report_progress, read, total, f"{passages} passages")
 
-        report = memory.ingest([_inside(path, folders) for path in paths], progress=tell)
+        parts = [without_stray_links(inside(path, folders)) for path in paths]
+        report = memory.ingest([path for kept, _ in parts for path in kept], progress=tell)
         failed = [{"source": f.source, "reason": f.reason} for f in report.failed]
+        failed += [{"source": str(link), "reason": STRAY} for _, links in parts for link in links]
         told = f"{report.documents} documents, {report.passages} new passages, {report.skipped} unchanged."
         told += "".join(f"\nNot read: {one['source']}: {one['reason']}" for one in failed)
         return Result(told, {"documents": report.documents, "passages": report.passages, "failed": failed})
@@ -110,19 +114,6 @@ def _add_ingest(server: MCPServer[Any], memory: Memory, folders: Sequence[Path])
         description=f"{ingest.__doc__} Allowed: {named}. Unchanged files are skipped.",
         annotations=ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True),
     )
-
-
-def _inside(path: str, folders: Sequence[Path]) -> Path:
-    """The path, where it leads into one of the folders, also by way of links. Raises InvalidInputError."""
-    if not path.strip():
-        raise InvalidInputError("a path is empty: '.' stands for all of the folder")
-    if "\0" in path:
-        raise InvalidInputError("the path holds a NUL character")
-    for folder in folders:
-        found = (folder / path).resolve()
-        if found.is_relative_to(folder):
-            return found
-    raise InvalidInputError(f"{path!r} is outside of {', '.join(map(str, folders))}")
 
 
 def _add_resources(server: MCPServer[Any], memory: Memory) -> None:
