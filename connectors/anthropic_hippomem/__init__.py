@@ -6,9 +6,10 @@ from anthropic_hippomem import MemoryFiles, memory_tool
 files = MemoryFiles(Memory.open("agent.db"))
 text = files.run({"command": "view", "path": "/memories"})   # for a loop of your own
 tool = memory_tool(files)                                     # for client.beta.messages.tool_runner(tools=[tool])
+tool = async_memory_tool(files)                               # the same for an AsyncAnthropic client
 """
 
 from anthropic_hippomem.files import MemoryFileError, MemoryFiles
-from anthropic_hippomem.tool import memory_tool
+from anthropic_hippomem.tool import async_memory_tool, memory_tool
 
-__all__ = ["MemoryFileError", "MemoryFiles", "memory_tool"]
+__all__ = ["MemoryFileError", "MemoryFiles", "async_memory_tool", "memory_tool"]

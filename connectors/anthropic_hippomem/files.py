@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import inspect
 import posixpath
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,6 +17,7 @@ PLACE = "anthropic:"  # before the path, in the names of sources
 RECORD = "anthropic_file"
 DEPTH = 2  # levels of a folder that are listed
 AROUND = 2  # lines shown before and after a change
+TEXTS = ("path", "old_path", "new_path", "file_text", "old_str", "new_str", "insert_text")  # the parameters that are
 
 
 class MemoryFileError(InvalidInputError):
@@ -23,14 +25,16 @@ class MemoryFileError(InvalidInputError):
 
 
 class MemoryFiles:
-    """The six commands of the memory tool. The memory stays the caller's; it may be used from any thread.
+    """The six commands of the memory tool. The memory stays the caller's.
 
-    Every change is one transaction, but that `rename` writes before it removes. A model can neither see nor change
-    anything of the memory but its files.
+    `run` may be called from any thread: it does one command after the other. Of processes that change one file at the
+    same moment, the last one counts. Every change is one transaction, but that `rename` writes before it removes. A
+    model can neither see nor change anything of the memory but its files.
     """
 
     def __init__(self, memory: Memory) -> None:
         self.memory = memory
+        self._lock = threading.Lock()
 
     def run(self, command: Mapping[str, Any]) -> str:
         """Do what the input of a `tool_use` block says, and give back the text of its result.
@@ -47,13 +51,16 @@ class MemoryFiles:
         }
         given = {name: value for name, value in command.items() if name != "command" and value is not None}
         name = command.get("command")
-        if name not in commands:
+        if not isinstance(name, str) or name not in commands:
             raise MemoryFileError(f"Unknown command: {name}. There are {', '.join(commands)}.")
+        if wrong := [f"`{key}`" for key in TEXTS if not isinstance(given.get(key, ""), str)]:
+            raise MemoryFileError(f"The parameters of {name} are wrong: {', '.join(wrong)} must be a string.")
         try:
             bound = inspect.signature(commands[name]).bind(**given)
         except TypeError as error:
             raise MemoryFileError(f"The parameters of {name} are wrong: {error}.") from None
-        return commands[name](*bound.args, **bound.kwargs)
+        with self._lock:
+            return commands[name](*bound.args, **bound.kwargs)
 
     def view(self, path: str, view_range: list[int] | None = None) -> str:
         """A folder's files, two levels deep, or a file's lines with their numbers, from `view_range[0]` to
@@ -65,7 +72,8 @@ class MemoryFiles:
         lines = text.split("\n")
         first, last = 1, len(lines)
         if view_range is not None:
-            if len(view_range) != 2 or not all(isinstance(n, int) for n in view_range):
+            is_list = isinstance(view_range, list | tuple) and len(view_range) == 2
+            if not is_list or not all(isinstance(n, int) for n in view_range):
                 raise MemoryFileError(f"Invalid `view_range` parameter: {view_range}. It should be two line numbers.")
             first, last = view_range[0], len(lines) if view_range[1] == -1 else min(view_range[1], len(lines))
             if not 1 <= first <= max(last, 1):
@@ -89,7 +97,8 @@ class MemoryFiles:
                 f"No replacement was performed, old_str `{old_str}` did not appear verbatim in {path}."
             )
         if count > 1:
-            places = [str(i) for i, line in enumerate(text.split("\n"), 1) if old_str.split("\n")[0] in line]
+            parts = text.split(old_str)
+            places = [str(old_str.join(parts[:i]).count("\n") + 1) for i in range(1, len(parts))]
             raise MemoryFileError(
                 f"No replacement was performed. Multiple occurrences of old_str `{old_str}` in lines: "
                 f"{', '.join(places)}. Please ensure it is unique"
@@ -216,6 +225,8 @@ def _checked(path: str) -> str:
         raise MemoryFileError(f"Path must start with {ROOT}, got: {path}")
     if "\0" in path or ".." in path.split("/"):
         raise MemoryFileError(f"Path {path} would escape {ROOT} directory")
+    if path != path.encode("utf-8", "replace").decode():
+        raise MemoryFileError("The path holds lone surrogates: no file can be called so")
     return posixpath.normpath(path)
 
 

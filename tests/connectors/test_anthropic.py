@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from anthropic.lib.tools import ToolError
 
-from anthropic_hippomem import MemoryFileError, MemoryFiles, memory_tool
+from anthropic_hippomem import MemoryFileError, MemoryFiles, async_memory_tool, memory_tool
 from hippomem import Memory
 
 NOTES = "/memories/notes.txt"
@@ -146,3 +147,50 @@ def test_as_a_tool_of_the_sdk(files: MemoryFiles) -> None:
     with pytest.raises(ToolError, match="already exists"):
         tool.call({"command": "create", "path": NOTES, "file_text": "x"})
     assert tool.clear_all_memory() == "All memory cleared"
+
+
+@pytest.mark.anyio
+async def test_as_a_tool_of_the_asynchronous_sdk(files: MemoryFiles) -> None:
+    tool = async_memory_tool(files)
+    assert tool.to_dict() == {"type": "memory_20250818", "name": "memory"}
+    assert "Bea likes bees." in await tool.call({"command": "view", "path": NOTES})
+    with pytest.raises(ToolError, match="already exists"):
+        await tool.call({"command": "create", "path": NOTES, "file_text": "x"})
+    assert await tool.clear_all_memory() == "All memory cleared"
+
+
+@pytest.mark.parametrize(
+    "wild",
+    [
+        {"command": ["view"]},
+        {"command": "view", "path": NOTES, "view_range": 5},
+        {"command": "view", "path": "/memories/\ud800"},
+        {"command": "create", "path": 5, "file_text": "x"},
+        {"command": "str_replace", "path": NOTES, "old_str": 5, "new_str": "x"},
+        {"command": "str_replace", "path": NOTES, "old_str": "Bea", "new_str": 5},
+        {"command": "insert", "path": NOTES, "insert_line": 0, "insert_text": ["x"]},
+        {"command": "rename", "old_path": NOTES, "new_path": {}},
+    ],
+)
+def test_no_value_makes_a_command_crash(files: MemoryFiles, wild: dict[str, Any]) -> None:
+    fails(files, **wild)
+    with pytest.raises(ToolError):
+        memory_tool(files).call(wild)
+
+
+def test_the_lines_of_a_text_that_occurs_more_than_once(files: MemoryFiles) -> None:
+    told = fails(files, "str_replace", path=NOTES, old_str=".\n", new_str="!")
+    assert "in lines: 1, 2, 3." in told
+    assert "in lines: 1, 3." in fails(files, "str_replace", path=NOTES, old_str="likes tea", new_str="!")
+    files.create("/memories/b", "a\n\nb\n\nc")
+    assert "in lines: 1, 3." in fails(files, "str_replace", path="/memories/b", old_str="\n\n", new_str="!")
+
+
+def test_threads_that_change_one_file_lose_nothing(files: MemoryFiles) -> None:
+    def write(name: str) -> None:
+        for i in range(3):
+            files.run({"command": "insert", "path": NOTES, "insert_line": 0, "insert_text": f"{name} {i}"})
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, "abcd"))
+    assert len(text_of(files).splitlines()) == 4 * 3 + 3
