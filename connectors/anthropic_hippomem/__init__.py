@@ -1,7 +1,7 @@
 """The backend of Anthropic's memory tool (`memory_20250818`): its files live in a memory, and recall finds them too.
 
 from hippomem import Memory
-from anthropic_hippomem import MemoryFiles, memory_tool
+from anthropic_hippomem import MemoryFiles, async_memory_tool, memory_tool
 
 files = MemoryFiles(Memory.open("agent.db"))
 text = files.run({"command": "view", "path": "/memories"})   # for a loop of your own

@@ -14,7 +14,8 @@ from mem0_hippomem.scopes import ROOT, SCOPES, below, is_in, matches, scope_of, 
 
 T = TypeVar("T")
 
-KEY = "mem0"  # in a passage's metadata: whose it is, who said it, and its first id
+KEY = "mem0"  # in a passage's metadata: whose it is, who said it, and after an update its first id and moment
+AGAIN = "-"  # in the id of a text that was said again after the memory that it made had been updated
 Messages = str | Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
 
@@ -53,7 +54,8 @@ class Memory:
         for role, text in list(_said(messages)):
             about = {**(metadata or {}), KEY: {**scope, "role": role}}
             event = self.memory.add(text, source=source_of(scope), session=run_id, metadata=about, occurred_at=moment)
-            results.append({"id": _id(event), "memory": text, "event": "ADD" if event.created else "NONE"})
+            id_ = self._own_id(event) if event.created else _id(event)
+            results.append({"id": id_, "memory": text, "event": "ADD" if event.created else "NONE"})
         return {"results": results}
 
     def search(
@@ -61,8 +63,8 @@ class Memory:
     ) -> dict[str, Any]:
         """What answers a question, best first; `filters` name whose memories, and conditions on their metadata."""
         wanted, conditions = _asked(filters, given)
-        limit = top_k or given.get("limit") or 20
-        k = limit
+        limit = _limit(top_k, given)
+        k = max(limit, 1)
         while True:
             passages = self.memory.recall(query, k, source=below(wanted)).passages
             found = [p for p in passages if _fits(p, wanted, conditions)]
@@ -72,11 +74,8 @@ class Memory:
 
     def get(self, memory_id: str) -> dict[str, Any] | None:
         """A memory by its id, None where there is none."""
-        try:
-            passage = self.memory.get(memory_id)
-        except NotFoundError:
-            return None
-        return _record(passage) if KEY in passage.metadata else None
+        passage = self._found(memory_id)
+        return _record(passage) if passage else None
 
     def get_all(
         self, *, filters: Mapping[str, Any] | None = None, top_k: int | None = None, **given: Any
@@ -84,7 +83,7 @@ class Memory:
         """All memories of somebody, oldest first."""
         wanted, conditions = _asked(filters, given)
         found = [p for p in self.memory.passages(source=below(wanted)) if _fits(p, wanted, conditions)]
-        return {"results": [_record(p) for p in found[: top_k or given.get("limit") or 20]]}
+        return {"results": [_record(p) for p in found[: _limit(top_k, given)]]}
 
     def update(
         self,
@@ -102,7 +101,11 @@ class Memory:
         current = before.id
         if text is not None:
             current = self.memory.update(current, text).id
-        about = {**(metadata or {}), KEY: {**before.metadata[KEY], "id": _id(before)}}
+        record = _record(before)
+        about = {
+            **(metadata or {}),
+            KEY: {**before.metadata[KEY], "id": record["id"], "created_at": record["created_at"]},
+        }
         self.memory.annotate(current, about)
         return {"message": "Memory updated successfully!"}
 
@@ -121,7 +124,10 @@ class Memory:
 
     def history(self, memory_id: str) -> list[dict[str, Any]]:
         """What happened to a memory, oldest first."""
-        changes = [c for c in self.memory.history(memory_id) if c.action in _EVENTS]
+        first, _, since = memory_id.partition(AGAIN)
+        changes = [c for c in self.memory.history(first) if c.action in _EVENTS]
+        if since.isdecimal():
+            changes = [c for c in changes if c.sequence >= int(since)]
         current = self.get(memory_id)
         told = []
         for place, change in enumerate(changes):
@@ -142,10 +148,30 @@ class Memory:
         self.memory.close()
 
     def _known(self, memory_id: str) -> Passage:
-        passage = self.memory.get(memory_id)
-        if KEY not in passage.metadata:
+        passage = self._found(memory_id)
+        if passage is None:
             raise NotFoundError(f"no memory has the id {memory_id!r}")
         return passage
+
+    def _found(self, memory_id: str) -> Passage | None:
+        """The memory that is known by an id. Its text, and so hippomem's id of it, may long be others."""
+        try:
+            passage = self.memory.get(memory_id.partition(AGAIN)[0])
+        except NotFoundError:
+            return None
+        if KEY not in passage.metadata or _id(passage) == memory_id:
+            return passage if KEY in passage.metadata else None
+        others = self.memory.passages(source=passage.source)  # the same text, said by the same
+        return next((p for p in others if KEY in p.metadata and _id(p) == memory_id), None)
+
+    def _own_id(self, event: Passage) -> str:
+        """An id that only this new memory has: the one that its text gives it may be of one that was updated since."""
+        changes = self.memory.history(event.id)
+        if not any(change.action == "update" for change in changes):
+            return event.id
+        id_ = f"{event.id}{AGAIN}{changes[-1].sequence}"
+        self.memory.annotate(event.id, {KEY: {**event.metadata[KEY], "id": id_}})
+        return id_
 
     def _forget(self, passages: list[Passage]) -> None:
         if passages:
@@ -192,18 +218,31 @@ def _said(messages: Messages) -> Iterator[tuple[str, str]]:
         yield "user", messages
         return
     for message in [messages] if isinstance(messages, Mapping) else messages:
-        content = message.get("content") if isinstance(message, Mapping) else None
-        if not isinstance(content, str):
+        content = message.get("content", message) if isinstance(message, Mapping) else message
+        if content is message or not isinstance(content, str | list | tuple | None):
             raise InvalidInputError(f"messages are texts, or dicts with role and content, not {message!r}")
-        if message.get("role") != "system" and content.strip():
+        if isinstance(content, list | tuple):  # of parts, such as texts and images
+            content = "\n".join(str(p["text"]) for p in content if isinstance(p, Mapping) and p.get("type") == "text")
+        if content and content.strip() and message.get("role") != "system":  # there is none where it only calls tools
             yield str(message.get("role", "user")), content
 
 
 def _asked(filters: Mapping[str, Any] | None, given: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, Any]]:
     """Whose memories, and the conditions that they must meet; ids may be among the filters or the arguments."""
+    if not isinstance(filters, Mapping | None):
+        raise InvalidInputError(f"filters are a dict, not {filters!r}")
     conditions = dict(filters or {})
     ids = {name: conditions.pop(name, given.get(name)) for name in SCOPES}
     return scope_of(ids), conditions
+
+
+def _limit(top_k: int | None, given: Mapping[str, Any]) -> int:
+    limit = top_k if top_k is not None else given.get("limit")
+    if limit is None:
+        return 20
+    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
+        raise InvalidInputError(f"top_k must be a whole number of at least 0, not {limit!r}")
+    return limit
 
 
 def _fits(passage: Passage, wanted: Mapping[str, str], conditions: Mapping[str, Any]) -> bool:
@@ -224,7 +263,7 @@ def _record(passage: Passage) -> dict[str, Any]:
         "memory": passage.text,
         "hash": hashlib.md5(passage.text.encode(), usedforsecurity=False).hexdigest(),
         "metadata": {key: value for key, value in passage.metadata.items() if key != KEY} or None,
-        "created_at": moment,
+        "created_at": about.get("created_at", moment),
         "updated_at": moment,
         **{name: about[name] for name in (*SCOPES, "role") if name in about},
     }

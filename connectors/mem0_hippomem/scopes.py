@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from hippomem import InvalidInputError
@@ -21,6 +21,12 @@ _OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
     "lte": lambda value, bound: value is not None and bool(value <= bound),
     "contains": lambda value, bound: str(bound) in str(value),
     "icontains": lambda value, bound: str(bound).lower() in str(value).lower(),
+}
+
+_JOINED: Mapping[str, Callable[[Iterable[bool]], bool]] = {
+    **dict.fromkeys(("AND", "$and"), all),
+    **dict.fromkeys(("OR", "$or"), any),
+    **dict.fromkeys(("NOT", "$not"), lambda met: not any(met)),
 }
 
 
@@ -56,12 +62,10 @@ def matches(fields: Mapping[str, Any], filters: Mapping[str, Any]) -> bool:
     Raises InvalidInputError for an operator that there is not, or one that does not go with its value.
     """
     for name, condition in filters.items():
-        if name in ("AND", "$and"):
-            met = all(matches(fields, one) for one in condition)
-        elif name in ("OR", "$or"):
-            met = any(matches(fields, one) for one in condition)
-        elif name in ("NOT", "$not"):
-            met = not any(matches(fields, one) for one in condition)
+        if name in _JOINED:
+            if not isinstance(condition, list | tuple) or not all(isinstance(one, Mapping) for one in condition):
+                raise InvalidInputError(f"{name} takes a list of filters, not {condition!r}")
+            met = _JOINED[name](matches(fields, one) for one in condition)
         elif isinstance(condition, Mapping):
             met = all(_meets(fields.get(name), operator, bound) for operator, bound in condition.items())
         else:

@@ -118,6 +118,62 @@ def test_update_keeps_the_id_and_tells_the_history(mem0: Memory) -> None:
         mem0.update(id_)
 
 
+def test_an_id_is_of_one_memory_whatever_texts_come_back(mem0: Memory) -> None:
+    def add(text: str) -> str:
+        (result,) = mem0.add(text, user_id="ida")["results"]
+        assert result["event"] == "ADD"
+        return str(result["id"])
+
+    def told(id_: str) -> str | None:
+        record = mem0.get(id_)
+        return record and record["memory"]
+
+    oslo = add("Ida lives in Oslo.")
+    mem0.update(oslo, "Ida lives in Bergen.")
+    again = add("Ida lives in Oslo.")  # the text that the other one had
+    other = add("Ida has a cat.")
+    assert len({oslo, again, other}) == 3
+    assert [told(id_) for id_ in (oslo, again)] == ["Ida lives in Bergen.", "Ida lives in Oslo."]
+    assert {record["id"] for record in mem0.get_all(user_id="ida")["results"]} == {oslo, again, other}
+    assert [e["event"] for e in mem0.history(again)] == ["ADD"]
+    mem0.update(again, "Ida lives in Vardø.")
+    mem0.update(other, "Ida lives in Oslo.")  # now this one has it
+    assert [told(id_) for id_ in (oslo, again, other)] == [f"Ida lives in {t}." for t in ("Bergen", "Vardø", "Oslo")]
+    mem0.delete(oslo)
+    assert [told(id_) for id_ in (oslo, again, other)] == [None, "Ida lives in Vardø.", "Ida lives in Oslo."]
+    mem0.delete(again)
+    mem0.delete(other)
+    assert mem0.get_all(user_id="ida") == {"results": []}
+
+
+def test_an_update_keeps_the_moment_of_creation(mem0: Memory) -> None:
+    id_ = mem0.add("Ida likes tea.", user_id="ida")["results"][0]["id"]
+    before = mem0.get(id_)
+    for text in ("Ida likes coffee.", "Ida likes cocoa."):
+        mem0.update(id_, text)
+        after = mem0.get(id_)
+        assert before is not None
+        assert after is not None
+        assert after["created_at"] == before["created_at"] < after["updated_at"]
+
+
+def test_messages_of_parts_and_calls_of_tools(mem0: Memory) -> None:
+    parts = [{"type": "text", "text": "Ida likes this tea."}, {"type": "image_url", "image_url": {"url": "tea.png"}}]
+    messages = [{"role": "assistant", "content": None, "tool_calls": []}, {"role": "user", "content": parts}]
+    assert [r["memory"] for r in mem0.add(messages, user_id="ida")["results"]] == ["Ida likes this tea."]
+
+
+def test_how_many(mem0: Memory) -> None:
+    for find in (
+        lambda **n: mem0.search("Bergen", user_id="oskar", **n),
+        lambda **n: mem0.get_all(user_id="oskar", **n),
+    ):
+        assert [len(find(**n)["results"]) for n in ({"top_k": 0}, {"limit": 1}, {"limit": None})] == [0, 1, 3]
+        for wrong in (-1, 1.5, "5", True):
+            with pytest.raises(InvalidInputError, match="top_k"):
+                find(limit=wrong)
+
+
 def test_history_of_texts(mem0: Memory) -> None:
     id_ = mem0.add("Ida likes tea.", user_id="ida")["results"][0]["id"]
     mem0.update(id_, "Ida likes coffee.")
@@ -148,7 +204,17 @@ def test_what_are_no_messages(mem0: Memory, messages: Any) -> None:
         mem0.add(messages, user_id="oskar")
 
 
-@pytest.mark.parametrize("filters", [{"weight": {"near": 3}}, {"weight": {"gt": "heavy"}}, {"user_id": ""}])
+@pytest.mark.parametrize(
+    "filters",
+    [
+        {"weight": {"near": 3}},
+        {"weight": {"gt": "heavy"}},
+        {"user_id": ""},
+        {"AND": {"weight": 3}},
+        {"OR": 5},
+        {"NOT": ["x"]},
+    ],
+)
 def test_what_are_no_filters(mem0: Memory, filters: dict[str, Any]) -> None:
     with pytest.raises(InvalidInputError):
         mem0.get_all(filters={"user_id": "oskar"} | filters)
