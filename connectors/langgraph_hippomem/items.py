@@ -27,7 +27,7 @@ Index = Literal[False] | list[str] | None
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """An item as it is stored. `ttl` is in minutes; `is_found` tells whether a search by meaning finds it."""
+    """An item as it is stored. `ttl` is in minutes."""
 
     id: str
     namespace: Namespace
@@ -37,7 +37,6 @@ class Stored:
     updated_at: datetime
     ttl: float | None
     expires_at: datetime | None
-    is_found: bool
 
     def as_item(self) -> Item:
         """As `get` gives it."""
@@ -82,7 +81,7 @@ def documents_of(
     texts = [text for text in dict.fromkeys(_texts(value, paths)) if any(map(str.isalnum, text))]
     is_brief = bool(texts) and len(texts[0]) <= BRIEF
     first = texts.pop(0) if is_brief else f"Item {key or 'without a key'} of {', '.join(namespace)}"
-    kept = {"value": value, "is_found": is_brief or bool(texts), "is_text": is_brief, **record}
+    kept = {"value": value, "is_text": is_brief, **record}
     metadata = {RECORD: kept, EXPIRES: expires_at}
     rest = [Document(text=text, source=source, metadata={RECORD: {}}) for text in texts]
     return [Document(text=first, source=source, whole=True, metadata=metadata), *rest]
@@ -112,7 +111,6 @@ def stored_in(passage: Passage) -> Stored:
         updated_at=datetime.fromisoformat(record["updated_at"]),
         ttl=record["ttl"],
         expires_at=datetime.fromisoformat(expires) if expires else None,
-        is_found=record["is_found"],
     )
 
 

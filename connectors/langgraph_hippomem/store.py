@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping
@@ -25,7 +26,17 @@ from langgraph.store.base import (
     validate_op_namespace,
 )
 
-from hippomem import Clock, Document, InvalidInputError, Memory, NotFoundError, Passage, SystemClock
+from hippomem import (
+    Clock,
+    ClosedError,
+    Document,
+    HippomemError,
+    InvalidInputError,
+    Memory,
+    NotFoundError,
+    Passage,
+    SystemClock,
+)
 from langgraph_hippomem.filters import matches
 from langgraph_hippomem.items import (
     EXPIRES,
@@ -40,6 +51,7 @@ from langgraph_hippomem.items import (
     stored_in,
 )
 
+_LOG = logging.getLogger(__name__)
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 SPARE = 3  # further passages that a search asks for, since several may be of one item
 
@@ -124,7 +136,7 @@ class HippomemStore(BaseStore):
     def start_ttl_sweeper(self, sweep_interval_minutes: float | None = None) -> None:
         """Sweep on a thread, at this interval or that of the `ttl` configuration; does nothing where there is none."""
         minutes = sweep_interval_minutes or (self.ttl_config or {}).get("sweep_interval_minutes")
-        if minutes and self._sweeper is None:
+        if minutes and not (self._sweeper and self._sweeper.is_alive()):
             self._stopping.clear()
             self._sweeper = threading.Thread(target=self._sweep, args=(60.0 * minutes,), daemon=True)
             self._sweeper.start()
@@ -141,7 +153,12 @@ class HippomemStore(BaseStore):
 
     def _sweep(self, seconds: float) -> None:
         while not self._stopping.wait(seconds):
-            self.sweep_ttl()
+            try:
+                self.sweep_ttl()
+            except ClosedError:
+                return
+            except HippomemError as error:  # such as a database that is busy: the next turn may do it
+                _LOG.warning("items whose time is over could not be removed: %s", error)
 
     # -- the operations ----------------------------------------------------------------------------------------------
 
@@ -161,8 +178,9 @@ class HippomemStore(BaseStore):
         wanted = op.offset + op.limit
         query = (op.query or "").strip()
         ranked = self._found(query, place, op.filter, wanted) if query and wanted else []
-        if len(ranked) < wanted:  # then come those that no search by meaning finds, or all: the newest first
-            left = [s for s in self._all(place, op.filter) if not (query and s.is_found)]
+        if len(ranked) < wanted:  # then come those that the search did not find, or all: the newest first
+            known = {stored.id for stored, _ in ranked}
+            left = [s for s in self._all(place, op.filter) if s.id not in known]
             left.sort(key=lambda s: (s.namespace, s.key))
             left.sort(key=lambda s: s.updated_at, reverse=True)
             ranked += [(stored, None) for stored in left]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from langchain_core.language_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage
 from langgraph.store.base import GetOp, InvalidNamespaceError, PutOp, SearchOp
 
-from hippomem import InvalidInputError, Memory, SimulatedClock
+from hippomem import InvalidInputError, Memory, Recall, SimulatedClock, StoreBusyError
 from langgraph_hippomem import HippomemStore
 
 pytestmark = pytest.mark.anyio
@@ -92,6 +94,48 @@ def test_the_configuration_of_time_to_live(memory: Memory, clock: SimulatedClock
     assert store.get(ADA, "a") is not None
     clock.advance(timedelta(minutes=2))
     assert store.get(ADA, "a") is None
+
+
+def test_the_sweeper_outlives_an_error_and_ends_with_the_memory(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    turns: list[int] = []
+    store = HippomemStore(memory)
+    sweep = store.sweep_ttl
+
+    def busy_at_first() -> int:
+        turns.append(len(turns))
+        if turns == [0]:
+            raise StoreBusyError("another process writes")
+        return sweep()
+
+    monkeypatch.setattr(store, "sweep_ttl", busy_at_first)
+    store.start_ttl_sweeper(0.0001)
+    while len(turns) < 3:
+        time.sleep(0.001)
+    assert "another process writes" in caplog.text
+    memory.close()
+    thread = store._sweeper
+    assert thread is not None
+    thread.join(10)  # an error that it left unhandled would be a warning, and so fail the test
+    assert not thread.is_alive()
+    assert store.stop_ttl_sweeper(10)
+
+
+def test_what_consolidation_archived_comes_after_what_is_found(
+    store: HippomemStore, memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for key in ("drink", "food"):
+        store.put(ADA, key, {"text": f"Ada Thorne likes her {key}."})
+    recall = memory.recall
+
+    def without_drink(*args: Any, **options: Any) -> Recall:
+        found = recall(*args, **options)
+        return replace(found, passages=tuple(p for p in found.passages if "drink" not in p.text))
+
+    monkeypatch.setattr(memory, "recall", without_drink)
+    assert keys(store.search(ADA, query="What drink does Ada like?")) == ["food", "drink"]
+    assert keys(store.search(ADA, query="What drink does Ada like?", offset=1)) == ["drink"]
 
 
 def test_the_sweeper_runs_on_a_thread(memory: Memory) -> None:
