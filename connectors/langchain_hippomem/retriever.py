@@ -17,9 +17,9 @@ from hippomem import Memory, RecalledPassage
 class HippomemRetriever(BaseRetriever):
     """`invoke(question)` gives the passages that the question leads to, best first, as Documents.
 
-    The fields are `recall`'s arguments, and can also be given to `invoke`. A Document's metadata hold the passage's
-    own and, with it, `source`, `title`, `session`, `occurred_at` (ISO 8601), `score` and `why`. Raises what
-    `Memory.recall` raises. Async calls run on a thread.
+    The fields are arguments of `recall`; these, and its others, can also be given to `invoke`. A Document's metadata
+    hold the passage's own and, with it, `source`, `title`, `session`, `occurred_at` (ISO 8601), `score` and `why`.
+    Raises what `Memory.recall` raises. Async calls run on a thread.
     """
 
     memory: Memory
@@ -32,7 +32,7 @@ class HippomemRetriever(BaseRetriever):
     decompose: bool = False
     iterative: bool = False
 
-    model_config = ConfigDict(arbitrary_types_allowed=True)
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
     def _get_relevant_documents(
         self,

@@ -26,15 +26,15 @@ def memory_tools(memory: Memory | Toolbox, names: Iterable[str] = ("remember", "
 def _tool(box: Toolbox, schema: dict[str, Any]) -> BaseTool:
     name = schema["name"]
 
-    def run(**arguments: Any) -> tuple[str, dict[str, Any]]:
+    def run(*alone: str, **arguments: Any) -> tuple[str, dict[str, Any]]:  # alone: `tool.invoke("a text")`
         try:
-            result = box.tools[name](**arguments)
+            result = box.tools[name](*alone, **arguments)
         except HippomemError as error:
             raise ToolException(f"Error: {error}") from error
         return result.text, result.data
 
-    async def run_async(**arguments: Any) -> tuple[str, dict[str, Any]]:
-        return await asyncio.to_thread(run, **arguments)
+    async def run_async(*alone: str, **arguments: Any) -> tuple[str, dict[str, Any]]:
+        return await asyncio.to_thread(run, *alone, **arguments)
 
     return StructuredTool(
         name=name,

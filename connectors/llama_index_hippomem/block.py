@@ -9,7 +9,7 @@ from llama_index.core.base.llms.types import ChatMessage, MessageRole
 from llama_index.core.bridge.pydantic import Field
 from llama_index.core.memory import BaseMemoryBlock
 
-from hippomem import Document, Memory
+from hippomem import Document, InvalidInputError, Memory
 
 CHARS_A_TOKEN = 4
 SPEAKERS = {MessageRole.USER: "User", MessageRole.ASSISTANT: "Assistant"}
@@ -35,7 +35,7 @@ class HippomemMemoryBlock(BaseMemoryBlock[str]):
         session_id: str | None = None,
         **block_kwargs: Any,  # noqa: ARG002
     ) -> str:
-        said = [text for message in messages or () if (text := (message.content or "").strip())]
+        said = [text for message in messages or () if (text := _text(message))]
         query = "\n".join(said[-self.messages :])[-self.memory.settings.max_query_chars :].strip()
         if not query:
             return ""
@@ -48,14 +48,16 @@ class HippomemMemoryBlock(BaseMemoryBlock[str]):
             Document(
                 text=text,
                 title=SPEAKERS[message.role],
-                session=message.additional_kwargs.get("session_id"),
+                session=str(message.additional_kwargs.get("session_id") or "") or None,
                 metadata={"role": message.role.value},
             )
             for message in messages
-            if message.role in SPEAKERS and (text := (message.content or "").strip())
+            if message.role in SPEAKERS and (text := _text(message))
         ]
         if documents:
-            await asyncio.to_thread(self.memory.ingest, documents)
+            report = await asyncio.to_thread(self.memory.ingest, documents)
+            if report.failed:
+                raise InvalidInputError(f"a message could not be remembered: it {report.failed[0].reason}")
 
     async def atruncate(self, content: str, tokens_to_truncate: int) -> str | None:
         """Leave out the last memories, until so many tokens (of 4 characters) are saved; None where none is left."""
@@ -64,3 +66,8 @@ class HippomemMemoryBlock(BaseMemoryBlock[str]):
         while lines and spare > 0:
             spare -= len(lines.pop()) + 1
         return "\n".join(lines) or None
+
+
+def _text(message: ChatMessage) -> str:
+    """What a message says. What no database can keep, NULs and lone surrogates, must not end a chat."""
+    return (message.content or "").replace("\0", " ").encode("utf-8", "replace").decode().strip()

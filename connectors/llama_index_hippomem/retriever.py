@@ -45,7 +45,7 @@ def as_node(passage: RecalledPassage) -> NodeWithScore:
         id_=passage.id,
         text=passage.text,
         metadata=hidden | {name: value for name, value in shown.items() if value},
-        excluded_llm_metadata_keys=list(hidden),
-        excluded_embed_metadata_keys=[*hidden, *shown],
+        excluded_llm_metadata_keys=[name for name in hidden if not shown.get(name)],
+        excluded_embed_metadata_keys=list({**hidden, **shown}),
     )
     return NodeWithScore(node=node, score=passage.score)

@@ -153,3 +153,14 @@ async def test_a_tool_tells_the_model_what_went_wrong(memory: Memory) -> None:
     message = recall.invoke({"name": "recall", "args": {"k": 0}, "id": "1", "type": "tool_call"})
     assert message.status == "error"
     assert message.content.startswith("Error: arguments of recall: query: Field required; k: Input should be gr")
+
+
+async def test_a_tool_takes_a_text_alone(memory: Memory) -> None:
+    (recall,) = memory_tools(memory, ["recall"])
+    assert "Bea Lind keeps bees" in recall.invoke("Who keeps bees?")
+    assert "Bea Lind keeps bees" in await recall.ainvoke("Who keeps bees?")
+
+
+def test_a_retriever_passes_over_no_argument(memory: Memory) -> None:
+    with pytest.raises(ValueError, match="search_kwargs"):
+        HippomemRetriever(memory=memory, search_kwargs={"k": 1})  # type: ignore[call-arg]

@@ -86,6 +86,25 @@ async def test_what_cannot_be_asked_or_kept_is_passed_over(memory: Memory) -> No
     assert memory.stats()["passages"] == before
 
 
+async def test_no_text_and_no_session_loses_a_message_or_ends_a_chat(memory: Memory) -> None:
+    block = HippomemMemoryBlock(memory=memory, k=2)
+    said = [ChatMessage("Zora\0 Kahn has an owl."), ChatMessage("Zora Kahn has a fox.\ud800")]
+    said += [ChatMessage("Zora Kahn has a hen.", additional_kwargs={"session_id": 5})]
+    await block.aput(said)
+    assert {p.text for p in memory.passages(session="5")} == {"Zora Kahn has a hen."}
+    assert {p.text for p in memory.passages() if "Zora" in p.text} >= {
+        "Zora  Kahn has an owl.",
+        "Zora Kahn has a fox.?",
+    }
+    assert "owl" in await block.aget([ChatMessage("Has Zora Kahn\0 an owl?\ud800")])
+
+
+async def test_a_title_that_the_metadata_have_too_is_shown(memory: Memory) -> None:
+    memory.add("It hoots at night.", title="Owl", metadata={"title": "Bird", "kind": "bird"})
+    (node,) = HippomemRetriever(memory, k=1).retrieve("Owl: what hoots at night?")
+    assert node.get_content(metadata_mode="llm").startswith("title: Owl\n")  # type: ignore[arg-type]
+
+
 async def test_truncation_leaves_out_the_last_memories_first(memory: Memory) -> None:
     block = HippomemMemoryBlock(memory=memory)
     content = "- a: first memory\n- b: second memory"
