@@ -176,7 +176,9 @@ class HippomemStore(BaseStore):
             raise InvalidInputError("limit and offset must be at least 0")
         place = below(op.namespace_prefix)
         wanted = op.offset + op.limit
-        query = (op.query or "").strip()
+        # A message is often the query as it is: what no question may hold, or be as long as, must not end an agent.
+        query = (op.query or "").replace("\0", " ").encode("utf-8", "replace").decode()
+        query = query.strip()[-self.memory.settings.max_query_chars :].strip()
         ranked = self._found(query, place, op.filter, wanted) if query and wanted else []
         if len(ranked) < wanted:  # then come those that the search did not find, or all: the newest first
             known = {stored.id for stored, _ in ranked}

@@ -138,6 +138,14 @@ def test_what_consolidation_archived_comes_after_what_is_found(
     assert keys(store.search(ADA, query="What drink does Ada like?", offset=1)) == ["drink"]
 
 
+def test_any_message_can_be_the_query(store: HippomemStore) -> None:
+    store.put(ADA, "drink", {"text": "Ada Thorne takes her coffee black."})
+    store.put(ADA, "pet", {"text": "Ada Thorne has a parrot called Quill."})
+    for query in ("word " * 5000 + "What parrot has Ada Thorne?", "What parrot\0 has Ada Thorne?\ud800"):
+        assert keys(store.search(ADA, query=query)) == ["pet", "drink"]
+    assert keys(store.search(ADA, query="\0")) == keys(store.search(ADA))
+
+
 def test_the_sweeper_runs_on_a_thread(memory: Memory) -> None:
     store = HippomemStore(memory, ttl={"sweep_interval_minutes": 1})
     store.start_ttl_sweeper(0.0005)
