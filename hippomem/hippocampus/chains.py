@@ -197,6 +197,13 @@ class Chains:
         has_extent = self._begins.array[rows] < self._ends.array[rows]
         return np.asarray((self._chain.array[rows] != 0) & ~has_extent)
 
+    def are_alone(self, rows: Rows) -> NDArray[np.bool_]:
+        """Which of `rows` (n,) are smoothed with nothing before or after them: (n,)."""
+        if not self.any:
+            return np.ones(len(rows), np.bool_)
+        before, after = self.around(rows)
+        return np.asarray((before == NONE) & (after == NONE))
+
     def among(self, rows: Rows, others: Rows) -> NDArray[np.bool_]:
         """Which of `rows` (n,) are in the chain of one of `others` (m,): (n,)."""
         own = self._chain.array[rows]

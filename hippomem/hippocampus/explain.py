@@ -12,7 +12,8 @@ from sqlalchemy import Connection
 
 from hippomem.hippocampus.common import is_common, spelled
 from hippomem.hippocampus.keys import entity_key, plain
-from hippomem.hippocampus.ranking import Ranking, best
+from hippomem.hippocampus.leading import best
+from hippomem.hippocampus.ranking import Ranking
 from hippomem.hippocampus.view import View
 from hippomem.storage import links, reads, versions
 from hippomem.types import Passage, Path, RecalledPassage, Step, Triple

@@ -13,8 +13,10 @@ lead it are about the same thing that the question names. D, L and F are smoothe
 (chains.py).
 
 r in [0, 1] is how far the graph knows the passage, by the weight s of its edges: r = s^8 / (s^8 + 4.7^8). What is
-missing of 1 goes to the mean logarithm of the passages most like the question, so a note that names nothing is neither
-punished nor favoured for it. Each expert is a term of its own in `Ranking.terms`; another one is another entry.
+missing of 1 goes to the mean logarithm of the five passages most like the question, weighted by their r, so a note that
+names nothing is neither punished nor favoured for it. Of one that nothing was said around either, its own words are all
+there is: there cosines count (1 - r) 12 more above or below the mean of these five, and L has (1 - r) of the words that
+name something. Each expert is a term of its own in `Ranking.terms`; another one is another entry.
 
 Up to `everything` passages all of them are scored, after two walks over the whole graph. Above, the seeds are cut to
 the passages most like the question and the walks are local (push.py), and what is scored are those passages, those
@@ -33,6 +35,7 @@ from numpy.typing import NDArray
 
 from hippomem.hippocampus.arrays import merged
 from hippomem.hippocampus.keys import plain
+from hippomem.hippocampus.leading import are_crowded, best, stand_aside, title_hop
 from hippomem.hippocampus.lexical import terms as terms_of
 from hippomem.hippocampus.names import linked_names
 from hippomem.hippocampus.recipe import Recipe, U
@@ -41,8 +44,7 @@ from hippomem.hippocampus.vectors import inner_products
 from hippomem.hippocampus.view import View
 from hippomem.hippocampus.walks import walk
 
-CROWDING = 50  # passages beyond the wanted ones that are looked at
-SPEAKING = 200  # likewise, for who speaks there
+LEAST = 1e-3  # of a leading passage's weight in their mean: where the graph knows none of them, all count alike
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
@@ -145,11 +147,14 @@ def rank(
 
     terms: dict[str, Floats] = {}
     reliance = _reliance(graph.passage_weight[rows], recipe)
-    leading = np.searchsorted(rows, near[lead])
+    by_itself = (1 - reliance) * view.chains.are_alone(rows)
+    leading = np.searchsorted(rows, near[lead[: recipe.compared]])
     for name, weight, masses in zip(("walk", "named walk"), (recipe.walk, recipe.named_walk), walks, strict=False):
         terms[name] = np.float32(weight) * _log_relative(masses.at(rows), leading, reliance, recipe.floor)
-    terms["cosine"] = np.float32(recipe.cosine) * _likeness(view, sought, rows, near, likeness, recipe)
-    terms["words"] = np.float32(recipe.words) * _words(view, told, untold, rows, recipe)
+    cosine = _likeness(view, sought, rows, near, likeness, recipe)
+    apart = by_itself * (cosine - cosine[leading].mean())
+    terms["cosine"] = np.asarray(recipe.cosine * cosine + recipe.alone * apart, np.float32)
+    terms["words"] = np.float32(recipe.words) * _words(view, told, untold, rows, by_itself, recipe)
     shortness = np.log((1 + view.lexical.sizes[rows].astype(np.float32)) / np.float32(recipe.brief))
     terms["brevity"] = np.float32(recipe.brevity) * np.minimum(0, shortness)
     if learned is not None and len(learned.rows):
@@ -158,13 +163,13 @@ def rank(
     watch.lap("terms")
 
     score = np.asarray(np.sum(list(terms.values()), axis=0, dtype=np.float32))
-    terms["title hop"] = np.float32(recipe.title_hop) * _title_hop(view, rows, score, named, recipe)
+    terms["title hop"] = np.float32(recipe.title_hop) * title_hop(view, rows, score, named, recipe)
     score = score + terms["title hop"]
     if eligible is not None:
         score = np.where(eligible[rows], score, np.float32(-np.inf))
-    terms["speaker"] = np.float32(0) - np.float32(recipe.speaker) * _aside(view, rows, score, named, recipe, k)
+    terms["speaker"] = np.float32(0) - np.float32(recipe.speaker) * stand_aside(view, rows, score, named, recipe, k)
     score = score + terms["speaker"]
-    terms["crowding"] = np.float32(0) - np.float32(recipe.crowding) * _crowded(view, rows, score, named, recipe, k)
+    terms["crowding"] = np.float32(0) - np.float32(recipe.crowding) * are_crowded(view, rows, score, named, recipe, k)
     score = score + terms["crowding"]
     order = rows[best(score, view.ties[rows], k)]
     watch.lap("hop")
@@ -189,23 +194,6 @@ def dense(
     named = linked_names(question, view.graph.find)
     watch.lap("dense")
     return Ranking(order[ascending], score, {"cosine": score}, named, order, watch.seconds)
-
-
-def best(score: Floats, ties: NDArray[np.uint64], k: int) -> NDArray[np.int64]:
-    """The k rows with the highest finite score, best first. Of equals (to 1e-4: sums of floats depend on their order)
-    a hash of the content decides, so that the order in which memories came does not.
-    """
-    score = np.rint(score * np.float32(1e4))
-    finite = np.count_nonzero(np.isfinite(score))
-    k = min(k, int(finite))
-    if k == 0:
-        return np.empty(0, np.int64)
-    if k < len(score):
-        threshold = np.partition(score, len(score) - k)[len(score) - k]
-        rows = np.nonzero(score >= threshold)[0]
-    else:
-        rows = np.arange(len(score))
-    return rows[np.lexsort((ties[rows], -score[rows]))][:k]
 
 
 def _of_eligible(view: View, vector: Floats, eligible: Flags | None, recipe: Recipe) -> list[Rows]:
@@ -260,10 +248,10 @@ def _likeness(view: View, vector: Floats, rows: Rows, near: Rows, known: Floats,
     return likeness
 
 
-def _words(view: View, told: list[int], untold: list[int], rows: Rows, recipe: Recipe) -> Floats:
-    """How well the words that name nothing match, against all words at their best. Where these match little, as a word
-    does that happens to stand in one of fifty notes, that tells little; but what can match at all is less the fewer
-    passages there are.
+def _words(view: View, told: list[int], untold: list[int], rows: Rows, by_itself: Floats, recipe: Recipe) -> Floats:
+    """How well the words that name nothing match, and as far as a passage is `by_itself` those that name something,
+    which no walk tells of it; against all words at their best. Where these match little, as a word does that happens
+    to stand in one of fifty notes, that tells little; but what can match at all is less the fewer passages there are.
     """
 
     def scores(wanted: list[int]) -> Floats:
@@ -273,7 +261,9 @@ def _words(view: View, told: list[int], untold: list[int], rows: Rows, recipe: R
         return view.chains.smooth_some(rows, alone) if recipe.near_words else alone(rows)
 
     matching = scores(untold)
-    best_match = float((matching + scores(told) if told else matching).max())
+    naming = scores(told) if told else np.float32(0)
+    best_match = float((matching + naming).max())
+    matching = matching + by_itself * naming
     most = max(best_match, min(recipe.matched, recipe.matched_words * view.lexical.rarity(1)))
     return matching / np.float32(most) if most > 0 else matching
 
@@ -306,78 +296,13 @@ def _suggested(view: View, vector: Floats, candidates: Rows, recipe: Recipe) -> 
     return _shares({entity: weights[entity] for entity in chosen if weights[entity] > 0})
 
 
-def _title_hop(view: View, rows: Rows, score: Floats, named: Mapping[int, str], recipe: Recipe) -> Floats:
-    bonus = np.zeros(len(rows), np.float32)
-    graph = view.graph
-    leading = rows[best(score, view.ties[rows], recipe.hop_from)]
-    places, entities, _ = graph.edges_at(leading)
-    onward = (graph.frequency[entities] <= recipe.hop_frequency) & graph.have_titles(entities)
-    hops: dict[int, int] = {}  # from the row of a title to the leading place it is named at
-    for place, entity in zip(places[onward].tolist(), entities[onward].tolist(), strict=True):
-        same = graph.titled(entity, recipe.hop_titles + 1) if entity not in named else ()
-        for titled in same if len(same) <= recipe.hop_titles else ():
-            if titled != leading[place]:
-                hops.setdefault(titled, place)
-    titles = np.sort(np.fromiter(hops, np.int64, len(hops)))
-    there = np.minimum(np.searchsorted(rows, titles), len(rows) - 1)
-    known = rows[there] == titles
-    bonus[there[known]] = [(hops[titled] + 1) ** -0.5 for titled in titles[known].tolist()]
-    return bonus
-
-
-def _aside(view: View, rows: Rows, score: Floats, named: Mapping[int, str], recipe: Recipe, k: int) -> Floats:
-    """1 for all but the leading passages that name a speaker whom the question names, or are told where that one is
-    seen to speak; 0 for all where there is no such speaker. A memory of one conversation stays as it was; one that
-    holds documents too has many that name something else in the question, and are about somebody else.
-    """
-    aside = np.zeros(len(rows), np.float32)
-    graph, chains = view.graph, view.chains
-    if not recipe.speaker or not chains.are_told(rows).any():
-        return aside
-    speakers = [entity for entity in named if len(graph.titled(entity, recipe.hop_titles + 1)) > recipe.hop_titles]
-    if not speakers:
-        return aside
-    leading = best(score, view.ties[rows], k + SPEAKING)
-    every = chains.with_neighbours(rows[leading])
-    places, entities, masks = graph.edges_at(every)
-    names = np.isin(entities, speakers)
-    says = names & ((masks < 0) | (masks & 1 > 0)) & chains.are_told(every)[places]
-    if says.any():
-        aside[:] = 1
-        near = np.isin(rows[leading], every[places[names]]) | chains.among(rows[leading], every[places[says]])
-        aside[leading[near]] = 0
-    return aside
-
-
-def _crowded(view: View, rows: Rows, score: Floats, named: Mapping[int, str], recipe: Recipe, k: int) -> Floats:
-    """1 for passages whose title names what the question names, where `crowd` that do so score higher: what they add
-    is worth less than what the question does not name. Turns do not crowd; their title is who speaks.
-    """
-    crowded = np.zeros(len(rows), np.float32)
-    graph = view.graph
-    subjects = [entity for entity in named if len(graph.titled(entity, recipe.hop_titles + 1)) <= recipe.hop_titles]
-    if not subjects or not recipe.crowding:
-        return crowded
-    leading = best(score, view.ties[rows], k + CROWDING)
-    leading = leading[~view.chains.are_told(rows[leading])]
-    places, entities, masks = graph.edges_at(rows[leading])
-    is_subject = np.isin(entities, subjects) & ((masks < 0) | (masks & 1 > 0))
-    about: dict[int, list[int]] = {}
-    for place, subject in zip(places[is_subject].tolist(), entities[is_subject].tolist(), strict=True):
-        about.setdefault(place, []).append(subject)
-    told = dict.fromkeys(subjects, 0)
-    for place, own in about.items():  # best first
-        crowded[leading[place]] = max(told[subject] for subject in own) >= recipe.crowd
-        for subject in own:
-            told[subject] += 1
-    return crowded
-
-
 def _log_relative(mass: Floats, leading: Rows, reliance: Floats, floor: float) -> Floats:
-    """ln of each mass over the largest, drawn to the leading passages' mean where the graph knows little of one."""
+    """ln of each mass over the largest; where the graph knows little of a passage, drawn to the mean of those of the
+    leading ones that it does know.
+    """
     logs = np.log(mass + np.float32(floor))
     logs -= logs.max()
-    mean = np.float32(logs[leading].mean())
+    mean = np.float32(np.average(logs[leading], weights=reliance[leading] + LEAST))
     return np.asarray(mean + reliance * (logs - mean), dtype=np.float32)
 
 

@@ -11,8 +11,9 @@ from hippomem.errors import InvalidInputError
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """The constants, chosen on hotpotqa_train and musique_train, the title hop's also on 200 questions of 2wiki,
-    `crowding` and `everything` with popqa in view as well; `known`, `steepness`, `matched` and `brevity` with everyday
-    notes, LoCoMo and all sets of documents in view. All but the cosine's are flat around these.
+    `crowding` and `everything` with popqa in view as well; `known`, `steepness`, `matched`, `brevity`, `alone` and
+    `compared` with everyday notes, LoCoMo and all sets of documents in view. All but the cosine's are flat around
+    these.
 
     `Memory.recall(…, recipe=Recipe(words=0))` leaves a term out, to see what it is worth; a weight, `sentences`,
     `known` or `passage_share` of 0 switches off what it stands for, as False does for the mechanisms at the end.
@@ -32,6 +33,8 @@ class Recipe:
     brevity: float = 1.25
     brief: int = 40  # words below which a passage is seldom an answer
     cosine: float = 6.0
+    alone: float = 12.0  # more for cosines above those of the leading passages, where there is no more to go by
+    compared: int = 5  # leading passages whose mean stands for what is not known of another
     floor: float = 1e-8  # added to a mass before its logarithm
     title_hop: float = 2.5
     hop_from: int = 10  # leading passages
@@ -57,7 +60,7 @@ class Recipe:
             value = getattr(self, field.name)
             if not isinstance(value, int | float) or not isfinite(value) or value < 0:
                 raise InvalidInputError(f"a recipe's {field.name} must be a number of at least 0, not {value!r}")
-        for name in ("candidates", "brief", "floor", "nearest"):
+        for name in ("candidates", "brief", "floor", "nearest", "compared"):
             if getattr(self, name) <= 0:
                 raise InvalidInputError(f"a recipe's {name} must be above 0")
 

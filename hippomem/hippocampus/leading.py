@@ -1,0 +1,101 @@
+"""Terms that depend on which passages lead once the others are summed up: ranking.py says what they are for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hippomem.hippocampus.recipe import Recipe
+from hippomem.hippocampus.view import View
+
+CROWDING = 50  # passages beyond the wanted ones that are looked at
+SPEAKING = 200  # likewise, for who speaks there
+
+Floats = NDArray[np.float32]
+Rows = NDArray[np.int64]
+
+
+def best(score: Floats, ties: NDArray[np.uint64], k: int) -> NDArray[np.int64]:
+    """The k rows with the highest finite score, best first. Of equals (to 1e-4: sums of floats depend on their order)
+    a hash of the content decides, so that the order in which memories came does not.
+    """
+    score = np.rint(score * np.float32(1e4))
+    finite = np.count_nonzero(np.isfinite(score))
+    k = min(k, int(finite))
+    if k == 0:
+        return np.empty(0, np.int64)
+    if k < len(score):
+        threshold = np.partition(score, len(score) - k)[len(score) - k]
+        rows = np.nonzero(score >= threshold)[0]
+    else:
+        rows = np.arange(len(score))
+    return rows[np.lexsort((ties[rows], -score[rows]))][:k]
+
+
+def title_hop(view: View, rows: Rows, score: Floats, named: Mapping[int, str], recipe: Recipe) -> Floats:
+    bonus = np.zeros(len(rows), np.float32)
+    graph = view.graph
+    leading = rows[best(score, view.ties[rows], recipe.hop_from)]
+    places, entities, _ = graph.edges_at(leading)
+    onward = (graph.frequency[entities] <= recipe.hop_frequency) & graph.have_titles(entities)
+    hops: dict[int, int] = {}  # from the row of a title to the leading place it is named at
+    for place, entity in zip(places[onward].tolist(), entities[onward].tolist(), strict=True):
+        same = graph.titled(entity, recipe.hop_titles + 1) if entity not in named else ()
+        for titled in same if len(same) <= recipe.hop_titles else ():
+            if titled != leading[place]:
+                hops.setdefault(titled, place)
+    titles = np.sort(np.fromiter(hops, np.int64, len(hops)))
+    there = np.minimum(np.searchsorted(rows, titles), len(rows) - 1)
+    known = rows[there] == titles
+    bonus[there[known]] = [(hops[titled] + 1) ** -0.5 for titled in titles[known].tolist()]
+    return bonus
+
+
+def stand_aside(view: View, rows: Rows, score: Floats, named: Mapping[int, str], recipe: Recipe, k: int) -> Floats:
+    """1 for all but the leading passages that name a speaker whom the question names, or are told where that one is
+    seen to speak; 0 for all where there is no such speaker. A memory of one conversation stays as it was; one that
+    holds documents too has many that name something else in the question, and are about somebody else.
+    """
+    aside = np.zeros(len(rows), np.float32)
+    graph, chains = view.graph, view.chains
+    if not recipe.speaker or not chains.are_told(rows).any():
+        return aside
+    speakers = [entity for entity in named if len(graph.titled(entity, recipe.hop_titles + 1)) > recipe.hop_titles]
+    if not speakers:
+        return aside
+    leading = best(score, view.ties[rows], k + SPEAKING)
+    every = chains.with_neighbours(rows[leading])
+    places, entities, masks = graph.edges_at(every)
+    names = np.isin(entities, speakers)
+    says = names & ((masks < 0) | (masks & 1 > 0)) & chains.are_told(every)[places]
+    if says.any():
+        aside[:] = 1
+        near = np.isin(rows[leading], every[places[names]]) | chains.among(rows[leading], every[places[says]])
+        aside[leading[near]] = 0
+    return aside
+
+
+def are_crowded(view: View, rows: Rows, score: Floats, named: Mapping[int, str], recipe: Recipe, k: int) -> Floats:
+    """1 for passages whose title names what the question names, where `crowd` that do so score higher: what they add
+    is worth less than what the question does not name. Turns do not crowd; their title is who speaks.
+    """
+    crowded = np.zeros(len(rows), np.float32)
+    graph = view.graph
+    subjects = [entity for entity in named if len(graph.titled(entity, recipe.hop_titles + 1)) <= recipe.hop_titles]
+    if not subjects or not recipe.crowding:
+        return crowded
+    leading = best(score, view.ties[rows], k + CROWDING)
+    leading = leading[~view.chains.are_told(rows[leading])]
+    places, entities, masks = graph.edges_at(rows[leading])
+    is_subject = np.isin(entities, subjects) & ((masks < 0) | (masks & 1 > 0))
+    about: dict[int, list[int]] = {}
+    for place, subject in zip(places[is_subject].tolist(), entities[is_subject].tolist(), strict=True):
+        about.setdefault(place, []).append(subject)
+    told = dict.fromkeys(subjects, 0)
+    for place, own in about.items():  # best first
+        crowded[leading[place]] = max(told[subject] for subject in own) >= recipe.crowd
+        for subject in own:
+            told[subject] += 1
+    return crowded
