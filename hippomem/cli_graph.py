@@ -31,15 +31,14 @@ def write_graph(graph: networkx.MultiDiGraph, path: Path) -> None:
 
     GraphML has no lists, dates or missing values: lists and mappings become JSON, dates ISO 8601, what is missing is
     left out, and characters that XML forbids become U+FFFD. Raises InvalidInputError for another ending,
-    or in the place of a database, StoreAccessError where the file cannot be written.
+    or in the place of a database, a device or a pipe, StoreAccessError where the file cannot be written.
     """
-    from hippomem.storage.engine import refuse_database
+    from hippomem.storage.engine import replaceable
 
     check_ending(path)
     as_bytes = _graphml if path.suffix.lower() == ".graphml" else _node_link
     try:
-        refuse_database(path)
-        _replace(path, as_bytes(graph))
+        _replace(replaceable(path), as_bytes(graph))
     except OSError as error:
         raise StoreAccessError(f"{path} cannot be written: {error.strerror or error}") from error
 

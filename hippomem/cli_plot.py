@@ -40,7 +40,7 @@ def draw_retention(graded: Graded, file: Path) -> None:
     curves = retention_by_age(graded)
     if not curves:
         raise InvalidInputError("there is nothing to plot yet: no memory has been reviewed")
-    from hippomem.storage.engine import refuse_database
+    from hippomem.storage.engine import replaceable
 
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -63,8 +63,7 @@ def draw_retention(graded: Graded, file: Path) -> None:
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=160, metadata={"Software": None})
     try:
-        refuse_database(file)
-        file.write_bytes(stream.getvalue())
+        replaceable(file).write_bytes(stream.getvalue())
     except OSError as error:
         raise StoreAccessError(f"cannot write {file}: {error.strerror}") from error
 

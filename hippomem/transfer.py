@@ -26,7 +26,7 @@ from hippomem.errors import (
 )
 from hippomem.hippocampus.keys import entity_key
 from hippomem.storage import links, reads, versions, writes
-from hippomem.storage.engine import refuse_database
+from hippomem.storage.engine import replaceable
 from hippomem.storage.rows import Analysis, FactRow, Links, MentionRow, NewPassage, content_id, passage_id
 from hippomem.transfer_fields import count_of, fact_line, floats_of, moment_of, text_of, triple_of, written
 from hippomem.transfer_learning import TAUGHT, Lesson, Replay, Taught, taught_lines, taught_of
@@ -41,12 +41,12 @@ BATCH = 500
 
 def export(connection: Connection, namespace: int, name: str, encoder: int, path: Path) -> int:
     """Write a namespace as it is in this transaction. Returns the number of passages; raises StoreAccessError, and
-    InvalidInputError where the file is a database."""
+    InvalidInputError where the file is a database, a device or a pipe."""
     identity = reads.encoder_identity(connection)
     count, digest = 0, hashlib.sha256()
     try:
-        refuse_database(path)
-        work = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+        place = replaceable(path)
+        work = place.with_name(f".{place.name}.{uuid.uuid4().hex[:8]}")
         with _removed_on_failure(work):
             with work.open("w", encoding="utf-8", newline="\n") as file:
                 for item in _lines(connection, namespace, name, encoder, identity):
@@ -57,7 +57,7 @@ def export(connection: Connection, namespace: int, name: str, encoder: int, path
                 file.write(_as_line({"type": "end", "passages": count, "sha256": digest.hexdigest()}))
                 file.flush()
                 os.fsync(file.fileno())
-            work.replace(path)
+            work.replace(place)
     except HippomemError:
         raise
     except (OSError, ValueError) as error:  # ValueError: no name, or one with a NUL

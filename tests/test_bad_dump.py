@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -259,6 +260,26 @@ def test_no_export_replaces_a_database(dump: Path, tmp_path: Path) -> None:
     with opened(own) as memory:
         assert memory.recall("Who owns the Grey Heron?", 1).passages[0].text == text
         assert memory.doctor().ok
+
+
+def test_an_export_replaces_what_a_link_leads_to_and_no_pipe_or_device(dump: Path, tmp_path: Path) -> None:
+    pipe, link = tmp_path / "pipe.json", tmp_path / "latest.json"
+    os.mkfifo(pipe)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    link.symlink_to(elsewhere / "dump.json")
+    (tmp_path / "to-pipe.json").symlink_to(pipe)
+    with opened(tmp_path / "source.db") as memory:
+        for place in (pipe, tmp_path / "to-pipe.json"):
+            with pytest.raises(InvalidInputError, match="is a device or a pipe"):
+                memory.export(place)
+            with pytest.raises(InvalidInputError, match="is a device or a pipe"):
+                write_graph(memory.graph(), place)
+        write_graph(memory.graph(), link)
+        assert memory.export(link) == 21
+    assert pipe.is_fifo()
+    assert link.is_symlink()
+    assert (elsewhere / "dump.json").read_bytes() == dump.read_bytes()
 
 
 def test_an_export_that_fails_leaves_the_earlier_one(

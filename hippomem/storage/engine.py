@@ -95,13 +95,16 @@ def connect(url: URL) -> Engine:
     return engine
 
 
-def refuse_database(path: Path) -> None:
-    """For what is to be written in the place of a file: raises InvalidInputError where that is a database, or a part of
-    one that lies beside it, also by another name."""
+def replaceable(path: Path) -> Path:
+    """The file that is to be replaced where `path` is written: what a link leads to. Raises InvalidInputError where
+    that is a device or a pipe, which would be gone, or a database or a part of one that lies beside it."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise InvalidInputError(f"{path} is a device or a pipe: give the name of a file, which is written as a whole")
     name = os.path.realpath(path)
     beside = (name.removesuffix(ending) for ending in BESIDE if name.endswith(ending))
     if _head(name).startswith((HEADER, *LOG_HEADERS)) or any(_head(other) == HEADER for other in beside):
         raise InvalidInputError(f"{path} is a database, or a part of one: give the name of another file")
+    return Path(name)
 
 
 def _head(file: str | Path) -> bytes:
