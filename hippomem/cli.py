@@ -7,6 +7,7 @@ interrupted. What is heavy is imported inside the commands: `hippomem --help` mu
 
 from __future__ import annotations
 
+import errno
 import importlib
 import importlib.metadata
 import io
@@ -419,7 +420,13 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal in Latin-1 cannot show every document; it is no error
-    app(prog_name="hippomem")
+    try:
+        app(prog_name="hippomem")
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        out.print_error(f"the output cannot be written: {error.strerror or error}; what was done before stays done")
+        sys.exit(1)
 
 
 consolidation.register(app)

@@ -17,7 +17,7 @@ import typer.main
 from typer.testing import CliRunner, Result
 
 from hippomem import Memory, Triple
-from hippomem.cli import app
+from hippomem.cli import app, main
 from hippomem.cli_output import visible
 from hippomem.errors import StoreFullError
 from hippomem.types import Check, Diagnosis
@@ -429,6 +429,22 @@ def test_what_the_library_raises_is_one_line(cli: Cli, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(Memory, "stats", full)
     assert error_of(cli("stats", "--json")) == "error: disk full: free some space\n"
+
+
+@pytest.mark.parametrize("args", [["--version"], ["stats"]])
+def test_output_onto_a_full_disk_is_one_line(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], args: list[str]
+) -> None:
+    def full(*_args: Any, **_options: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    assert cli("add", "Ada lives in Oslo.").exit_code == 0
+    monkeypatch.setattr("hippomem.cli.typer.echo", full)
+    monkeypatch.setattr("hippomem.cli_output.print_pairs", full)
+    monkeypatch.setattr("sys.argv", ["hippomem", *args])
+    with pytest.raises(SystemExit, match="1"):
+        main()
+    assert re.fullmatch("error: .* No space left on device; .*\n", capsys.readouterr().err)
 
 
 def test_what_nobody_expected_is_not_hidden(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
