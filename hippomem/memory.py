@@ -187,7 +187,8 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         """Take in files, folders, Documents, or dicts with a text; a list may mix them.
 
         Can be interrupted at any moment and run again: what is in is not read again, what changed replaces what it
-        was, what failed is in the report and never stops the rest. A source that cannot be read loses nothing, nor does
+        was (a Document with a `source` too, while dicts only add to theirs), what failed is in the report and never
+        stops the rest. A source that cannot be read loses nothing, nor does
         one of which records newly fail, which may be what it held before (`kept` in the report counts that); a file
         that has become empty loses all. `progress` shows a bar on a terminal, or is a
         function that is told the bytes read, of how many (None where that is not known), and the passages stored.

@@ -216,8 +216,9 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class IngestReport:
-    """What an ingest did. Counts are of what this run added; `skipped` counts unchanged documents. By its `id` the
-    ledger of the chat model tells what its passages cost (`Memory.stats`).
+    """What an ingest did. `documents` are those that were read, also where all of one was there already; `skipped`
+    counts those of unchanged files, which are not read. `passages`, `entities` and `facts` are what this run added. By
+    its `id` the ledger of the chat model tells what its passages cost (`Memory.stats`).
 
     `removed` counts passages that their source no longer holds, `kept` those that stay since they may be what records
     of it that failed stand for: repair these, or forget the source, and ingest it again.
