@@ -64,12 +64,18 @@ def multihop(
     from hippomem_eval.html_report import write_html_report
     from hippomem_eval.report import as_markdown, contract, summarise, write_report
     from hippomem_eval.runner import Options, run_multihop
-    from hippomem_eval.systems import SYSTEMS
+    from hippomem_eval.systems import ASKING, RECOGNISING, SYSTEMS
 
     systems = expanded(map(str.strip, system.split(",")))
     unknown = [name for name in systems if name not in SYSTEMS]
     if unknown:
         raise typer.BadParameter(f"{unknown[0]!r} is none of {', '.join(SYSTEMS)}", param_hint="--system")
+    for option, given, askers in (
+        ("--decompositions", decompositions, ASKING - {RECOGNISING}),
+        ("--recognition", recognition, {RECOGNISING}),
+    ):
+        if given is not None and not askers & set(systems):
+            raise typer.BadParameter(f"is for --system {' or '.join(sorted(askers))}", param_hint=option)
     options = Options(
         questions=questions,
         corpus=corpus,

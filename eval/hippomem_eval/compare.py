@@ -85,6 +85,7 @@ def compare(a: Side, b: Side, *, seed: int = 0) -> dict[str, Any]:
         "n_questions": len(both),
         "only_a": len(a.rows) - len(both),
         "only_b": len(b.rows) - len(both),
+        "asked_otherwise": sum(x.get("question") != y.get("question") for x, y in zip(ours, theirs, strict=True)),
         "means": {
             label: {name: sum(map(float, _column(rows, name))) / len(rows) for name in (*names, *costs)}
             for label, rows in ((first, ours), (second, theirs))
@@ -121,6 +122,8 @@ def as_markdown(result: Mapping[str, Any]) -> str:
     only = {side: result[f"only_{side}"] for side in "ab" if result[f"only_{side}"]}
     lines += ["", f"{result['n_questions']:,} questions that both have."]
     lines += [f"{count:,} questions only in {result[side]['name']}, left out." for side, count in only.items()]
+    if otherwise := result["asked_otherwise"]:
+        lines.append(f"{otherwise:,} of them were asked in other words by one of the two, as with --misspell.")
     lines.append("Recalls in percent, costs in milliseconds; costs of runs at different times are loosely comparable.")
     for what, winner in (("won", a), ("lost", b)):
         if result[what]:

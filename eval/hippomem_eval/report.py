@@ -56,6 +56,7 @@ def summarise(measured: Measured, options: Options) -> dict[str, Any]:
         "seed": options.seed,
         "decompositions": options.decompositions,
         "recognition": options.recognition,
+        "misspell": options.misspell,
         "encoder": index.encoder,
     }
 
@@ -122,6 +123,8 @@ def _remarks(summary: Mapping[str, Any]) -> list[str]:
         remarks.append(RECORDED)
     if summary["recognition"]:
         remarks.append(f"Recognition was {summary['recognition']}, which knows what is gold: no model does.")
+    if summary["misspell"]:
+        remarks.append("The questions were asked with slips in their names (--misspell).")
     if summary["index_is_stale"]:
         remarks.append("The index was built with other code or settings than what was measured.")
     return remarks

@@ -29,6 +29,14 @@ def test_errors_are_one_line_under_the_main_command_too() -> None:
     assert result.stderr.strip() == "error: there is no file none.json"
 
 
+@pytest.mark.parametrize(("option", "value"), [("--decompositions", "musique"), ("--recognition", "oracle")])
+def test_an_option_that_no_system_uses_is_wrong_usage(option: str, value: str) -> None:
+    args = ["multihop", "--questions", "none.json", "--out", "out", option, value, "--system", "hippomem,dense"]
+    result = CliRunner().invoke(eval_app, args)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "is for --system" in result.stderr
+
+
 def test_without_a_command_there_is_help() -> None:
     assert "multihop" in CliRunner().invoke(eval_app, []).output
 

@@ -69,6 +69,13 @@ def test_the_differences_by_hand(pair: tuple[Path, Path]) -> None:
     ]
 
 
+def test_questions_that_one_of_the_two_asked_in_other_words_are_told(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    assert "in other words" not in run(*pair).stdout
+    slips = folder(tmp_path / "slips", hippomem=[row("q1", 1) | {"question": "Who is qq1?"}, row("q3", 1)])
+    assert compare(*load_sides(pair[0], slips))["asked_otherwise"] == 1
+    assert "1 of them were asked in other words by one of the two" in run(pair[0], slips).stdout
+
+
 def test_a_run_does_not_differ_from_itself(pair: tuple[Path, Path]) -> None:
     result = compare(*load_sides(pair[0], pair[0]))
     assert all(entry["mean"] == entry["low"] == entry["high"] == 0 for entry in result["differences"])

@@ -30,8 +30,9 @@ def row(*titles: str, k: int = 20) -> dict[str, Any]:
 def summary(rows: dict[str, list[dict[str, Any]]], **changes: Any) -> dict[str, Any]:
     counts = {"passages": 3, "entities": 2, "facts": 1, "edges": 4}
     index = Index(Path("index.db"), counts, {"total": 1.5}, 1000, "encoder", 0, False, False)
+    options = Options(questions=Path("q.json"), corpus=None, out=Path("out"), misspell=changes.pop("misspell", False))
     measured = Measured(Dataset((QUESTION,), CORPUS, **changes), index, rows)
-    return summarise(measured, Options(questions=Path("q.json"), corpus=None, out=Path("out")))
+    return summarise(measured, options)
 
 
 def test_a_row_by_hand() -> None:
@@ -55,6 +56,12 @@ def test_cutoffs_beyond_k_are_left_out() -> None:
 def test_gold_that_is_named_twice_counts_once() -> None:
     question = Question("q", "Who?", (), frozenset({Gold("A"), Gold("A", "Text of A."), Gold("B")}))
     assert row_of(question, ranking("A"), COSTS, CORPUS, 20)["recall@1"] == 0.5
+
+
+def test_that_the_questions_had_slips_is_told() -> None:
+    rows = {"hippomem": [row("A")]}
+    assert "--misspell" in as_markdown(summary(rows, misspell=True))
+    assert "--misspell" not in as_markdown(summary(rows))
 
 
 def test_the_contract_of_json() -> None:
