@@ -15,7 +15,7 @@ lead it are about the same thing that the question names. D, L and F are smoothe
 r in [0, 1] is how far the graph knows the passage, by the weight s of its edges: r = s^8 / (s^8 + 4.7^8). What is
 missing of 1 goes to the mean logarithm of the five passages most like the question, weighted by their r, so a note that
 names nothing is neither punished nor favoured for it. Of one that nothing was said around either, its own words are all
-there is: there cosines count (1 - r) 12 more above or below the mean of these five, and L has (1 - r) of the words that
+there is: there cosines count (1 - r) 8 more above or below the mean of these five, and L has (1 - r) of the words that
 name something. Each expert is a term of its own in `Ranking.terms`; another one is another entry.
 
 Up to `everything` passages all of them are scored, after two walks over the whole graph. Above, the seeds are cut to

@@ -33,7 +33,7 @@ class Recipe:
     brevity: float = 1.25
     brief: int = 40  # words below which a passage is seldom an answer
     cosine: float = 6.0
-    alone: float = 12.0  # more for cosines above those of the leading passages, where there is no more to go by
+    alone: float = 8.0  # more for cosines above those of the leading passages, where there is no more to go by
     compared: int = 5  # leading passages whose mean stands for what is not known of another
     floor: float = 1e-8  # added to a mass before its logarithm
     title_hop: float = 2.5
