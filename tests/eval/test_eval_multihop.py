@@ -272,6 +272,7 @@ def test_all_systems_in_one_run(again: Callable[..., Result], tmp_path: Path) ->
     assert not (out / "index-openie.db").exists()
 
 
+@pytest.mark.slow
 def test_triples_of_an_llm(again: Callable[..., Result], tmp_path: Path, openie: Path) -> None:
     out = tmp_path / "out"
     systems = ("--system", "hippomem,hippomem-local,hipporag2")

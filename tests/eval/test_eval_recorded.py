@@ -93,6 +93,7 @@ def test_the_systems_as_a_user_runs_them(tmp_path: Path) -> None:
     assert changed.stderr.count("4 of 4 questions") == 1
 
 
+@pytest.mark.slow
 def test_recognition_by_who_knows_what_is_gold(tmp_path: Path) -> None:
     questions, corpus = write(tmp_path / "q.json", records()), write(tmp_path / "c.json", corpus_records())
     args = ("--questions", questions, "--corpus", corpus, "--out", tmp_path / "out", "--k", 5)

@@ -65,6 +65,7 @@ def test_what_is_cut_costs_little(whole: Memory) -> None:
     assert same >= 0.8 * 5 * len(QUESTIONS)
 
 
+@pytest.mark.slow
 def test_the_order_of_arrival_does_not_matter(filled: Callable[..., Memory], whole: Memory) -> None:
     shuffled = random.Random(7).sample(RECORDS, SIZE)  # noqa: S311
     batches = filled([shuffled[:50], shuffled[50:51], shuffled[51:200], shuffled[200:]])

@@ -1,0 +1,73 @@
+"""A note by itself, which names next to nothing and around which nothing was said: its own words are all there is."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from hippomem import Memory, Recipe
+from hippomem.testing import HashEncoder, capitals
+
+ISLA = "My daughter Isla is in her second year, doing geography."
+NOTES = (
+    ISLA,
+    "The alarm code is 2290 and there are thirty seconds.",
+    "I don't take milk in my coffee.",
+    "The dentist is on the fourth floor.",
+    "Clinical waste is picked up on Thursdays.",
+)
+DOCUMENT = "Isla is a river in Scotland. It rises near Glas Maol and flows past Forter Castle to Perthshire."
+QUESTION = "What is Isla studying?"
+
+
+@pytest.fixture
+def memory(tmp_path: Path) -> Memory:
+    memory = Memory.open(tmp_path / "m.db", encoder=HashEncoder(), pipeline=capitals())
+    for note in NOTES:
+        memory.add(note)
+    return memory
+
+
+def causes(memory: Memory, text: str, question: str = QUESTION, **constants: float) -> dict[str, float]:
+    found = memory.recall(question, k=20, recipe=Recipe(**constants))  # type: ignore[arg-type]
+    return next(dict(passage.causes) for passage in found.passages if passage.text == text)
+
+
+def test_its_names_count_as_words(memory: Memory) -> None:
+    assert memory.recall(QUESTION).passages[0].entities == ("Isla",)
+    assert causes(memory, ISLA)["words"] > 0.5
+    assert causes(memory, NOTES[1])["words"] == 0
+
+
+def test_the_graph_tells_of_a_titled_passage_instead(memory: Memory) -> None:
+    memory.add(DOCUMENT, title="Isla (river)")
+    assert causes(memory, DOCUMENT)["words"] < 0.1
+    assert causes(memory, DOCUMENT, known=0)["words"] == 0
+    assert causes(memory, ISLA)["words"] > 0.5
+
+
+def test_cosines_count_for_more_above_and_below_those_that_lead(memory: Memory) -> None:
+    memory.add(DOCUMENT, title="Isla (river)")
+    for text in (*NOTES, DOCUMENT):
+        plain, more = (causes(memory, text, alone=weight)["cosine"] for weight in (0, 8))
+        found = memory.recall(QUESTION, k=20, method="dense")
+        cosines = {passage.text: passage.causes["cosine"] for passage in found.passages}
+        above = cosines[text] - sum(sorted(cosines.values())[-5:]) / 5
+        weight = 0 if text == DOCUMENT else 8
+        assert more - plain == pytest.approx(weight * above, abs=0.05)
+
+
+def test_what_was_said_in_a_session_is_not_alone(memory: Memory) -> None:
+    for text in ("Isla rang.", "She sounded happy.", "She will come at Easter."):
+        memory.add(text, session="s", occurred_at=datetime(2026, 4, 1, tzinfo=UTC))
+    assert causes(memory, "Isla rang.")["words"] < causes(memory, ISLA)["words"]
+    assert causes(memory, "Isla rang.", alone=0)["cosine"] == causes(memory, "Isla rang.")["cosine"]
+
+
+def test_the_graph_does_not_draw_a_note_below_documents_it_knows(memory: Memory) -> None:
+    """What is not known of a note is taken from the leading passages that are known, not from notes like it."""
+    memory.add(DOCUMENT, title="Isla (river)")
+    walks = [causes(memory, text)["named walk"] for text in (DOCUMENT, NOTES[2])]
+    assert walks[1] > walks[0] - 1
