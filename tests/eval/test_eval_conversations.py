@@ -28,11 +28,12 @@ def test_a_file_of_any_form_is_read(tmp_path: Path, name: str) -> None:
     assert conversations == locomo()
 
 
-def test_the_everyday_notes_have_evidence_for_every_question() -> None:
-    conversations = load_conversations(Path(__file__).parents[2] / "eval" / "notes.json")
+@pytest.mark.parametrize(("name", "questions", "notes"), [("notes", [50] * 8, 489), ("more_notes", [40] * 5, 300)])
+def test_everyday_notes_have_evidence_for_every_question(name: str, questions: list[int], notes: int) -> None:
+    conversations = load_conversations(Path(__file__).parents[2] / "eval" / f"{name}.json")
     haystacks = haystacks_of(conversations, plain=True, one_index=False, adversarial=False)
-    assert [len(haystack.questions) for haystack in haystacks] == [50] * 8
-    assert sum(len(haystack.turns) for haystack in haystacks) == 489
+    assert [len(haystack.questions) for haystack in haystacks] == questions
+    assert sum(len(haystack.turns) for haystack in haystacks) == notes
     for haystack in haystacks:
         told = {turn.id for turn in haystack.turns}
         assert all(told >= set(haystack.evidence[question.id]) != set() for question in haystack.questions)
