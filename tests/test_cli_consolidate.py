@@ -28,6 +28,8 @@ def db(fast: Callable[..., Memory], tmp_path: Path, monkeypatch: pytest.MonkeyPa
     people = "Ada Bea Cid Dov Eve Fay Gil Hal Ivy Jon".split()
     for place, name in enumerate(people):
         opened.add(f"{name} lives in Town{place}.", triples=[(name, "lives in", f"Town{place}")])
+        if place > 5:
+            opened.add(f"{name} still lives in Town{place}.", triples=[(name, "lives in", f"Town{place}")])
     opened.add("Zoe keeps a lighthouse.", source="a")
     opened.add("zoe keeps a lighthouse!", source="b")
     clock.advance(timedelta(days=2))

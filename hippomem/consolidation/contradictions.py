@@ -1,20 +1,23 @@
 """Contradictions between facts: same subject, functional relation, another object, both held to be true now.
 
-A relation is functional as far as subjects have one object of it (functionality, PARIS, Suchanek et al. 2011, VLDB:
-subjects over pairs of subject and object). It is measured from the corpus, without the subject in question. Of two
-facts the newer holds; both are kept, the older gets an end. Where nothing tells which is newer nothing is decided.
+A relation is functional as far as subjects have one object of it (functionality, PARIS, Suchanek et al. 2011, VLDB).
+What tells are subjects about whom it was said more than once: with the same object again, or with another. That
+somebody visited one place tells next to nothing, as long as nobody said a second time where they were. It is measured
+from the corpus, without the subject in question. Of two facts the newer holds; both are kept, the older gets an end.
+Where nothing tells which is newer nothing is decided.
 """
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-FUNCTIONAL = 0.75  # functionality from which a relation counts as functional: what changed counts against it, too
-SUBJECTS = 8  # that must have the relation before that is known
+FUNCTIONAL = 0.5  # functionality from which a relation counts as functional: what changed counts against it, too
+ONCE = 0.03  # what a subject that was told of once tells, to 1 of one that was told of again with the same object
+EVIDENCE = 3.0  # of subjects that have one object, before anything is known
 _SPACE = re.compile(r"\W+")
 
 
@@ -22,7 +25,8 @@ _SPACE = re.compile(r"\W+")
 class Statement:
     """A fact as a passage states it. `moment` is from when it holds, None where nothing tells; `object_key` is the
     object's normalised name; `is_promoted` whether several events of several sources support it; `is_closed` whether a
-    user said until when it holds: it is left as it is, and tells nothing about what came after it."""
+    user said until when it holds: it is left as it is, and tells nothing about what came after it. `told_at` is when it
+    was last said; what was said until `spared_until` does not contradict it."""
 
     passage: int
     subject: int
@@ -33,6 +37,8 @@ class Statement:
     is_promoted: bool = False
     is_closed: bool = False
     trust: float = 1.0
+    told_at: datetime | None = None
+    spared_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +47,7 @@ class Contradiction:
 
     older: Statement
     newer: Statement
-    functionality: float
-    subjects: int
+    tellings: Tellings
     is_doubted: bool = False
 
 
@@ -51,51 +56,60 @@ def relation_key(relation: str) -> str:
     return _SPACE.sub(" ", relation.replace("_", " ").casefold()).strip()
 
 
-class Functionality:
-    """Objects per subject of each relation, over the whole corpus: from (relation, subjects, pairs of subject and
-    object) as it is spelled."""
+@dataclass(frozen=True, slots=True)
+class Tellings:
+    """How many subjects of a relation were told of once, again with the same object, and with another one."""
 
-    def __init__(self, measured: Iterable[tuple[str, int, int]]) -> None:
-        self._measured: dict[str, tuple[int, int]] = {}
-        for relation, subjects, pairs in measured:
-            before = self._measured.get(relation_key(relation), (0, 0))
-            self._measured[relation_key(relation)] = (before[0] + subjects, before[1] + pairs)
+    once: int = 0
+    same: int = 0
+    other: int = 0
 
-    @classmethod
-    def of(cls, facts: Iterable[tuple[int, str, int]]) -> Functionality:
-        """Measured on (subject, relation, object)."""
-        objects: dict[str, set[tuple[int, int]]] = defaultdict(set)
-        for subject, relation, object_ in facts:
-            objects[relation].add((subject, object_))
-        return cls((relation, len({s for s, _ in pairs}), len(pairs)) for relation, pairs in objects.items())
+    @property
+    def functionality(self) -> float:
+        """The share of one object among what was told of again, with a little for what was told of once."""
+        held = self.same + ONCE * self.once
+        return held / (held + self.other) if held else 0.0
 
-    def without(self, relation: str, objects: int) -> tuple[float, int]:
-        """Functionality of a relation (by its key) and the number of its subjects, without one that has so many
-        objects."""
-        subjects, pairs = self._measured.get(relation, (0, 0))
-        rest = max(0, subjects - 1)
-        return (rest / max(pairs - objects, rest) if rest else 0.0), rest
+    @property
+    def is_functional(self) -> bool:
+        """Whether subjects of the relation have one object, as far as that is known."""
+        return self.same + ONCE * self.once >= EVIDENCE and self.functionality >= FUNCTIONAL
 
-    def is_functional(self, relation: str, objects: int) -> bool:
-        """Whether a subject with so many objects of this relation contradicts itself."""
-        measure, subjects = self.without(relation_key(relation), objects)
-        return objects > 1 and measure >= FUNCTIONAL and subjects >= SUBJECTS
+    def without_one(self) -> Tellings:
+        """Without a subject that has several objects."""
+        return replace(self, other=max(0, self.other - 1))
 
 
-def contradictions(statements: Iterable[Statement], functionality: Functionality) -> list[Contradiction]:
-    """What of these is contradicted by what, for subjects given with all that is stated about them."""
+def tellings(told: Iterable[tuple[int, str, Hashable]]) -> Tellings:
+    """Of one relation, from (subject, the object's key, what tells apart one telling from another)."""
+    objects: dict[int, set[str]] = defaultdict(set)
+    times: dict[int, set[Hashable]] = defaultdict(set)
+    for subject, key, telling in told:
+        objects[subject].add(key)
+        times[subject].add(telling)
+    once = same = other = 0
+    for subject, keys in objects.items():
+        shortest = min(keys, key=len)
+        if not all(_is_part(shortest, key) for key in keys):
+            other += 1
+        elif len(times[subject]) > 1:
+            same += 1
+        else:
+            once += 1
+    return Tellings(once, same, other)
+
+
+def contradictions(statements: Iterable[Statement], measured: Mapping[str, Tellings]) -> list[Contradiction]:
+    """What of these is contradicted by what, for subjects given with all that is stated about them; `measured` by the
+    relation's key."""
     groups: dict[tuple[int, str], list[Statement]] = defaultdict(list)
     for statement in statements:
         groups[statement.subject, relation_key(statement.relation)].append(statement)
     found = []
     for (_, relation), group in sorted(groups.items(), key=lambda item: item[0]):
-        objects = len({s.object for s in group})
-        if not functionality.is_functional(relation, objects):
-            continue
-        measure, subjects = functionality.without(relation, objects)
-        found += [
-            Contradiction(older, newer, measure, subjects, doubted) for older, newer, doubted in _superseded(group)
-        ]
+        others = measured.get(relation, Tellings()).without_one()
+        if others.is_functional:
+            found += [Contradiction(older, newer, others, doubted) for older, newer, doubted in _superseded(group)]
     return found
 
 
@@ -115,6 +129,7 @@ def _superseded(group: list[Statement]) -> list[tuple[Statement, Statement, bool
                 newer.object == older.object
                 or newer.moment == older.moment
                 or _is_part(older.object_key, newer.object_key)
+                or _is_spared(older, newer)
             ):
                 continue
             if len(together[older.passage]) > 1 or len(together[newer.passage]) > 1:
@@ -126,6 +141,11 @@ def _superseded(group: list[Statement]) -> list[tuple[Statement, Statement, bool
             if not is_doubted:
                 break
     return pairs
+
+
+def _is_spared(older: Statement, newer: Statement) -> bool:
+    """Whether it was decided, after `newer` was said, that `older` holds all the same."""
+    return older.spared_until is not None and newer.told_at is not None and newer.told_at <= older.spared_until
 
 
 def _objects_by_passage(group: list[Statement]) -> dict[int, set[int]]:

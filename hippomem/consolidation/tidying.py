@@ -7,15 +7,24 @@ why and can be undone (undo.py); what was undone is not done again.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from operator import methodcaller
 
 from sqlalchemy import Connection
 
 from hippomem.clock import Clock
-from hippomem.consolidation.contradictions import Contradiction, Functionality, Statement, contradictions, relation_key
+from hippomem.consolidation.contradictions import (
+    Contradiction,
+    Statement,
+    Tellings,
+    contradictions,
+    relation_key,
+    tellings,
+)
 from hippomem.consolidation.quality import flag_of, said
 from hippomem.consolidation.round import Round
 from hippomem.consolidation.states import days_between
@@ -30,6 +39,8 @@ MOST_STRENGTH = 2.0  # of an edge, to 1 of one that was never used
 LEARNING = 0.2  # share of what is left to the most, for each use
 HALF_LIFE = 30.0  # days in which half of an edge's strength relaxes
 NOTICEABLE = 0.05  # change of strength for which a passage is linked anew
+DEEDS = 100  # done in one transaction, for which others wait
+BREATH_SECONDS = 0.02  # between two of them
 NOTES = 20
 
 
@@ -64,7 +75,7 @@ class TidyStep:
         counts: Counter[str] = Counter()
         notes: list[str] = []
         is_done = True
-        measured: list[Functionality] = []  # once a round: it takes a look at every fact
+        measured: dict[str, Tellings] = {}  # each relation once a round: it takes a look at all of its facts
         while True:
             if round.is_over:
                 is_done = False
@@ -78,7 +89,7 @@ class TidyStep:
             self.name, {k: v for k, v in counts.items() if v}, notes=tuple(notes[:NOTES]), is_done=is_done
         )
 
-    def _some(self, round: Round, counts: Counter[str], notes: list[str], measured: list[Functionality]) -> bool:
+    def _some(self, round: Round, counts: Counter[str], notes: list[str], measured: dict[str, Tellings]) -> bool:
         """Look at a batch of changes. False where there was none."""
         namespace = self.namespace()
         with self.store.read() as connection:
@@ -100,50 +111,42 @@ class TidyStep:
         ]
         with self.store.read() as connection:
             others = reads.by_number(connection, namespace, sorted({other for _, other in pairs}))
-            if "invalidate" in self.switched and not measured:
-                measured.append(Functionality(links.relations(connection, namespace)))
-            found = _contradictions(connection, namespace, there, measured[0], self.trust) if measured else []
+            is_on = "invalidate" in self.switched
+            found = _contradictions(connection, namespace, there, measured, self.trust) if is_on else []
             raised = _promotions(connection, namespace) if is_last and "promote" in self.switched else {}
+        deeds = [methodcaller("flag", *one) for one in there.items() if "flag" in self.switched]
+        deeds += [
+            methodcaller("merge", number, there[number], other, others[other])
+            for number, other in pairs
+            if number in there and other in others
+        ]
+        deeds += [methodcaller("invalidate", contradiction) for contradiction in found]
+        deeds += [methodcaller("promote", fact, support) for fact, support in raised.items()]
         now = self.clock.now()
         if round.is_dry:
             with self.store.read() as connection:
-                self._apply(connection, namespace, there, others, pairs, found, raised, now, counts, notes, is_dry=True)
+                _do(deeds, _Desk(connection, namespace, now, counts, notes, is_dry=True))
             return True
-        with self.store.write() as connection:
-            again = reviews.schedule(connection, namespace)
-            if again is not None and again.tidied != tidied:
-                return True  # another process was faster
-            self._apply(connection, namespace, there, others, pairs, found, raised, now, counts, notes, is_dry=False)
-            moments = {"wall": round.now, "moment": round.now} if again is None else {}
-            reviews.set_schedule(connection, namespace, tidied=changed[-1][0], **moments)
-        return True
+        while True:
+            with self.store.write() as connection:
+                again = reviews.schedule(connection, namespace)
+                if again is not None and again.tidied != tidied:
+                    return True  # another process was faster
+                # What is done already, as this ended half-way, is passed over.
+                _do(deeds[:DEEDS], _Desk(connection, namespace, now, counts, notes, is_dry=False))
+                deeds = deeds[DEEDS:]
+                if not deeds:
+                    moments = {"wall": round.now, "moment": round.now} if again is None else {}
+                    reviews.set_schedule(connection, namespace, tidied=changed[-1][0], **moments)
+                    return True
+            if round.is_over:
+                return True
+            time.sleep(BREATH_SECONDS)  # others write meanwhile
 
-    def _apply(
-        self,
-        connection: Connection,
-        namespace: int,
-        there: dict[int, Passage],
-        others: dict[int, Passage],
-        pairs: Sequence[tuple[int, int]],
-        found: Sequence[Contradiction],
-        raised: dict[tuple[int, str, int], tuple[int, int, int] | None],
-        now: datetime,
-        counts: Counter[str],
-        notes: list[str],
-        *,
-        is_dry: bool,
-    ) -> None:
-        desk = _Desk(connection, namespace, now, counts, notes, is_dry)
-        if "flag" in self.switched:
-            for number, passage in there.items():
-                desk.flag(number, passage)
-        for number, other in pairs:
-            if number in there and other in others:
-                desk.merge(number, there[number], other, others[other])
-        for contradiction in found:
-            desk.invalidate(contradiction)
-        for fact, support in raised.items():
-            desk.promote(fact, support)
+
+def _do(deeds: Sequence[Callable[[_Desk], None]], desk: _Desk) -> None:
+    for deed in deeds:
+        deed(desk)
 
 
 @dataclass
@@ -185,7 +188,7 @@ class _Desk:
 
     def invalidate(self, found: Contradiction) -> None:
         """End a fact where the one that contradicts it begins."""
-        older, newer = found.older, found.newer
+        older, newer, told = found.older, found.newer, found.tellings
         if found.is_doubted:
             self._doubt(found)
             return
@@ -199,7 +202,8 @@ class _Desk:
             return
         why = (
             f"what {by} says of the same subject holds since {newer.moment:%Y-%m-%d}; subjects of {older.relation!r} "
-            f"have one object (functionality {found.functionality:.2f} over {found.subjects} others)"
+            f"have one object (functionality {told.functionality:.2f}: of {told.same + told.other} others told of "
+            f"again {told.same}, and {told.once} were told of once)"
         )
         self._did("invalidated", id_, why)
         if not self.is_dry:
@@ -245,7 +249,7 @@ def _contradictions(
     connection: Connection,
     namespace: int,
     there: dict[int, Passage],
-    measured: Functionality,
+    measured: dict[str, Tellings],
     trust: Callable[[Passage], float],
 ) -> list[Contradiction]:
     subjects = statuses.subjects_of(connection, namespace, there)
@@ -254,7 +258,9 @@ def _contradictions(
     objects: Counter[tuple[int, str]] = Counter()
     for subject, relation, count in stated:
         objects[subject, relation_key(relation)] += count
-    wanted = [(s, r) for s, r, _ in stated if measured.is_functional(r, objects[s, relation_key(r)])]
+    several = [(s, r) for s, r, _ in stated if objects[s, relation_key(r)] > 1]
+    _measure(connection, namespace, {relation_key(r) for _, r in several}, measured)
+    wanted = [(s, r) for s, r in several if measured[relation_key(r)].without_one().is_functional]
     facts = links.facts_about(connection, namespace, wanted)
     if not facts:
         return []
@@ -268,19 +274,32 @@ def _contradictions(
     promoted = statuses.semantic_of(connection, namespace, subjects)
     documents = statuses.ingested_sources(connection, namespace)
     known = validities.validities_of(connection, namespace, about)
-    again = {which: one.valid_from for which, one in known.items() if one.by_passage is None}
-    statements = [
-        Statement(
-            passage, subject, relation, object_, keys.get(object_, ""),
-            start or again.get((passage, validities.fact_id(subject, relation, object_)))
-            or moment_of(about[passage], documents),
-            (subject, relation, object_) in promoted, end is not None, trust(about[passage]),
-        )
-        for passage, subject, relation, object_, start, end in facts
-        if passage in about and passage not in archived
-    ]  # fmt: skip
+    statements = []
+    for passage, subject, relation, object_, start, end in facts:
+        if passage not in about or passage in archived:
+            continue
+        validity = known.get((passage, validities.fact_id(subject, relation, object_)), validities.Validity())
+        spared, again = (validity.valid_from, None) if validity.is_spared else (None, validity.valid_from)
+        own = about[passage]
+        told_at = max(filter(None, (own.recorded_at, None if own.occurred_at else again)), default=None)
+        statement = Statement(
+            passage, subject, relation, object_, keys.get(object_, ""), start or again or moment_of(own, documents),
+            (subject, relation, object_) in promoted, end is not None, trust(own),
+            told_at, spared,
+        )  # fmt: skip
+        statements.append(statement)
     found = contradictions(statements, measured)
     return [one for one in found if not _is_settled(one, known.get((one.older.passage, fact_of(one.older))))]
+
+
+def _measure(connection: Connection, namespace: int, keys: set[str], measured: dict[str, Tellings]) -> None:
+    """Measure these relations where they are not yet."""
+    missing = keys - measured.keys()
+    spellings: dict[str, list[str]] = {}
+    for relation in links.relations(connection, namespace) if missing else ():
+        spellings.setdefault(relation_key(relation), []).append(relation)
+    for key in missing:
+        measured[key] = tellings(links.told_of(connection, namespace, spellings.get(key, ())))
 
 
 def fact_of(statement: Statement) -> str:
@@ -289,11 +308,11 @@ def fact_of(statement: Statement) -> str:
 
 
 def _is_settled(found: Contradiction, known: validities.Validity | None) -> bool:
-    """Whether it was found before, or found to hold after all."""
+    """Whether it was found before."""
     end = found.newer.moment
-    if found.is_doubted or known is None or known.by_passage is None or end is None:
+    if found.is_doubted or known is None or known.by_passage is None or known.invalid_at is None or end is None:
         return False
-    return known.invalid_at is None or known.invalid_at <= end
+    return known.invalid_at <= end
 
 
 def moment_of(passage: Passage, documents: set[str]) -> datetime | None:

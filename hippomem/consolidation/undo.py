@@ -1,4 +1,5 @@
-"""Undoing one deed of consolidation, given by its line in the history. What was undone is not done again by itself."""
+"""Undoing one deed of consolidation, given by its line in the history. What was undone is not done again by itself; a
+fact that stands again may be ended by what is said later."""
 
 from __future__ import annotations
 
@@ -66,7 +67,7 @@ def say_again(
     connection: Connection, namespace: int, number: int, id_: str, at: datetime, is_dated: bool = False
 ) -> None:
     """What is said again in the same words holds: bring it back where consolidation archived it or ended its facts.
-    These hold from now on, and what later contradicts them ends them, unless it `is_dated`: that happened when it did.
+    These hold from now on, unless it `is_dated`: that happened when it did, and holds beside what was said until now.
     """
     why = "it was said again"
     status = statuses.status_of(connection, namespace, [number]).get(number)
@@ -78,7 +79,7 @@ def say_again(
         since = {} if is_dated else {"valid_from": max(filter(None, (at, held.invalid_at))), "by_passage": None}
         if held.by_passage is not None and held.invalid_at is not None:
             _revalidate(connection, namespace, number, id_, fact, why, at, **since)
-        elif held.by_passage is None and not is_dated:
+        elif not is_dated and (held.by_passage is None or held.is_spared):
             validities.set_validity(connection, namespace, number, fact, **since)
 
 
@@ -98,7 +99,9 @@ def _invalidate(deed: _Deed) -> None:
 def _revalidate(
     connection: Connection, namespace: int, number: int, id_: str, fact: str, why: str, at: datetime, **since: Any
 ) -> None:
-    validities.set_validity(connection, namespace, number, fact, invalid_at=None, **since)
+    """A fact holds `since` it was said again; else it is spared from what was said until now."""
+    values = since or {"valid_from": at, "by_passage": validities.SPARED}
+    validities.set_validity(connection, namespace, number, fact, invalid_at=None, **values)
     validities.settle(connection, namespace, number)
     statuses.log_change(connection, namespace, "revalidate", number, id_, at, {"fact": fact, "why": why})
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, and_, bindparam, delete, exists, func, insert
 
 from hippomem.storage.chunks import CHUNK, chunks
 from hippomem.storage.rows import FactRow, Links, MentionRow
-from hippomem.storage.schema import UTCDateTime, entities, facts, mentions, passages
+from hippomem.storage.schema import UTCDateTime, entities, facts, mentions, passages, statuses
 from hippomem.storage.validities import fact_id, validities_of
 from hippomem.types import Triple
 
@@ -131,16 +131,27 @@ def entities_of(connection: Connection, namespace: int, numbers: Iterable[int]) 
     return found
 
 
-def relations(connection: Connection, namespace: int) -> list[tuple[str, int, int]]:
-    """Each relation of the corpus with its number of subjects and of pairs of subject and object."""
-    pairs = (
-        select(facts.c.subject, facts.c.relation, facts.c.object)
-        .where(facts.c.namespace == namespace)
-        .distinct()
-        .subquery()
-    )
-    query = select(pairs.c.relation, func.count(pairs.c.subject.distinct()), func.count()).group_by(pairs.c.relation)
-    return [tuple(row) for row in connection.execute(query)]
+def relations(connection: Connection, namespace: int) -> list[str]:
+    """Each relation of the corpus as it is spelled."""
+    return list(connection.execute(select(facts.c.relation).where(facts.c.namespace == namespace).distinct()).scalars())
+
+
+def told_of(
+    connection: Connection, namespace: int, spellings: Iterable[str]
+) -> list[tuple[int, str, tuple[str, str | None, datetime | None]]]:
+    """(subject, the object's key, what tells apart one telling from another) of all facts with a relation. The same
+    text of the same occasion is told once, from however many sources it came."""
+    found: list[tuple[int, str, tuple[str, str | None, datetime | None]]] = []
+    for some in chunks(spellings):
+        query = (
+            select(facts.c.subject, entities.c.key, passages.c.content, passages.c.session, passages.c.occurred_at)
+            .join(passages, and_(passages.c.namespace == facts.c.namespace, passages.c.number == facts.c.passage))
+            .join(entities, and_(entities.c.namespace == facts.c.namespace, entities.c.number == facts.c.object))
+            .outerjoin(statuses, and_(statuses.c.namespace == facts.c.namespace, statuses.c.passage == facts.c.passage))
+            .where(facts.c.namespace == namespace, facts.c.relation.in_(some), statuses.c.merged_into.is_(None))
+        )
+        found += [(row[0], row[1], (row[2], row[3], row[4])) for row in connection.execute(query)]
+    return found
 
 
 def objects_of(connection: Connection, namespace: int, subjects: Iterable[int]) -> list[tuple[int, str, int]]:

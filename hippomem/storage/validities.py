@@ -18,15 +18,23 @@ from hippomem.storage.chunks import chunks
 from hippomem.storage.schema import facts, passages, validities
 from hippomem.storage.statuses import entity_keys, set_status, status_of
 
+SPARED = ""  # stands for what contradicts a fact that was found to hold after all, and goes with no passage
+
 
 @dataclass(frozen=True, slots=True)
 class Validity:
-    """From when to when a fact holds. One that names what contradicts it and has no end was found to hold after all,
-    and is not contradicted again. One that names nothing holds from `valid_from`, when it was last said."""
+    """From when to when a fact holds. One that names what contradicts it and has no end was found to hold after all, at
+    `valid_from`: what was said by then does not contradict it again. One that names nothing holds from `valid_from`,
+    when it was last said."""
 
     valid_from: datetime | None = None
     invalid_at: datetime | None = None
     by_passage: str | None = None
+
+    @property
+    def is_spared(self) -> bool:
+        """Whether it was found to hold after all."""
+        return self.by_passage is not None and self.invalid_at is None
 
 
 def fact_id(subject: int, relation: str, object_: int) -> str:

@@ -11,7 +11,8 @@ import pytest
 from sqlalchemy import Connection
 
 from hippomem import InvalidInputError, Memory, NotFoundError, Passage, Settings, SimulatedClock
-from hippomem.consolidation.contradictions import Functionality, Statement, contradictions, relation_key
+from hippomem.consolidation import tidying
+from hippomem.consolidation.contradictions import Statement, Tellings, contradictions, relation_key, tellings
 from hippomem.settings import load_settings
 from hippomem.storage import reads
 from hippomem.testing import HashEncoder, capitals
@@ -27,13 +28,20 @@ def clock() -> SimulatedClock:
 
 @pytest.fixture
 def memory(fast: Callable[..., Memory], clock: SimulatedClock) -> Memory:
-    """Everybody lives in one place and visited several."""
+    """Everybody lives in one place, which is said again of some, and visited several."""
     opened = fast(clock=clock)
+    told_again(opened)
     for place, name in enumerate(PEOPLE):
         opened.add(f"{name} lives in Town{place}.", triples=[(name, "lives in", f"Town{place}")])
         for other in (20, 30):
             opened.add(f"{name} visited Town{place + other}.", triples=[(name, "visited", f"Town{place + other}")])
     return opened
+
+
+def told_again(memory: Memory) -> None:
+    """It is said once more of four where they live."""
+    for place, name in enumerate(PEOPLE[6:10], 6):
+        memory.add(f"{name} still lives in Town{place}.", triples=[(name, "lives in", f"Town{place}")])
 
 
 def lives_in(memory: Memory, name: str, town: str) -> str:
@@ -71,7 +79,7 @@ def test_what_is_said_a_thousand_times_is_not_compared_with_itself() -> None:
 
         __hash__ = int.__hash__
 
-    measured = Functionality.of((subject, "has status", 1) for subject in range(10, 30))
+    measured = {"has status": Tellings(same=20, other=1)}
     told = [
         Statement(day, 1, "has status", Object(2 if day == 1000 else 1), "ok", NOW + timedelta(days=day))
         for day in range(1001)
@@ -117,7 +125,7 @@ def test_a_newer_fact_ends_the_older_both_are_kept_and_it_can_be_undone(memory: 
     assert new not in before
     (change,) = [c for c in memory.history(old.id) if c.action == "invalidate"]
     assert change.detail["by"] == new
-    assert "functionality 1.00 over 11 others" in change.detail["why"]
+    assert "of 4 others told of again 4, and 7 were told of once" in change.detail["why"]
     assert memory.get(old.id).text == old.text
     assert memory.get(old.id).invalid_at == NOW + timedelta(days=3)
     assert memory.get(new).invalid_at is None
@@ -134,6 +142,62 @@ def test_a_newer_fact_ends_the_older_both_are_kept_and_it_can_be_undone(memory: 
         memory.undo(change.sequence)
     assert memory.stats()["consolidation"]["contradicted"] == 0
     assert memory.doctor().ok
+
+
+def test_what_was_undone_holds_beside_what_was_said_before_not_after(memory: Memory, clock: SimulatedClock) -> None:
+    def held() -> set[str]:
+        memory.consolidate()
+        told = [p.text for p in memory.recall("Where does Ada live?", 50).passages]
+        return {text for text in told if text.startswith("Ada lives")}
+
+    clock.advance(timedelta(days=3))
+    new = lives_in(memory, "Ada", "Oslo")
+    memory.consolidate()
+    old = next(p for p in memory.passages() if p.text == "Ada lives in Town0.")
+    (change,) = [c for c in memory.history(old.id) if c.action == "invalidate"]
+    memory.undo(change.sequence)
+    assert held() == {"Ada lives in Town0.", "Ada lives in Oslo."}
+    clock.advance(timedelta(days=1))
+    memory.forget(new)
+    lives_in(memory, "Bea", "Rome")
+    assert held() == {"Ada lives in Town0."}
+    clock.advance(timedelta(days=1))
+    lives_in(memory, "Ada", "Paris")
+    assert held() == {"Ada lives in Paris."}
+    assert memory.get(old.id).invalid_at == clock.now()
+    assert memory.doctor().ok
+
+
+def test_what_was_held_at_a_moment_is_found_as_of_it(memory: Memory, clock: SimulatedClock) -> None:
+    told = {}
+    for day, town in ((1, "Oslo"), (3, "Bergen"), (5, "Oslo"), (7, "Paris")):
+        clock.advance(NOW + timedelta(days=day) - clock.now())
+        told[town] = lives_in(memory, "Ada", town)
+        memory.consolidate()
+    clock.advance(timedelta(days=1))
+    # What is told late of a time between the two sayings ends neither of them earlier than what ended them.
+    text, facts = "Ada lived in Rome then.", [("Ada", "lives in", "Rome")]
+    memory.add(text, triples=facts, occurred_at=NOW + timedelta(days=4.5))
+    memory.consolidate()
+    for day, town in ((2, "Oslo"), (4, "Bergen"), (6, "Oslo"), (8, "Paris")):
+        moment = NOW + timedelta(days=day)
+        assert told[town] in {p.id for p in memory.recall("Where does Ada live?", 50, as_of=moment).passages}, day
+    assert memory.get(told["Oslo"]).invalid_at == NOW + timedelta(days=7)
+
+
+def test_many_endings_are_several_transactions(
+    memory: Memory, clock: SimulatedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tidying, "DEEDS", 5)
+    for place in range(20):
+        clock.advance(timedelta(hours=1))
+        lives_in(memory, "Ada", f"Place{place}")
+    breaths = []
+    monkeypatch.setattr(tidying.time, "sleep", breaths.append)
+    assert memory.consolidate()["tidy"].counts["invalidated"] == 20
+    assert len(breaths) >= 4
+    with pytest.raises(KeyError):
+        memory.consolidate()["tidy"].counts["invalidated"]
 
 
 def test_what_several_may_be_true_of_is_left_alone(memory: Memory, clock: SimulatedClock) -> None:
@@ -376,13 +440,37 @@ def all_strengths(memory: Memory) -> list[tuple[int, int, float, int, datetime]]
         return statuses.all_strengths(connection, memory._writer.number)
 
 
-def test_functionality_is_measured_without_the_subject_in_question() -> None:
-    facts = [(n, "lives in", n) for n in range(20)] + [(n, "likes", m) for n in range(20) for m in range(3)]
-    measured = Functionality.of([*facts, (0, "lives in", 99)])
-    assert measured.without("lives in", 2) == (1.0, 19)
-    assert measured.without("likes", 3) == (pytest.approx(1 / 3), 19)
-    assert measured.without("unknown", 1) == (0.0, 0)
+def test_functionality_is_measured_on_what_was_told_of_again() -> None:
+    told = [(n, f"town {n}", n) for n in range(20)]
+    assert tellings(told) == Tellings(once=20)
+    again = [(n, f"town {n}", n + 100) for n in range(3)]
+    assert tellings([*told, *again, *again]) == Tellings(once=17, same=3)  # the same telling twice is one
+    longer = [(n, f"town {n} norway", n + 200) for n in (3, 4)]
+    assert tellings([*told, *longer]) == Tellings(once=18, same=2)
+    assert tellings([*told, *again, (0, "oslo", 0), (5, "oslo", 9)]) == Tellings(once=16, same=2, other=2)
+    assert not Tellings(once=60).is_functional  # a single mention tells next to nothing
+    assert Tellings(once=100).is_functional
+    assert Tellings(same=3, other=3).is_functional
+    assert not Tellings(same=3, other=4).is_functional
+    assert not Tellings(same=2).is_functional
+    assert Tellings(same=3, other=4).without_one().is_functional
     assert relation_key("Works_For ") == relation_key("works for") == "works for"
+
+
+def test_events_that_are_told_of_once_each_do_not_contradict(memory: Memory, clock: SimulatedClock) -> None:
+    for verb in ("called", "met", "bought"):
+        for place, name in enumerate(PEOPLE):
+            memory.add(f"{name} {verb} Thing{place}.", triples=[(name, verb, f"Thing{place}")])
+    copied = [f"{name} greeted Thing{place}." for place, name in enumerate(PEOPLE)]
+    for source in ("a", "b"):  # a text that is there twice says it once
+        for place, (name, text) in enumerate(zip(PEOPLE, copied, strict=True)):
+            memory.add(text, source=source, triples=[(name, "greeted", f"Thing{place}")])
+    clock.advance(timedelta(days=3))
+    for verb in ("called", "met", "bought", "greeted"):
+        memory.add(f"Bea {verb} Zed.", triples=[("Bea", verb, "Zed")])
+    lives_in(memory, "Bea", "Oslo")
+    assert memory.consolidate()["tidy"].counts == {"merged": len(PEOPLE), "invalidated": 1}
+    assert memory.stats()["consolidation"]["contradicted"] == 1
 
 
 def test_what_is_less_trusted_ends_nothing_and_is_told(fast: Callable[..., Memory], clock: SimulatedClock) -> None:
@@ -391,6 +479,7 @@ def test_what_is_less_trusted_ends_nothing_and_is_told(fast: Callable[..., Memor
     )
     for place, name in enumerate(PEOPLE):
         lives_in(memory, name, f"Town{place}")
+    told_again(memory)
     clock.advance(timedelta(days=3))
     facts = [("Ada", "lives in", "Oslo")]
     doubted = memory.add("Ada lives in Oslo.", source="bot/a", triples=facts)
@@ -410,7 +499,7 @@ def test_a_fact_said_again_holds_again() -> None:
     def said(passage: int, town: int, day: int) -> Statement:
         return Statement(passage, 0, "lives in", town, f"town {town}", NOW + timedelta(days=day))
 
-    measured = Functionality.of((n, "lives in", n) for n in range(20))
+    measured = {"lives in": Tellings(same=20, other=1)}
     pairs = contradictions([said(1, 5, 1), said(2, 6, 2), said(3, 5, 3)], measured)
     assert [(c.older.passage, c.newer.passage) for c in pairs] == [(1, 2), (2, 3)]
     undated = Statement(4, 0, "lives in", 7, "town 7", None)
