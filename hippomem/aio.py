@@ -240,7 +240,7 @@ class AsyncMemory:
         """Memory.jobs on the memory's thread."""
         return await self._run(self._memory.jobs, state, limit)
 
-    async def retry_jobs(self, passage_ids: Iterable[str] = (), *, renew: bool = False) -> int:
+    async def retry_jobs(self, passage_ids: Iterable[str] | None = None, *, renew: bool = False) -> int:
         """Memory.retry_jobs on the memory's thread."""
         return await self._run(self._memory.retry_jobs, passage_ids, renew=renew)
 

@@ -145,7 +145,7 @@ def retry(
 ) -> None:
     """Let dead jobs wait again, with all their attempts before them."""
     with opened(db, namespace, llm=llm) as memory:
-        count = memory.retry_jobs(ids or (), renew=renew)
+        count = memory.retry_jobs(ids or None, renew=renew)
     out.print_json({"waiting_again": count}) if as_json else out.print_pairs({"waiting again": count})
 
 

@@ -104,6 +104,8 @@ class ExtractionStep:
                 raise failed[0]
             tally.error = tally.error or str(failed[0])
         is_done = tally.error is None and not self._claims.is_due()
+        for line in self._claims.elsewhere() if is_done else ():
+            tally.note(line)
         return StepReport(self.name, dict(tally.counts), tally.usage, tuple(tally.notes), tally.error, is_done)
 
     async def _run(self, round: Round, tally: _Tally) -> None:

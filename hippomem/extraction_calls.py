@@ -91,6 +91,18 @@ class Claims:
         moment = self.next_due()
         return moment is not None and moment <= self.now()
 
+    def elsewhere(self) -> list[str]:
+        """What there is to do that is not ours to do now."""
+        with self.writer.store_.read() as connection:
+            number = self.writer.number
+            count, until = jobs.in_hand(connection, number, self.kind, self.now())
+            others = jobs.reserved(connection, number, self.kind)
+        told = [f"{_jobs(number)} for {model} to read again" for model, number in others.items()]
+        if until is not None:
+            end = f"until {until:%Y-%m-%d %H:%M:%S}Z at the latest, should it have been killed"
+            told.append(f"another worker has {_jobs(count, 'in hand')}, {end}")
+        return told
+
     def claim(self, calls: int, units: int | None, tokens: int | None) -> Found:
         """Claims for at most so many calls, passages and tokens."""
         if not self.is_due():
@@ -165,6 +177,10 @@ class Claims:
 
     def _packed(self, works: Sequence[Work]) -> list[tuple[Work, ...]]:
         return packed(works, self.limits.group_chars)
+
+
+def _jobs(count: int, what: str = "") -> str:
+    return f"{count:,} job{'' if count == 1 else 's'} {what or ('waits' if count == 1 else 'wait')}"
 
 
 def packed(works: Sequence[Work], group_chars: int) -> list[tuple[Work, ...]]:

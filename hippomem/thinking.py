@@ -211,22 +211,22 @@ class Thinking:
         with self._store.read() as connection:
             return tuple(jobs.listed(connection, self._writer.number, state, limit))
 
-    def retry_jobs(self, passage_ids: Iterable[str] = (), *, renew: bool = False) -> int:
-        """Let dead jobs wait again, with all their attempts before them: those of these passages, or all, and with them
-        the replays that came to nothing five times. `renew` also reads again what another model or an earlier prompt
-        has read, with the model that is set. Returns how many wait that did not before; `consolidate` or a worker does
-        them. Raises ModelError to `renew` without a model.
+    def retry_jobs(self, passage_ids: Iterable[str] | None = None, *, renew: bool = False) -> int:
+        """Let dead jobs wait again, with all their attempts before them: those of these passages, or all, and with all
+        the replays that came to nothing five times. `renew` also reads these again where another model or an earlier
+        prompt has read them, with the model that is set, and only with that. Returns how many wait that did not before;
+        `consolidate` or a worker does them. Raises ModelError to `renew` without a model.
         """
-        ids = checked_labels(passage_ids, "passage ids")
+        ids = None if passage_ids is None else checked_labels(passage_ids, "passage ids")
         if renew and self._writer.kind is None:
             raise none_set("renew needs")
         number = self._writer.look_up()
         with self._store.write() as connection:
             now = self._clock.now()
             count = jobs.retry(connection, number, now, ids)
-            count += 0 if ids else reviews.revive(connection, number)
+            count += reviews.revive(connection, number) if ids is None else 0
             if renew and self._writer.kind is not None:
-                count += jobs.renew(connection, number, self._writer.kind, now)
+                count += jobs.renew(connection, number, self._writer.kind, now, ids)
         if self._worker is not None:
             self._worker.wake()
         return count

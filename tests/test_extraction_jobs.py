@@ -198,6 +198,7 @@ def test_five_attempts_and_then_dead_until_it_is_retried(fast: Opened) -> None:
     assert {fact[3] for fact in facts(memory, event.id)} == {"rules"}  # what was there stays
     assert memory.consolidate()["extract"].counts["passages"] == 0
     assert memory.retry_jobs(["0" * 32]) == 0
+    assert memory.retry_jobs([]) == 0  # of no passages is not of all
     assert memory.retry_jobs([event.id]) == 1
     memory.consolidate()
     assert facts(memory, event.id) == {(*MET, "ScriptedChatModel")}
@@ -475,6 +476,48 @@ def test_another_model_reads_again_only_where_it_is_told_to(fast: Opened) -> Non
     assert ("Ada Thorne", "knows", "Bea Vale", "Other:other") in facts(other, event.id)
     with pytest.raises(ModelError, match=r"renew needs a chat model.*HIPPOMEM_LLM"):
         fast().retry_jobs(renew=True)
+
+
+def test_what_another_model_is_to_read_again_is_left_to_it(fast: Opened) -> None:
+    class Other(ScriptedChatModel):
+        model_name: str = "other"
+
+    memory = fast(llm=model(MET))
+    event = memory.add(TEXT)
+    memory.add("Bea Vale left.")
+    memory.consolidate()
+    other = fast(llm=Other(answers=says(["Ada Thorne", "knows", "Bea Vale"])))
+    assert other.retry_jobs([], renew=True) == 0
+    assert other.retry_jobs([event.id], renew=True) == 1
+    report = memory.consolidate()["extract"]
+    assert (report.counts["passages"], report.is_done) == (0, True)
+    assert report.notes == ("1 job waits for Other:other to read again",)
+    assert memory.stats()["jobs"]["waiting"] == 1
+    (step,) = [step for step in memory._steps if step.name == "extract"]
+    assert step.next_due() is None
+    assert memory.retry_jobs(renew=True) == 0  # whoever changes their mind
+    assert memory.stats()["jobs"]["waiting"] == 0
+    assert other.retry_jobs(renew=True) == 2
+    assert other.consolidate()["extract"].counts["passages"] == 2
+    assert facts(memory, event.id) == {("Ada Thorne", "knows", "Bea Vale", "Other:other")}
+
+
+def test_a_round_tells_what_another_worker_holds(fast: Opened) -> None:
+    clock = SimulatedClock()
+    memory = fast(llm=model(MET), clock=clock)
+    memory.add(TEXT)
+    memory.add("Bea Vale left.")
+    (step,) = [step for step in memory._steps if step.name == "extract"]
+    held = step._claims.claim(2, None, None)  # type: ignore[attr-defined]
+    report = memory.consolidate()["extract"]
+    assert report.counts["passages"] == 0
+    assert report.is_done
+    (note,) = report.notes
+    assert note.startswith("another worker has 2 jobs in hand, until ")
+    assert sum(len(claim.works) for claim in held.claims) == 2
+    clock.advance(timedelta(hours=1))
+    assert memory.consolidate()["extract"].counts["passages"] == 2
+    assert memory.consolidate()["extract"].notes == ()
 
 
 def test_an_estimate_changes_nothing_and_is_near(fast: Opened, tmp_path: Path) -> None:

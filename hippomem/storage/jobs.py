@@ -92,12 +92,23 @@ def enqueue_missing(connection: Connection, namespace: int, kind: Kind, now: dat
     _insert_for(connection, kind, _unread(namespace, kind), now)
 
 
-def renew(connection: Connection, namespace: int, kind: Kind, now: datetime) -> int:
-    """Jobs for all passages that only another model or prompt has read. Returns how many."""
+def renew(
+    connection: Connection, namespace: int, kind: Kind, now: datetime, passage_ids: Sequence[str] | None = None
+) -> int:
+    """Jobs for all of these passages, or of all, that only another model or prompt has read, in place of those that
+    wait for another model to read them again. Returns how many."""
+    own = passages.c.namespace == namespace
+    own = own if passage_ids is None else own & passages.c.id.in_(passage_ids)
+    others = (
+        jobs.c.namespace == namespace,
+        jobs.c.state == "waiting",
+        jobs.c.passage.in_(select(passages.c.number).where(own)),
+    )
+    connection.execute(delete(jobs).where(*others, ~_is_open_to(kind)))
     ours = exists().where(*_of_passage(kind), jobs.c.prompt == kind.prompt, jobs.c.model == kind.model)
     waiting = exists().where(*_of_passage(kind), jobs.c.state.in_(("waiting", "running")))
     count = 0
-    while done := _insert_for(connection, kind, (passages.c.namespace == namespace, ~ours, ~waiting), now):
+    while done := _insert_for(connection, kind, (own, ~ours, ~waiting), now):
         count += done
     return count
 
@@ -141,7 +152,7 @@ def claim(
     """Take jobs that are due, in the transaction that found them so. The call of the one before is lost."""
     lose(connection, [work.token for work in claimed if work.token])
     numbers = [work.number for work in claimed]
-    # Another model than the job was made for may do it, unless it has read that passage already.
+    # What this model has read with this prompt already is not read with it again.
     twins = jobs.alias()
     connection.execute(
         delete(jobs).where(
@@ -219,10 +230,10 @@ def bury(connection: Connection, namespace: int, kind: Kind, now: datetime) -> i
     return connection.execute(update(jobs).where(*where).values(state="dead", reason=reason)).rowcount
 
 
-def retry(connection: Connection, namespace: int, now: datetime, passage_ids: Sequence[str] = ()) -> int:
+def retry(connection: Connection, namespace: int, now: datetime, passage_ids: Sequence[str] | None = None) -> int:
     """Dead jobs are waiting again, with all attempts before them: those of these passages, or all. Returns how many."""
     where = [jobs.c.namespace == namespace, jobs.c.state == "dead"]
-    if passage_ids:
+    if passage_ids is not None:
         own = select(passages.c.number).where(passages.c.namespace == namespace, passages.c.id.in_(passage_ids))
         where.append(jobs.c.passage.in_(own))
     done = connection.execute(update(jobs).where(*where).values(state="waiting", attempts=0, due_at=now))
@@ -232,10 +243,33 @@ def retry(connection: Connection, namespace: int, now: datetime, passage_ids: Se
 def next_due(connection: Connection, namespace: int, kind: Kind) -> datetime | None:
     """When the next job can be claimed, which may be past; None where there is none."""
     query = select(func.min(jobs.c.due_at)).where(
-        jobs.c.namespace == namespace, jobs.c.kind == kind.name, jobs.c.state.in_(("waiting", "running"))
+        jobs.c.namespace == namespace,
+        jobs.c.kind == kind.name,
+        jobs.c.state.in_(("waiting", "running")),
+        _is_open_to(kind),
     )
     moment: datetime | None = connection.execute(query).scalar()
     return moment
+
+
+def in_hand(connection: Connection, namespace: int, kind: Kind, now: datetime) -> tuple[int, datetime | None]:
+    """How many jobs are claimed at this moment, and when the last of these leases ends."""
+    query = select(func.count(), func.max(jobs.c.due_at)).where(
+        jobs.c.namespace == namespace,
+        jobs.c.kind == kind.name,
+        jobs.c.state == "running",
+        jobs.c.due_at > now,
+        jobs.c.due_at <= now + AHEAD,
+    )
+    count, until = connection.execute(query).one()
+    return count, until
+
+
+def reserved(connection: Connection, namespace: int, kind: Kind) -> dict[str, int]:
+    """How many jobs wait for each other model."""
+    where = jobs.c.namespace == namespace, jobs.c.kind == kind.name, jobs.c.state == "waiting", ~_is_open_to(kind)
+    query = select(jobs.c.model, func.count()).where(*where).group_by(jobs.c.model).order_by(jobs.c.model)
+    return {row[0]: row[1] for row in connection.execute(query)}
 
 
 def counts(connection: Connection, namespace: int) -> dict[str, int]:
@@ -286,7 +320,21 @@ def _claimable(namespace: int, kind: Kind, now: datetime) -> tuple[ColumnElement
         jobs.c.state.in_(("waiting", "running")),
         jobs.c.kind == kind.name,
         or_(jobs.c.due_at <= now, jobs.c.due_at > now + AHEAD),
+        _is_open_to(kind),
     )
+
+
+def _is_open_to(kind: Kind) -> ColumnElement[bool]:
+    """Whether this model may do a job that was made for another one: unless the passage has other jobs, for then it is
+    to be read again, by that very model."""
+    twins = jobs.alias()
+    is_again = exists().where(
+        twins.c.namespace == jobs.c.namespace,
+        twins.c.passage == jobs.c.passage,
+        twins.c.kind == jobs.c.kind,
+        twins.c.number != jobs.c.number,
+    )
+    return (jobs.c.model == kind.model) | ~is_again
 
 
 def _of_passage(kind: Kind) -> tuple[ColumnElement[bool], ...]:
