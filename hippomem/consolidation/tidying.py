@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from operator import methodcaller
@@ -295,11 +295,13 @@ def _contradictions(
 def _measure(connection: Connection, namespace: int, keys: set[str], measured: dict[str, Tellings]) -> None:
     """Measure these relations where they are not yet."""
     missing = keys - measured.keys()
-    spellings: dict[str, list[str]] = {}
-    for relation in links.relations(connection, namespace) if missing else ():
-        spellings.setdefault(relation_key(relation), []).append(relation)
-    for key in missing:
-        measured[key] = tellings(links.told_of(connection, namespace, spellings.get(key, ())))
+    spellings = (
+        [one for one in links.relations(connection, namespace) if relation_key(one) in missing] if missing else []
+    )
+    told: dict[str, list[tuple[int, str, Hashable]]] = {key: [] for key in missing}
+    for relation, subject, key, telling in links.told_of(connection, namespace, spellings):
+        told[relation_key(relation)].append((subject, key, telling))
+    measured.update((key, tellings(own)) for key, own in told.items())
 
 
 def fact_of(statement: Statement) -> str:

@@ -138,19 +138,20 @@ def relations(connection: Connection, namespace: int) -> list[str]:
 
 def told_of(
     connection: Connection, namespace: int, spellings: Iterable[str]
-) -> list[tuple[int, str, tuple[str, str | None, datetime | None]]]:
-    """(subject, the object's key, what tells apart one telling from another) of all facts with a relation. The same
-    text of the same occasion is told once, from however many sources it came."""
-    found: list[tuple[int, str, tuple[str, str | None, datetime | None]]] = []
+) -> list[tuple[str, int, str, tuple[str, str | None, datetime | None]]]:
+    """(relation, subject, the object's key, what tells apart one telling from another) of all facts with these
+    relations. The same text of the same occasion is told once, from however many sources it came."""
+    columns = passages.c.content, passages.c.session, passages.c.occurred_at
+    found: list[tuple[str, int, str, tuple[str, str | None, datetime | None]]] = []
     for some in chunks(spellings):
         query = (
-            select(facts.c.subject, entities.c.key, passages.c.content, passages.c.session, passages.c.occurred_at)
+            select(facts.c.relation, facts.c.subject, entities.c.key, *columns)
             .join(passages, and_(passages.c.namespace == facts.c.namespace, passages.c.number == facts.c.passage))
             .join(entities, and_(entities.c.namespace == facts.c.namespace, entities.c.number == facts.c.object))
             .outerjoin(statuses, and_(statuses.c.namespace == facts.c.namespace, statuses.c.passage == facts.c.passage))
             .where(facts.c.namespace == namespace, facts.c.relation.in_(some), statuses.c.merged_into.is_(None))
         )
-        found += [(row[0], row[1], (row[2], row[3], row[4])) for row in connection.execute(query)]
+        found += [(row[0], row[1], row[2], (row[3], row[4], row[5])) for row in connection.execute(query)]
     return found
 
 
