@@ -8,7 +8,7 @@ why and can be undone (undo.py); what was undone is not done again.
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -39,8 +39,8 @@ MOST_STRENGTH = 2.0  # of an edge, to 1 of one that was never used
 LEARNING = 0.2  # share of what is left to the most, for each use
 HALF_LIFE = 30.0  # days in which half of an edge's strength relaxes
 NOTICEABLE = 0.05  # change of strength for which a passage is linked anew
-DEEDS = 100  # done in one transaction, for which others wait
-BREATH_SECONDS = 0.02  # between two of them
+HELD_SECONDS = 0.2  # after which a transaction ends, for which others wait
+BREATH_SECONDS = 0.1  # between two of them
 NOTES = 20
 
 
@@ -109,23 +109,25 @@ class TidyStep:
             for other, cosine in self.alike(number)
             if other < number and cosine >= ALIKE
         ]
+        now = self.clock.now()
         with self.store.read() as connection:
             others = reads.by_number(connection, namespace, sorted({other for _, other in pairs}))
             is_on = "invalidate" in self.switched
             found = _contradictions(connection, namespace, there, measured, self.trust) if is_on else []
             raised = _promotions(connection, namespace) if is_last and "promote" in self.switched else {}
-        deeds = [methodcaller("flag", *one) for one in there.items() if "flag" in self.switched]
-        deeds += [
+        deeds = deque(methodcaller("flag", *one) for one in there.items() if "flag" in self.switched)
+        deeds.extend(
             methodcaller("merge", number, there[number], other, others[other])
             for number, other in pairs
             if number in there and other in others
-        ]
-        deeds += [methodcaller("invalidate", contradiction) for contradiction in found]
-        deeds += [methodcaller("promote", fact, support) for fact, support in raised.items()]
-        now = self.clock.now()
+        )
+        deeds.extend(methodcaller("invalidate", contradiction) for contradiction in found)
+        deeds.extend(methodcaller("promote", fact, support) for fact, support in raised.items())
         if round.is_dry:
             with self.store.read() as connection:
-                _do(deeds, _Desk(connection, namespace, now, counts, notes, is_dry=True))
+                desk = _Desk(connection, namespace, now, counts, notes, is_dry=True)
+                for deed in deeds:
+                    deed(desk)
             return True
         while True:
             with self.store.write() as connection:
@@ -133,8 +135,12 @@ class TidyStep:
                 if again is not None and again.tidied != tidied:
                     return True  # another process was faster
                 # What is done already, as this ended half-way, is passed over.
-                _do(deeds[:DEEDS], _Desk(connection, namespace, now, counts, notes, is_dry=False))
-                deeds = deeds[DEEDS:]
+                desk = _Desk(connection, namespace, now, counts, notes, is_dry=False)
+                ends = time.monotonic() + HELD_SECONDS
+                while deeds:
+                    deeds.popleft()(desk)
+                    if time.monotonic() >= ends:
+                        break
                 if not deeds:
                     moments = {"wall": round.now, "moment": round.now} if again is None else {}
                     reviews.set_schedule(connection, namespace, tidied=changed[-1][0], **moments)
@@ -142,11 +148,6 @@ class TidyStep:
             if round.is_over:
                 return True
             time.sleep(BREATH_SECONDS)  # others write meanwhile
-
-
-def _do(deeds: Sequence[Callable[[_Desk], None]], desk: _Desk) -> None:
-    for deed in deeds:
-        deed(desk)
 
 
 @dataclass
@@ -198,8 +199,9 @@ class _Desk:
         if by is None or id_ is None or newer.moment is None:
             return
         fact = fact_of(older)
-        if _is_settled(found, known.get((older.passage, fact))):
-            return
+        held = known.get((older.passage, fact), validities.Validity())
+        if _is_settled(found, held) or (held.invalid_at is None and held.valid_from and held.valid_from > self.now):
+            return  # done, or said again or undone since it was found
         why = (
             f"what {by} says of the same subject holds since {newer.moment:%Y-%m-%d}; subjects of {older.relation!r} "
             f"have one object (functionality {told.functionality:.2f}: of {told.same + told.other} others told of "

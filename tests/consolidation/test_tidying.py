@@ -188,16 +188,33 @@ def test_what_was_held_at_a_moment_is_found_as_of_it(memory: Memory, clock: Simu
 def test_many_endings_are_several_transactions(
     memory: Memory, clock: SimulatedClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tidying, "DEEDS", 5)
+    monkeypatch.setattr(tidying, "HELD_SECONDS", 0.0)
     for place in range(20):
         clock.advance(timedelta(hours=1))
         lives_in(memory, "Ada", f"Place{place}")
     breaths = []
     monkeypatch.setattr(tidying.time, "sleep", breaths.append)
     assert memory.consolidate()["tidy"].counts["invalidated"] == 20
-    assert len(breaths) >= 4
+    assert len(breaths) >= 20
     with pytest.raises(KeyError):
         memory.consolidate()["tidy"].counts["invalidated"]
+
+
+def test_what_is_said_again_between_two_transactions_is_not_ended(
+    memory: Memory, clock: SimulatedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place in range(3):
+        clock.advance(timedelta(hours=1))
+        lives_in(memory, "Ada", f"Place{place}")
+
+    def meanwhile(seconds: float) -> None:
+        clock.advance(timedelta(seconds=seconds))
+        lives_in(memory, "Ada", "Place1")
+
+    monkeypatch.setattr(tidying, "HELD_SECONDS", 0.0)
+    monkeypatch.setattr(tidying.time, "sleep", meanwhile)
+    assert memory.consolidate()["tidy"].counts["invalidated"] >= 2
+    assert next(p for p in memory.passages() if p.text == "Ada lives in Place1.").invalid_at is None
 
 
 def test_what_several_may_be_true_of_is_left_alone(memory: Memory, clock: SimulatedClock) -> None:
