@@ -7,7 +7,15 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from hippomem.checks import checked_below, checked_filter, checked_label, checked_labels, checked_metadata, checked_page
+from hippomem.checks import (
+    checked_below,
+    checked_filter,
+    checked_labels,
+    checked_metadata,
+    checked_name,
+    checked_page,
+    checked_path,
+)
 from hippomem.errors import NotFoundError
 from hippomem.settings import Settings
 from hippomem.storage import history, reads
@@ -27,7 +35,7 @@ class Catalogue:
 
     def get(self, id: str) -> Passage:
         """A memory by its id, also by one it had before an update. Raises NotFoundError."""
-        return self._writer.current(checked_label(id, "id"))[1]
+        return self._writer.current(checked_name(id, "id"))[1]
 
     def history(self, id: str) -> tuple[Change, ...]:
         """All that happened to a memory, oldest first, through all its updates, also after it was forgotten.
@@ -35,7 +43,7 @@ class Catalogue:
         Raises NotFoundError where there never was one by this id.
         """
         with self._store.read() as connection:
-            changes = tuple(history.history(connection, self._writer.number, checked_label(id, "id")))
+            changes = tuple(history.history(connection, self._writer.number, checked_name(id, "id")))
         if not changes:
             raise NotFoundError(f"no memory ever had the id {id!r} in namespace {self.settings.namespace!r}")
         return changes
@@ -48,9 +56,10 @@ class Catalogue:
         """
         from hippomem.transfer import export
 
+        file = Path(checked_path(path, "path"))
         with self._store.read() as connection:
             number = self._writer.look_up()
-            return export(connection, number, self.settings.namespace, self._encoder_number, Path(path))
+            return export(connection, number, self.settings.namespace, self._encoder_number, file)
 
     def passages(
         self, *, source: str | None = None, session: str | None = None, limit: int | None = None, offset: int = 0

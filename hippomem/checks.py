@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
+from numbers import Integral, Real
 from typing import Any
 
 from hippomem.clock import as_utc
 from hippomem.errors import InputTooLargeError, InvalidInputError, InvalidTextError
 from hippomem.ingest.decode import is_storable, is_storable_json
 from hippomem.ingest.triples import read_triples
-from hippomem.types import Budget, Triple
+from hippomem.types import Budget, Passage, Triple
 
 METADATA_DEPTH = 32
 MOST = (1 << 63) - 1  # what a database counts to
@@ -40,19 +42,37 @@ def checked_label(value: str | None, what: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise InvalidInputError(f"{what} must be a str, not {type(value).__name__}")
+        hint = f": give its id, {what}=….id" if isinstance(value, Passage) else ""
+        raise InvalidInputError(f"{what} must be a str, not {type(value).__name__}{hint}")
     if not is_storable(value):
         raise InvalidTextError(f"{what} holds NULs or lone surrogates")
     return value
 
 
-def check_recall(k: int, method: str, max_steps: int, context: int) -> None:
-    """Raises InvalidInputError where there is no such number of passages, steps or neighbours, or no such method."""
-    checked_count(k, "k")
-    checked_count(max_steps, "max_steps")
-    checked_count(context, "context", least=0)
+def checked_name(value: str, what: str) -> str:
+    """A label that must be given. Raises InvalidTextError or InvalidInputError."""
+    if value is None:
+        raise InvalidInputError(f"{what} must be a str, not None")
+    return checked_label(value, what)
+
+
+def checked_path(value: str | os.PathLike[str], what: str) -> str:
+    """The path of a file. Raises InvalidInputError."""
+    path = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    if not isinstance(path, str):
+        raise InvalidInputError(f"{what} must be a path, as a str or a pathlib.Path, not {type(value).__name__}")
+    if not path or "\x00" in path:
+        raise InvalidInputError(f"{what} is empty or holds a NUL character: give a path")
+    return path
+
+
+def checked_recall(k: int, method: str, max_steps: int, context: int) -> tuple[int, int, int]:
+    """The numbers of a recall, as ints. Raises InvalidInputError where there is no such number of passages, steps or
+    neighbours, or no such method.
+    """
     if method not in ("graph", "dense"):
         raise InvalidInputError(f"method must be 'graph' or 'dense', not {method!r}")
+    return checked_count(k, "k"), checked_count(max_steps, "max_steps"), checked_count(context, "context", least=0)
 
 
 def check_style(style: str) -> None:
@@ -84,9 +104,9 @@ def checked_count(value: int, name: str, least: int = 1) -> int:
     """A whole number of at least `least`; one that is larger than MOST means all there is, as that does. Raises
     InvalidInputError.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         raise InvalidInputError(f"{name} must be a whole number of at least {least}, not {value!r}")
-    return min(value, MOST)
+    return min(int(value), MOST)
 
 
 def checked_budget(value: Budget | int | None) -> Budget:
@@ -94,10 +114,10 @@ def checked_budget(value: Budget | int | None) -> Budget:
     budget = value if isinstance(value, Budget) else Budget(units=value)
     for name in ("units", "seconds", "tokens"):
         part = getattr(budget, name)
-        allowed = int | float if name == "seconds" else int
+        allowed: Any = Real if name == "seconds" else Integral
         if part is not None and (isinstance(part, bool) or not isinstance(part, allowed) or not part >= 0):
             raise InvalidInputError(f"budget: {name} must be a number of at least 0, not {part!r}")
-    units, tokens = (None if part is None else min(part, MOST) for part in (budget.units, budget.tokens))
+    units, tokens = (None if part is None else min(int(part), MOST) for part in (budget.units, budget.tokens))
     return replace(budget, units=units, tokens=tokens)
 
 
@@ -110,7 +130,7 @@ def checked_labels(value: str | Iterable[str], what: str) -> list[str]:
     """One label, or several. Raises InvalidTextError or InvalidInputError."""
     if isinstance(value, bytes) or not isinstance(value, str | Iterable):
         raise InvalidInputError(f"{what} must be a string or several, not {type(value).__name__}")
-    return [checked_label(one, what) for one in ([value] if isinstance(value, str) else value)]
+    return [checked_name(one, what) for one in ([value] if isinstance(value, str) else value)]
 
 
 def checked_page(limit: int | None, offset: int) -> tuple[int | None, int]:

@@ -10,12 +10,13 @@ import reprlib
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from sqlalchemy import Connection
 
-from hippomem.checks import checked_label, checked_text
+from hippomem.checks import checked_name, checked_text
 from hippomem.clock import Clock
 from hippomem.errors import InvalidInputError, NotFoundError, StoreBusyError
 from hippomem.evidence import EXPERTS, evidence_of
@@ -127,7 +128,7 @@ class Learning:
         limit = "max_query_chars (HIPPOMEM_MAX_QUERY_CHARS)"
         checked_text(query, self.settings.max_query_chars, "query", limit)
         certain = checked_confidence(confidence)
-        stored = [self.current(checked_label(id_, "id")) for id_ in ids]
+        stored = [self.current(checked_name(id_, "id")) for id_ in ids]
         vector = self.encode(query)
         if vector is None:
             raise NotFoundError("there is nothing in this memory that could have been useful")
@@ -272,7 +273,7 @@ def weighted(recipe: Recipe, scale: dict[str, float]) -> Recipe:
 
 def checked_confidence(confidence: float) -> float:
     """A confidence in [-1, 1], not 0. Raises InvalidInputError."""
-    if isinstance(confidence, bool) or not isinstance(confidence, int | float) or not -1 <= confidence <= 1:
+    if isinstance(confidence, bool) or not isinstance(confidence, Real) or not -1 <= confidence <= 1:
         shown = reprlib.repr(confidence)
         raise InvalidInputError(f"confidence must be a number from -1 to 1, not {shown}")
     if abs(confidence) < 0.001:

@@ -22,11 +22,13 @@ from sqlalchemy import Connection
 from hippomem.analyse import Analyser
 from hippomem.catalogue import Catalogue
 from hippomem.checks import (
-    check_recall,
     checked_filter,
     checked_label,
     checked_labels,
     checked_moment,
+    checked_name,
+    checked_path,
+    checked_recall,
     checked_text,
     checked_triples,
 )
@@ -35,7 +37,7 @@ from hippomem.consolidation.quality import Echoes
 from hippomem.consolidation.round import Step
 from hippomem.consolidation.worker import Worker
 from hippomem.doctor import examine, prove_gone, with_chat
-from hippomem.errors import ClosedError
+from hippomem.errors import ClosedError, InvalidInputError
 from hippomem.feedback import Learning
 from hippomem.hippocampus.catchup import catch_up
 from hippomem.hippocampus.explain import explain
@@ -129,7 +131,7 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         a thread, until the memory is closed. Raises EncoderMismatchError where the store's vectors were made by another
         encoder, InvalidInputError for a setting that cannot be, and the StoreError family.
         """
-        path = db and os.fspath(db)
+        path = None if db is None else checked_path(db, "db")
         ready = load_settings(settings, db=path, namespace=namespace, encoder=encoder, pipeline=pipeline, llm=llm)
         store = Store(ready.db)
         try:
@@ -215,7 +217,7 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         it and `add` the new text. Raises NotFoundError, and InvalidInputError as `add` does.
         """
         checked_text(text, self.settings.max_text_chars, "text", "max_text_chars (HIPPOMEM_MAX_TEXT_CHARS)")
-        return self._writer.update(id, text)
+        return self._writer.update(checked_name(id, "id"), text)
 
     def forget(self, target: str | Passage | Iterable[str | Passage]) -> Forgotten:
         """Remove a memory by its id, or all memories of a source, from the store and every view, and prove it.
@@ -281,7 +283,9 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         """
         began = time.perf_counter()
         checked_text(query, self.settings.max_query_chars, "query", "max_query_chars (HIPPOMEM_MAX_QUERY_CHARS)")
-        check_recall(k, method, max_steps, context)
+        k, max_steps, context = checked_recall(k, method, max_steps, context)
+        if not isinstance(recipe, Recipe | None):
+            raise InvalidInputError(f"recipe must be a Recipe, not {type(recipe).__name__}")
         moment = checked_moment(as_of, "as_of")
         session, source = checked_filter(session, "session"), checked_filter(source, "source")
         limits: dict[str, Any] = {"as_of": moment, "session": session, "source": source}
@@ -356,9 +360,9 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         """
         from hippomem.transfer import check, header, load
 
-        file = FilePath(dump)
+        file, path = FilePath(checked_path(dump, "dump")), checked_path(db, "db")
         name = namespace or str(header(file)["namespace"])
-        ready = load_settings(settings, db=os.fspath(db), namespace=name)
+        ready = load_settings(settings, db=path, namespace=name)
         check_namespace(ready.namespace)
         encoder = resolve_encoder(ready.encoder, ready.encoder_backend, ready.encoder_precision)
         check(file, ready.namespace, encoder.identity)
@@ -385,9 +389,10 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         """
         from hippomem.reencode import reencode
 
+        path = checked_path(db, "db")
         ready = load_settings(settings, encoder=encoder)
         new = resolve_encoder(ready.encoder, ready.encoder_backend, ready.encoder_precision)
-        with closing(Store(os.fspath(db))) as store:
+        with closing(Store(path)) as store:
             return reencode(store, new, progress)
 
     def doctor(self) -> Diagnosis:

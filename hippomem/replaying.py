@@ -192,7 +192,7 @@ class Replaying:
         checked_count(sequence, "sequence")
         self._writer.look_up()
         with self._store.write() as connection:
-            id_ = undo(connection, self._writer.number, sequence, self._clock.now())
+            id_ = undo(connection, self._writer.number, int(sequence), self._clock.now())
         return self._writer.current(id_)[1]
 
     def _replay_steps(self) -> list[Step]:

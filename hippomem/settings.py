@@ -141,6 +141,8 @@ def load_settings(settings: Settings | None = None, /, **values: Any) -> Setting
 
     Raises InvalidInputError naming what is wrong.
     """
+    if not isinstance(settings, Settings | None):
+        raise InvalidInputError(f"settings must be a hippomem.Settings, not {type(settings).__name__}")
     given = dict(settings) if settings is not None else {}
     given |= {name: value for name, value in values.items() if value is not None}
     try:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Literal
 
 from hippomem.answering import AnswerStream, Question, prompt_for, reasoned
 from hippomem.answering import ask as answer
-from hippomem.checks import check_recall, check_style, checked_budget, checked_count, checked_labels, checked_moment
+from hippomem.checks import check_style, checked_budget, checked_count, checked_labels, checked_moment, checked_recall
 from hippomem.clock import Clock
 from hippomem.consolidation.round import Round, Step, run_round
 from hippomem.consolidation.worker import Worker
@@ -157,7 +157,8 @@ class Thinking:
         self, question: str, options: _RecallOptions, iterative: bool, max_steps: int, style: str
     ) -> tuple[Chat, Question]:
         check_style(style)
-        check_recall(options.k, "graph", max_steps, 0)
+        k, max_steps, _ = checked_recall(options.k, "graph", max_steps, 0)
+        options = replace(options, k=k)
         if self._chat is None:
             raise none_set("ask needs")
         self._chat.load()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from unchanged import unchanged
 
@@ -260,3 +262,48 @@ def test_hostile_texts_and_the_real_models(tmp_path: Path) -> None:
             memory.recall(text)
         assert {id_: memory.get(id_).text for id_ in ids} == ids
         assert memory.doctor().ok
+
+
+WRONG: list[Any] = [None, 5, 1.5, True, ["x"], [None], b"x", {"a": 1}, object()]
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=lambda value: repr(value)[:20])
+def test_arguments_of_a_wrong_type(memory: Memory, tmp_path: Path, wrong: Any) -> None:
+    calls: list[Callable[[], object]] = [
+        lambda: memory.get(wrong),
+        lambda: memory.history(wrong),
+        lambda: memory.update(wrong, "Ada met nobody."),
+        lambda: memory.annotate([wrong], {}),
+        lambda: memory.forget([wrong]),
+        lambda: memory.export(wrong),
+        lambda: memory.recall("Ada", recipe=wrong or [5]),
+        lambda: Memory.open(wrong or [5]),
+        lambda: Memory.open(tmp_path / "other.db", settings=wrong or [5]),
+        lambda: Memory.load(wrong, tmp_path / "other.db"),
+        lambda: Memory.load(tmp_path / "dump.jsonl", wrong),
+        lambda: Memory.reencode(wrong),
+    ]
+    with unchanged(memory):
+        for call in calls:
+            with pytest.raises(InvalidInputError):
+                call()
+    assert not (tmp_path / "other.db").exists()
+
+
+def test_an_event_where_its_id_is_meant(memory: Memory) -> None:
+    event = memory.add("Falk met Ebba.")
+    for call in (memory.get, memory.history, partial(memory.update, text="Falk met nobody.")):
+        with pytest.raises(InvalidInputError, match=r"not Event: give its id, id=….id"):
+            call(event)  # type: ignore[arg-type]
+
+
+def test_numbers_of_numpy_are_numbers(memory: Memory) -> None:
+    one = np.int64(1)
+    found = memory.recall("Ada", one, context=one, max_steps=np.int32(2))  # type: ignore[arg-type]
+    assert [p.text for p in memory.passages(limit=one)] == ["Ada met Bea in Oslo."]  # type: ignore[arg-type]
+    event = memory.feedback(found, [found.passages[0]], confidence=np.float32(0.5))  # type: ignore[arg-type]
+    assert event.confidence == 0.5
+    assert memory.consolidate(budget=Budget(units=one, seconds=np.float32(9))).is_done is not None  # type: ignore[arg-type]
+    for wrong in (np.bool_(True), np.float32("nan"), np.float64(2), "1"):
+        with pytest.raises(InvalidInputError, match="number"):
+            memory.feedback("Ada", [found.passages[0]], confidence=wrong)  # type: ignore[arg-type]

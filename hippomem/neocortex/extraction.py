@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +23,11 @@ UNUSED = ("tagger", "parser", "attribute_ruler", "lemmatizer", "morphologizer", 
 GAP = "\n\n"  # between title and text: with less, the pipeline runs the two together
 RELATION_WORDS = 8  # between two names: more is a clause of its own
 LEADING_WORDS = 12  # before the first name of a sentence, read as said about the title
+# A tokenizer takes punctuation off both ends of what no space divides, one character at a time, each with a look at the
+# rest: of such a run it gets no more at once, cut behind punctuation where there is some.
+UNDIVIDED = 512
+_RUN = re.compile(rf"\S{{{UNDIVIDED + 1},}}")
+_PIECE = re.compile(rf"\S{{1,{UNDIVIDED // 2}}}(?<=[\W_])(?=\S)|\S{{{UNDIVIDED // 2}}}(?=\S)")
 _WORD = re.compile(r"[^\W_]+")
 _CLAUSE_END = re.compile(r"[;:()\[\]\"“”\n]")
 _EDGES = " \t\r\n,.–—-'’"
@@ -84,8 +90,19 @@ class LocalExtractor:
         longest = max(map(len, whole), default=0)
         if longest >= self._nlp.max_length:
             self._nlp.max_length = longest + 1
-        for doc, title in zip(self._nlp.pipe(whole, batch_size=batch_size), titles, strict=True):
+        readable = (self._in_pieces(text) if _RUN.search(text) else text for text in whole)
+        for doc, title in zip(self._nlp.pipe(readable, batch_size=batch_size), titles, strict=True):
             yield _read(doc, title)
+
+    def _in_pieces(self, text: str) -> Any:
+        """The tokens of a text with long runs that no space divides."""
+        from spacy.tokens import Doc
+
+        cuts = [0]
+        for run in _RUN.finditer(text):
+            cuts += (piece.end() for piece in _PIECE.finditer(text, run.start(), run.end()))
+        docs = [self._nlp.make_doc(text[start:end]) for start, end in pairwise([*cuts, len(text)])]
+        return Doc.from_docs(docs, ensure_whitespace=False)
 
 
 def _read(doc: Any, title: str) -> Extraction:
@@ -94,11 +111,13 @@ def _read(doc: Any, title: str) -> Extraction:
     sentences: list[tuple[int, int]] = []
     mentions: list[Mention] = []
     triples: list[Triple] = []
+    entities = deque(doc.ents)  # spaCy's own list for each sentence goes over all of the text every time
     for sentence in doc.sents:
         start, end = _stripped(text, max(0, sentence.start_char - offset), max(0, sentence.end_char - offset))
         names: list[tuple[str, int, int]] = []
-        for entity in sentence.ents:
-            if entity.label_ in NUMBERS:
+        while entities and entities[0].start < sentence.end:
+            entity = entities.popleft()
+            if entity.label_ in NUMBERS or entity.end > sentence.end:
                 continue
             if entity.end_char <= offset:
                 mentions.append(Mention(entity.text.strip(), 0))

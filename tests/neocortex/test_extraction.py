@@ -5,6 +5,8 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import spacy
+from spacy.tokens import Doc
 
 from hippomem import ModelError
 from hippomem.analyse import links_of
@@ -72,3 +74,31 @@ def test_all_share_one_packaged_pipeline(extractor: LocalExtractor) -> None:
 def test_a_pipeline_that_is_not_there_is_an_error() -> None:
     with pytest.raises(ModelError, match="no_such_pipeline"):
         list(LocalExtractor("no_such_pipeline").extract(["x"], [""]))
+
+
+def test_what_no_space_divides_is_read_in_pieces() -> None:
+    nlp = spacy.blank("en")
+    nlp.add_pipe("sentencizer")
+    longest: list[int] = []
+    whole = nlp.tokenizer
+
+    def tokenizer(text: str) -> Doc:
+        longest.append(max(map(len, text.split())))
+        return whole(text)
+
+    nlp.tokenizer = tokenizer
+    text = f"Ada lives here. He {'(' * 9_000} b{'=' * 3_000} {'x' * 2_000}\n{'a.b/' * 700}. Bea too."
+    (read,) = LocalExtractor(nlp).extract([text], [""])
+    start, end = read.sentences[0]
+    assert text[start:end] == "Ada lives here."
+    assert text[read.sentences[-1][0] :] == "Bea too."
+    assert max(longest) <= 256  # or the cost is that of the square
+
+
+def test_the_names_of_a_sentence_are_those_that_lie_within_it() -> None:
+    nlp = spacy.blank("en")
+    nlp.add_pipe("sentencizer")
+    ruler = nlp.add_pipe("entity_ruler")
+    ruler.add_patterns([{"label": "NAME", "pattern": name} for name in ("Ada", "Bea", "Oslo. Cid", "Falk")])  # type: ignore[attr-defined]
+    (read,) = LocalExtractor(nlp).extract(["Ada met Bea in Oslo. Cid saw Falk. Ada left."], [""])
+    assert [(m.name, m.line) for m in read.mentions] == [("Ada", 1), ("Bea", 1), ("Falk", 2), ("Ada", 3)]
