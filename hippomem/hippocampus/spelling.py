@@ -12,12 +12,15 @@ from collections.abc import Callable, Iterator
 from hippomem.hippocampus.keys import STOP_WORDS, Word, plain, words
 
 SHORTEST = 5  # letters; shorter words are a slip away from too many others
+LONGEST = 40  # letters; what is longer is no word, and has as many others a slip away as it has letters
+MOST = 100  # words of one question; what holds more that nobody knows is no question with slips in it
 PROVEN = 2  # passages that hold what a word without a capital is taken for: a word that stands once may be misspelt too
 _ALPHABETS = ("abcdefghijklmnopqrstuvwxyz", "абвгдеёжзийклмнопрстуфхцчшщъыьэюяіїєґ", "αβγδεζηθικλμνξοπρσςτυφχψω")
 
 
 def corrected(question: str, count: Callable[[str], int], named: Callable[[str], list[str]]) -> str:
-    """The question in plain text, with words that stand nowhere replaced by such that do; itself where there are none.
+    """The question in plain text, with words that stand nowhere replaced by such that do; itself where there are none
+    or very many.
 
     `count` tells in how many passages a word stands, `named` what names a text holds. Of several words that could be
     meant, one wins that makes a name with the words beside it, the longest; then the one that most passages hold.
@@ -25,7 +28,7 @@ def corrected(question: str, count: Callable[[str], int], named: Callable[[str],
     text = plain(question)
     found = words(text)
     strange = [word for word in found if _can_be_misspelt(text, word) and not count(_low(text, word))]
-    if not strange:
+    if not 0 < len(strange) <= MOST:
         return question
     known_names, before = named(text), text
     for word in reversed(strange):  # so that the places of those before stay right
@@ -52,7 +55,7 @@ def _low(text: str, word: Word) -> str:
 
 def _can_be_misspelt(text: str, word: Word) -> bool:
     written = _low(text, word)
-    return not word.unspaced and len(written) >= SHORTEST and written.isalpha() and written not in STOP_WORDS
+    return not word.unspaced and SHORTEST <= len(written) <= LONGEST and written.isalpha() and written not in STOP_WORDS
 
 
 def _a_slip_away(word: str) -> Iterator[str]:

@@ -69,3 +69,15 @@ def test_recall_finds_the_name(fast: Callable[..., Memory]) -> None:
     assert literal.entities == ()
     memory.forget(wanted.id)
     assert memory.recall("What does Ada Thorme keep?", 1).passages[0].entities == ()
+
+
+def test_what_is_no_slip_of_a_hand_costs_nothing() -> None:
+    asked = []
+
+    def count(word: str) -> int:
+        asked.append(word)
+        return 0
+
+    for question in ("A" * 9_999, " ".join(f"{a}{b}{c}xyz" for a in "abcde" for b in "abcde" for c in "abcde")):
+        assert corrected(question, count, lambda _: []) == question
+    assert len(asked) == 125  # each word once
