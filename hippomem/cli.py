@@ -26,7 +26,7 @@ from hippomem import cli_chat as chat
 from hippomem import cli_consolidate as consolidation
 from hippomem import cli_output as out
 from hippomem.cli_input import database, existing_database, moment_of, object_of, text_of, triple_of
-from hippomem.cli_options import AsOf, Db, Deep, Json, Llm, Namespace, OnlySession, OnlySource, opened
+from hippomem.cli_options import AsOf, Db, Deep, Json, Llm, Namespace, OnlySession, OnlySource, known_source, opened
 from hippomem.errors import HippomemError, NotFoundError
 
 
@@ -190,6 +190,7 @@ def recall(
     """Find what answers a question, with the path that leads there."""
     moment = moment_of(as_of, "--as-of")
     with opened(db, namespace, llm=llm) as memory:
+        source = known_source(memory, source, session)
         found = memory.recall(
             query,
             k,
@@ -328,7 +329,10 @@ def import_(
     namespace: Namespace = None,
     as_json: Json = False,
 ) -> None:
-    """Load what export wrote into a database."""
+    """Load what export wrote into a database.
+
+    With another --namespace than it had, passages have other ids there.
+    """
     from hippomem.memory import Memory
 
     with Memory.load(file, database(db), namespace=namespace) as memory:
@@ -338,13 +342,18 @@ def import_(
 
 @app.command()
 def reencode(db: Db = None, namespace: Namespace = None, as_json: Json = False) -> None:
-    """Encode the whole database anew with the configured encoder (HIPPOMEM_ENCODER), all namespaces of it."""
+    """Encode the whole database anew with the configured encoder (HIPPOMEM_ENCODER), all namespaces of it.
+
+    Prints how many different texts were encoded: passages with the same text share their vectors.
+    """
     from hippomem.memory import Memory
     from hippomem.settings import load_settings
 
     settings = load_settings(db=existing_database(db), namespace=namespace)
-    passages = Memory.reencode(settings.db, settings=settings, progress=sys.stderr.isatty())
-    out.print_json({"passages": passages}) if as_json else out.print_pairs({"passages": passages})
+    texts = Memory.reencode(settings.db, settings=settings, progress=sys.stderr.isatty())
+    if not texts and not as_json:
+        out.print_note("nothing to encode: every text has vectors of this encoder")
+    out.print_json({"texts": texts}) if as_json else out.print_pairs({"texts": texts})
 
 
 @app.command()
@@ -372,6 +381,7 @@ def passages(
 ) -> None:
     """List what is remembered, oldest first."""
     with opened(db, namespace) as memory:
+        source = known_source(memory, source, session)
         found = memory.passages(source=source, session=session, limit=limit, offset=offset)
     out.print_json(found) if as_json else out.print_lines(f"{p.id}  {out.beginning(p)}" for p in found)
 

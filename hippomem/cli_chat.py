@@ -11,7 +11,7 @@ import typer
 
 from hippomem import cli_output as out
 from hippomem.cli_input import database, moment_of
-from hippomem.cli_options import AsOf, Db, Deep, Json, Llm, Namespace, OnlySession, OnlySource, opened
+from hippomem.cli_options import AsOf, Db, Deep, Json, Llm, Namespace, OnlySession, OnlySource, known_source, opened
 from hippomem.types import Answer, Estimate, Job
 
 
@@ -66,7 +66,7 @@ def ask(
             k,
             as_of=moment,
             session=session,
-            source=source,
+            source=known_source(memory, source, session),
             deep=deep,
             decompose=decompose,
             iterative=iterative,

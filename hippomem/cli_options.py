@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hippomem.cli_input import existing_database
+from hippomem.cli_output import print_note
 
 if TYPE_CHECKING:
     from hippomem.memory import Memory
@@ -40,3 +42,19 @@ def opened(db: str | None, namespace: str | None, *, new: bool = False, **option
         existing_database(db)
     with Memory.open(db, namespace=namespace, **options) as memory:
         yield memory
+
+
+def known_source(memory: Memory, source: str | None, session: str | None) -> str | None:
+    """The source as the memory knows it, which may be by its whole path. Says so where nothing came from there, or
+    belongs to the session.
+    """
+    if session and not memory.passages(session=session, limit=1):
+        print_note(f"no memory belongs to the session {session!r}")
+    if not source or memory.passages(source=source, limit=1):
+        return source
+    path = os.path.realpath(source) + "/" * source.endswith("/")
+    if memory.passages(source=path, limit=1):
+        return path
+    below = memory.passages(source=path + "/", limit=1) and f": for all below it, {source + '/'!r}"
+    print_note(f"no memory came from the source {source!r}{below or ' (hippomem sources lists them)'}")
+    return source

@@ -24,7 +24,8 @@ BATCH = 256
 
 
 def reencode(store: Store, encoder: Encoder, progress: bool) -> int:
-    """Encode what has no vectors of `encoder` yet, then make it the store's encoder. Returns how many were encoded.
+    """Encode what has no vectors of `encoder` yet, then make it the store's encoder. Returns how many texts were
+    encoded; the questions of feedback are not counted.
 
     Raises StoreBusyError where another process begins the same with yet another encoder.
     """
@@ -42,8 +43,9 @@ def reencode(store: Store, encoder: Encoder, progress: bool) -> int:
     with ProgressBar(progress) as bar:
         bar.start(None)
         while True:
-            count = _batch(store, encoder, current) or _queries(store, encoder, current)
-            done += count
+            texts = _batch(store, encoder, current)
+            done += texts
+            count = texts or _queries(store, encoder, current)
             bar.advance(0, count)
             if count:
                 continue

@@ -79,3 +79,25 @@ def test_the_configuration_is_one_line_of_json(run, monkeypatch: pytest.MonkeyPa
     refused = run("mcp", "--transport", "streamable-http", "--host", "0.0.0.0")  # noqa: S104
     assert refused.exit_code == 1
     assert "HIPPOMEM_MCP_TOKEN" in refused.stderr
+
+
+@pytest.mark.parametrize("command", [("passages",), ("recall", "bees", "--source"), ("recall", "bees", "--session")])
+def test_a_source_or_a_session_that_nobody_used(run, command: tuple[str, ...]) -> None:  # type: ignore[no-untyped-def]
+    found = run(*command, "nobody", "--json")
+    assert found.exit_code == 0
+    assert json.loads(found.stdout) == [] or json.loads(found.stdout)["passages"] == []
+    assert found.stderr.startswith("no memory ")
+    assert "'nobody'" in found.stderr
+
+
+def test_a_relative_path_is_the_source_that_ingest_made_of_it(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "d.md").write_text("Dora Falk keeps bees.", "utf-8")
+    with Memory.open("hippomem.db", pipeline=capitals()) as memory:
+        memory.ingest("notes")
+    for source in ("notes/d.md", "notes/"):
+        assert len(run("passages", source).stdout.splitlines()) == 1
+        found = run("recall", "bees", "--source", source, "--json")
+        assert [p["text"] for p in json.loads(found.stdout)["passages"]] == ["Dora Falk keeps bees."]
+        assert found.stderr == ""
+    assert run("passages", "notes").stderr == "no memory came from the source 'notes': for all below it, 'notes/'\n"

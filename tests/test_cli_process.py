@@ -12,7 +12,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from hippomem import Memory
+from hippomem.__main__ import main
 
 
 def run(*args: object, cwd: Path, **options: Any) -> subprocess.CompletedProcess[str]:
@@ -106,3 +109,20 @@ def stored(db: Path) -> int:
         return 0
     finally:
         connection.close()
+
+
+def test_an_interrupt_while_the_command_line_is_imported(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Interrupted:
+        @staticmethod
+        def find_spec(name: str, *_: object) -> None:
+            if name == "hippomem.cli":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "hippomem.cli", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Interrupted, *sys.meta_path])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 130
+    assert capsys.readouterr() == ("", "interrupted\n")
