@@ -18,8 +18,9 @@ class HippomemRetriever(BaseRetriever):
     """`invoke(question)` gives the passages that the question leads to, best first, as Documents.
 
     The fields are arguments of `recall`; these, and its others, can also be given to `invoke`. A Document's metadata
-    hold the passage's own and, with it, `source`, `title`, `session`, `occurred_at` (ISO 8601), `score` and `why`.
-    Raises what `Memory.recall` raises. Async calls run on a thread.
+    hold the passage's own and, with it, `source`, `title`, `session`, `occurred_at` (ISO 8601), `score` and `why`;
+    with `context` given to `invoke`, also the texts `before` and `after` it. Raises what `Memory.recall` raises. Async
+    calls run on a thread.
     """
 
     memory: Memory
@@ -68,7 +69,7 @@ class HippomemRetriever(BaseRetriever):
 
 def as_document(passage: RecalledPassage) -> Document:
     """A recalled passage as LangChain has it."""
-    about = {
+    about: dict[str, Any] = {
         "source": passage.source,
         "title": passage.title,
         "session": passage.session,
@@ -76,4 +77,6 @@ def as_document(passage: RecalledPassage) -> Document:
         "score": passage.score,
         "why": list(passage.why),
     }
+    if passage.before or passage.after:  # of `context`
+        about |= {"before": [p.text for p in passage.before], "after": [p.text for p in passage.after]}
     return Document(id=passage.id, page_content=passage.text, metadata={**passage.metadata, **about})

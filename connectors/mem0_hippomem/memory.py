@@ -232,8 +232,10 @@ def _asked(filters: Mapping[str, Any] | None, given: Mapping[str, Any]) -> tuple
     if not isinstance(filters, Mapping | None):
         raise InvalidInputError(f"filters are a dict, not {filters!r}")
     conditions = dict(filters or {})
-    ids = {name: conditions.pop(name, given.get(name)) for name in SCOPES}
-    return scope_of(ids), conditions
+    anybody = {name: "*" for name in SCOPES if conditions.get(name) == "*"}  # only here: as an argument it is a name
+    ids = {name: conditions.pop(name, given.get(name)) for name in SCOPES if name not in anybody}
+    scope = {} if anybody and not any(ids.values()) else scope_of(ids)
+    return scope, conditions
 
 
 def _limit(top_k: int | None, given: Mapping[str, Any]) -> int:
@@ -247,7 +249,9 @@ def _limit(top_k: int | None, given: Mapping[str, Any]) -> int:
 
 def _fits(passage: Passage, wanted: Mapping[str, str], conditions: Mapping[str, Any]) -> bool:
     about = passage.metadata.get(KEY)
-    return about is not None and is_in(about, wanted) and matches({**passage.metadata, **about}, conditions)
+    if about is None or not is_in(about, wanted):
+        return False
+    return not conditions or matches({**passage.metadata, **_record(passage), **about}, conditions)
 
 
 def _id(passage: Passage) -> str:

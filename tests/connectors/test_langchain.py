@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -164,3 +165,13 @@ async def test_a_tool_takes_a_text_alone(memory: Memory) -> None:
 def test_a_retriever_passes_over_no_argument(memory: Memory) -> None:
     with pytest.raises(ValueError, match="search_kwargs"):
         HippomemRetriever(memory=memory, search_kwargs={"k": 1})  # type: ignore[call-arg]
+
+
+def test_neighbours_come_with_a_document(fast: Callable[..., Memory]) -> None:
+    memory = fast()
+    for text in ("Ada came in.", "She asked for walnuts.", "Bea had none."):
+        memory.add(text, session="shop")
+    retriever = HippomemRetriever(memory=memory, k=1)
+    (found,) = retriever.invoke("walnuts", context=1)
+    assert (found.metadata["before"], found.metadata["after"]) == (["Ada came in."], ["Bea had none."])
+    assert "before" not in retriever.invoke("walnuts")[0].metadata

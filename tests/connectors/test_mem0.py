@@ -236,3 +236,15 @@ def test_it_opens_by_configuration(tmp_path: Path, fast: Callable[..., hippomem.
     shim = Memory.from_config(config)
     assert shim.memory.settings.db == str(tmp_path / "mem0.db")
     shim.close()
+
+
+def test_anybody_and_moments_in_filters(mem0: Memory) -> None:
+    for user in ("ana", "ben", "*"):
+        mem0.add(f"The cat of {user} sleeps.", user_id=user)
+    mem0.add("The cat of the agent sleeps.", agent_id="helper")
+    assert len(mem0.get_all(filters={"user_id": "*"})["results"]) == 4 + 3
+    assert len(mem0.search("cat", filters={"user_id": "*", "role": "user"})["results"]) == 3 + 3
+    assert len(mem0.get_all(user_id="*")["results"]) == 1  # as an argument it is a name like others
+    mine = {"user_id": "ana", "created_at": {"gte": "2000-01-01"}}
+    assert len(mem0.get_all(filters=mine)["results"]) == 1
+    assert mem0.get_all(filters={"user_id": "ana", "created_at": {"lt": "2000-01-01"}})["results"] == []
