@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 import inspect
 import json
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from threading import Lock
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -36,6 +38,7 @@ HINTS = {
     "stats": ToolAnnotations(read_only_hint=True),
 }
 STRAY = "is a link that leads out of the folder, to what is hidden, or to nothing"
+SESSIONS = 1000  # of which it is kept what they were told, those last heard of
 LISTED = 1000  # memories or sources in one resource
 
 
@@ -53,10 +56,10 @@ def create_server(memory: Memory, *, folders: Sequence[Path] = (), k: int = 5) -
         version=hippomem.__version__,
         log_level="WARNING",
     )
-    box = Toolbox(memory, k=k)
-    for name, tool in box.tools.items():
+    boxes = _Boxes(memory, k)
+    for name, tool in boxes.of(None).tools.items():
         server.add_tool(
-            _answering(tool),
+            _answering(boxes.tool(name, tool)),
             name,
             title=name.capitalize(),
             description=inspect.cleandoc(tool.__doc__ or ""),
@@ -67,6 +70,42 @@ def create_server(memory: Memory, *, folders: Sequence[Path] = (), k: int = 5) -
     _add_resources(server, memory)
     _add_prompts(server)
     return server
+
+
+class _Boxes:
+    """A toolbox for each session of a client: what one was told is not what another gives feedback on."""
+
+    def __init__(self, memory: Memory, k: int) -> None:
+        self._memory, self._k = memory, k
+        self._boxes: OrderedDict[str | None, Toolbox] = OrderedDict()
+        self._lock = Lock()
+
+    def of(self, session: str | None) -> Toolbox:
+        """The toolbox of a session; None where there is but one, as over stdio."""
+        with self._lock:
+            box = self._boxes.get(session) or Toolbox(self._memory, k=self._k)
+            self._boxes[session] = box
+            self._boxes.move_to_end(session)
+            if len(self._boxes) > SESSIONS:
+                self._boxes.popitem(last=False)
+            return box
+
+    def tool(self, name: str, tool: Callable[..., Result]) -> Callable[..., Result]:
+        """A tool that is that of the box of whose session calls it."""
+
+        @functools.wraps(tool)
+        def run(*args: Any, ctx: Context[Any, Any], **kwargs: Any) -> Result:
+            session = (ctx.headers or {}).get("mcp-session-id")
+            return self.of(session).tools[name](*args, **kwargs)
+
+        # The SDK finds its context by the annotations.
+        run.__annotations__ = {**tool.__annotations__, "ctx": Context[Any, Any]}
+        signature = inspect.signature(tool, eval_str=True)
+        asking = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=Context[Any, Any])
+        run.__signature__ = signature.replace(  # type: ignore[attr-defined]
+            parameters=[*signature.parameters.values(), asking]
+        )
+        return run
 
 
 def _answering(tool: Callable[..., Result]) -> Callable[..., CallToolResult]:

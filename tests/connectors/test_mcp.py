@@ -278,6 +278,36 @@ async def test_two_clients_at_once_over_http_and_one_over_stdio_on_one_database(
                 assert (await said(client, "stats")).startswith("19 passages")
 
 
+async def test_each_session_over_http_has_what_it_was_told_for_itself(memory: Memory) -> None:
+    app = create_server(memory).streamable_http_app(host="127.0.0.1")
+    async with app.router.lifespan_context(app):
+        transport = httpx.ASGITransport(app)
+        base = {"accept": "application/json, text/event-stream"}
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000", headers=base) as http:
+
+            async def session() -> dict[str, str]:
+                about = {
+                    "protocolVersion": "2025-06-18",
+                    "capabilities": {},
+                    "clientInfo": {"name": "t", "version": "1"},
+                }
+                opened = await http.post("/mcp", json=request("initialize", about))
+                return {"mcp-session-id": opened.headers["mcp-session-id"]}
+
+            def request(method: str, params: dict[str, Any]) -> dict[str, Any]:
+                return {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+
+            async def call(whose: dict[str, str], tool: str, **arguments: Any) -> str:
+                asked = request("tools/call", {"name": tool, "arguments": arguments})
+                return (await http.post("/mcp", json=asked, headers=whose)).text
+
+            one, two = await session(), await session()
+            (passage,) = memory.recall("Who keeps bees?", 1).passages
+            assert passage.id[:8] in await call(one, "recall", query="Who keeps bees?", k=1)
+            assert "was not recalled here" in await call(two, "feedback", useful=[passage.id[:8]])
+            assert "Noted: 1 useful" in await call(one, "feedback", useful=[passage.id[:8]])
+
+
 @pytest.mark.slow
 async def test_over_http_a_token_can_be_asked_for(database: Path) -> None:
     with serving(database, HIPPOMEM_MCP_TOKEN="open sesame") as url:  # noqa: S106
