@@ -306,11 +306,12 @@ def test_recall_of_a_part_of_the_memory(cli: Cli) -> None:
 
     assert texts("--session", "s2") == ["Ada likes coffee."]
     assert texts("--as-of", "2021-01-01T00:00Z") == ["Ada likes tea."]
-    assert texts("--session", "s3") == []
     assert texts("--source", "b") == ["Ada likes coffee."]
     assert texts("--source", "notes/") == ["Ada likes tea."]
     assert set(texts("--source", "b", "--deep")) == {"Ada likes coffee.", "Ada likes milk."}
-    assert "Nothing is remembered" in cli("recall", "Ada?", "--session", "s3").stdout
+    nothing = cli("recall", "Ada?", "--session", "s3")
+    assert "Nothing is remembered" in nothing.stdout
+    assert nothing.stderr == "no memory belongs to the session 's3'\n"
 
 
 @pytest.mark.parametrize(
