@@ -19,7 +19,7 @@ from hippomem.errors import InvalidInputError, NotFoundError, StoreBusyError, St
 from hippomem.hippocampus.keys import entity_key
 from hippomem.ingest.pipeline import Reading, Stored
 from hippomem.learning import learned_of
-from hippomem.storage import history, jobs, learning, links, reads, versions, writes
+from hippomem.storage import jobs, learning, links, reads, updates, versions, writes
 from hippomem.storage.rows import NewPassage, content_id, has_validity, passage_id, said
 from hippomem.storage.store import DUE, SCRUB, Store
 from hippomem.types import Event, Forgotten, Passage, Triple
@@ -284,14 +284,8 @@ class Writer:
         return found
 
     def _find(self, connection: Connection, id_: str) -> tuple[int, Passage] | None:
-        seen: set[str] = set()
-        while id_ not in seen:
-            found = reads.by_id(connection, self.number, id_)
-            if found is not None:
-                return found
-            seen.add(id_)
-            id_ = history.successor(connection, self.number, id_) or id_
-        return None
+        known = reads.by_id(connection, self.number, id_)
+        return known or reads.by_id(connection, self.number, updates.named_now(connection, self.number, id_))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event as sql_event
 
 from hippomem import Document, Memory, NotFoundError, Settings, SimulatedClock, Triple
 from hippomem.testing import HashEncoder, capitals
@@ -105,6 +106,24 @@ def test_an_update_keeps_the_old_id_and_the_history(memory: Memory) -> None:
     with pytest.raises(NotFoundError):
         memory.get(first.id)
     assert memory.add("Ada lives in Oslo.").created
+
+
+def test_what_was_updated_often_takes_no_more_queries(memory: Memory) -> None:
+    statements: list[str] = []
+    sql_event.listen(memory._store._engine, "before_cursor_execute", lambda *told: statements.append(told[2]))
+    counts = []
+    for updates in (2, 12):
+        ids = [memory.add(f"Count{updates} stands at 0.").id]
+        for n in range(1, updates + 1):
+            ids.append(memory.update(ids[-1], f"Count{updates} stands at {n}.").id)
+        for call in (memory.get, memory.history, memory.forget):
+            statements.clear()
+            call(ids[0])
+            counts.append(len(statements))
+        told = memory.history(ids[0])
+        assert [(c.id, c.text) for c in told] == [(id_, None) for id_ in (*ids, ids[-1])]
+        assert memory.history(ids[-1]) == memory.history(ids[1]) == told
+    assert all(often <= seldom for seldom, often in zip(counts[:3], counts[3:], strict=True))
 
 
 def test_an_update_ends_where_its_text_does(memory: Memory) -> None:

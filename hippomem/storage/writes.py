@@ -10,7 +10,6 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, delete, exists, insert, null, select, update
 
 from hippomem.errors import EncoderMismatchError
-from hippomem.storage.chunks import CHUNK
 from hippomem.storage.chunks import chunks as chunks
 from hippomem.storage.learning import drop_targets
 from hippomem.storage.links import add_links, entities_of, remove_orphans
@@ -29,6 +28,7 @@ from hippomem.storage.schema import (
     store_info,
     versions,
 )
+from hippomem.storage.updates import chain_of
 from hippomem.storage.validities import settle
 
 
@@ -247,16 +247,11 @@ def _drop_versions(
 
 def forget_history(connection: Connection, namespace: int, ids: Iterable[str]) -> None:
     """Empty the earlier texts that updates kept of these passages, back along the whole chain."""
-    waiting = list(ids)
-    seen: set[str] = set()
-    while waiting:
-        some, waiting = waiting[:CHUNK], waiting[CHUNK:]
-        seen.update(some)
-        where = (changes.c.namespace == namespace, changes.c.passage_id.in_(some))
-        rows = connection.execute(select(changes.c.previous_id).where(*where, changes.c.previous_id.is_not(None)))
-        waiting += [id_ for id_ in rows.scalars() if id_ not in seen]
+    chains = [select(chain_of(namespace, some, later=False).c.id) for some in chunks(ids)]
+    for some in chunks({id_ for chain in chains for id_ in connection.execute(chain).scalars() if id_}):
         told = changes.c.text.is_not(None) | changes.c.detail.is_not(None)
-        connection.execute(update(changes).where(*where, told).values(text=None, detail=null()))
+        where = (changes.c.namespace == namespace, changes.c.passage_id.in_(some), told)
+        connection.execute(update(changes).where(*where).values(text=None, detail=null()))
         # What another memory said before is this very text.
         same = (changes.c.namespace == namespace, changes.c.previous_id.in_(some), changes.c.text.is_not(None))
         connection.execute(update(changes).where(*same).values(text=None))
