@@ -100,6 +100,7 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
             Snapshots(store.path, settings.namespace, store.id, self._encoder_number) if store.path else None
         )
         self._view: View | None = None
+        self._tried = 0  # how much the view had changed when it was to be saved in vain
         self._past = Past()
         self._questions = QuestionVectors(self._encoder)
         self._lock = threading.RLock()
@@ -443,6 +444,7 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
                 if self._snapshots:
                     self._snapshots.discard()
             yield self._view, connection
+        self._tend()
 
     @contextmanager
     def _held(self) -> Iterator[tuple[View, Connection]]:
@@ -460,6 +462,15 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
             earlier = versions.by_id(connection, self._number, [id], moment) if moment else {}
             found = versions.by_number(connection, self._number, earlier.values())
         return next(iter(found.values()), None) or self.get(id)
+
+    def _tend(self) -> None:
+        """Save a view that has changed much while the memory stays open. Where that fails, as on a full disk, it is
+        tried again when it has changed twice as much."""
+        view = self._view
+        if self._snapshots and view and self._snapshots.is_overgrown(view) and view.changed >= 2 * self._tried:
+            self._tried = view.changed
+            self._save(closing=False)
+            self._tried = 0 if self._view is not view else self._tried
 
     def _save(self, closing: bool) -> None:
         """Write a snapshot where it is due. A full disk is no failure: the next opening replays the log."""

@@ -201,6 +201,34 @@ def test_where_views_cannot_be_made(tmp_path: Path, place: str) -> None:
             memory.forget(event.id)
 
 
+def test_a_memory_that_stays_open_saves_its_view_and_lets_go_of_what_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for least in ("OPEN", "SMALLEST"):
+        monkeypatch.setattr(snapshots, least, 8)
+    with opened(tmp_path / "m.db") as memory:
+        ids = [memory.add(**record).id for record in records(12)]
+        for n in range(24):
+            ids[n % 12] = memory.update(ids[n % 12], f"Ada Thorne met Bob{n} at Gannet Point.").id
+            assert memory.recall(f"Whom did Ada Thorne meet, Bob{n}?", 1).passages[0].id == ids[n % 12]
+        assert memory._view is not None
+        assert memory._view.graph.rows <= 12 + 9
+        assert memory.doctor().ok
+        killed = next((tmp_path / "m.db.views").glob("*/[0-9]*"))  # what a process finds that was killed here
+        assert json.loads((killed / "manifest.json").read_text())["applied"] > 30
+
+        tried = []
+        monkeypatch.setattr(snapshots.Snapshots, "save", lambda *_: tried.append(1) or _full_disk())
+        for n in range(24):
+            ids[n % 12] = memory.update(ids[n % 12], f"Ada Thorne met Eve{n} at Gannet Point.").id
+            assert memory.recall(f"Whom did Ada Thorne meet, Eve{n}?", 1).passages[0].id == ids[n % 12]
+        assert 1 < len(tried) < 6  # not with every recall
+
+
+def _full_disk() -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
 def test_where_views_have_no_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_args: object, **_kwargs: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")

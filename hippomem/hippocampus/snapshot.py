@@ -31,6 +31,7 @@ from hippomem.hippocampus.view import Sentences, View
 
 FORMAT = 8
 GROWTH = 4  # a snapshot is due when a quarter of its rows is new or gone: the cost of all of them stays linear
+OPEN = 1024  # changed rows below which a view that is in use is left as it is
 SMALLEST = 64  # rows below which replaying the log is as fast
 ABANDONED_SECONDS = 3600.0  # an unfinished snapshot that nobody has written to for so long
 DROPS = 20  # rounds, while other processes go on writing theirs
@@ -75,6 +76,11 @@ class Snapshots:
         """Whether enough has changed since the snapshot that the next opening would be slow without a new one."""
         changed = view.graph.rows - view.saved_rows + view.removed
         return changed > max(SMALLEST, view.saved_rows // GROWTH)
+
+    def is_overgrown(self, view: View) -> bool:
+        """Whether a view in use has changed so much since it was loaded that it is worth to be written and loaded anew:
+        it holds what is gone, and a process that is killed leaves all of its changes to be replayed."""
+        return view.changed > max(OPEN, view.graph.base.passages // GROWTH)
 
     def drop(self) -> None:
         """Remove all snapshots, unfinished ones of other processes too: for what must not outlive its memory.

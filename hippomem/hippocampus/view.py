@@ -112,6 +112,11 @@ class View:
         """Live passages."""
         return int(np.count_nonzero(self.graph.alive))
 
+    @property
+    def changed(self) -> int:
+        """Rows that came or went since it was loaded."""
+        return self.graph.rows - self.graph.base.passages + self.removed
+
     def row_of(self, number: int) -> int | None:
         """The live row of a passage, None where it has none."""
         row = self._new_rows.get(number)
