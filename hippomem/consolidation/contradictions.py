@@ -2,7 +2,7 @@
 
 A relation is functional as far as subjects have one object of it (functionality, PARIS, Suchanek et al. 2011, VLDB).
 What tells are subjects about whom it was said more than once: with the same object again, or with another. That
-somebody visited one place tells next to nothing, as long as nobody said a second time where they were. It is measured
+somebody visited one place tells little, as long as nobody said a second time where they were. It is measured
 from the corpus, without the subject in question. Of two facts the newer holds; both are kept, the older gets an end.
 Where nothing tells which is newer nothing is decided.
 """
@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 FUNCTIONAL = 0.5  # functionality from which a relation counts as functional: what changed counts against it, too
-ONCE = 0.03  # what a subject that was told of once tells, to 1 of one that was told of again with the same object
+ONCE = 0.25  # what a subject that was told of once tells, to 1 of one that was told of again with the same object
 EVIDENCE = 3.0  # of subjects that have one object, before anything is known
 _SPACE = re.compile(r"\W+")
 

@@ -6,7 +6,8 @@
 x1 is personalized PageRank (HippoRAG, arXiv 2405.14831) from everything the question suggests: passages by cosine,
 entities that it names, entities of the sentences most like it. x2 is the same from the named entities alone. D is the
 cosine of question and passage, L the BM25 of the question's words that name no entity (each word is used once, by the
-graph or here), F that of all its words in the passage that matches them best, w the number of words, and the bonus the
+graph or here), F that of all its words in the passage that matches them best, w the number of words where something was said before or
+after (a turn of few words is seldom an answer; what stands by itself is whole however short it is), and the bonus the
 title hop: a passage titled by an entity that a leading passage names. Where the question names who speaks in a
 conversation, a passage stands aside that neither names them nor is told where they speak. One is crowded where two that
 lead it are about the same thing that the question names. D, L and F are smoothed over what was said before and after
@@ -147,7 +148,8 @@ def rank(
 
     terms: dict[str, Floats] = {}
     reliance = _reliance(graph.passage_weight[rows], recipe)
-    by_itself = (1 - reliance) * view.chains.are_alone(rows)
+    is_alone = view.chains.are_alone(rows)
+    by_itself = (1 - reliance) * is_alone
     leading = np.searchsorted(rows, near[lead[: recipe.compared]])
     for name, weight, masses in zip(("walk", "named walk"), (recipe.walk, recipe.named_walk), walks, strict=False):
         terms[name] = np.float32(weight) * _log_relative(masses.at(rows), leading, reliance, recipe.floor)
@@ -156,7 +158,7 @@ def rank(
     terms["cosine"] = np.asarray(recipe.cosine * cosine + recipe.alone * apart, np.float32)
     terms["words"] = np.float32(recipe.words) * _words(view, told, untold, rows, by_itself, recipe)
     shortness = np.log((1 + view.lexical.sizes[rows].astype(np.float32)) / np.float32(recipe.brief))
-    terms["brevity"] = np.float32(recipe.brevity) * np.minimum(0, shortness)
+    terms["brevity"] = np.float32(recipe.brevity) * np.where(is_alone, np.float32(0), np.minimum(0, shortness))
     if learned is not None and len(learned.rows):
         terms["learned"] = np.zeros(len(rows), np.float32)
         terms["learned"][np.searchsorted(rows, learned.rows)] = learned.votes

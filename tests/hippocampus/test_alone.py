@@ -71,3 +71,10 @@ def test_the_graph_does_not_draw_a_note_below_documents_it_knows(memory: Memory)
     memory.add(DOCUMENT, title="Isla (river)")
     walks = [causes(memory, text)["named walk"] for text in (DOCUMENT, NOTES[2])]
     assert walks[1] > walks[0] - 1
+
+
+def test_what_stands_by_itself_is_whole_however_short(memory: Memory) -> None:
+    for number, text in enumerate(("Isla rang.", "She sounded happy.")):
+        memory.add(text, session="s", occurred_at=datetime(2026, 4, 1, 0, number, tzinfo=UTC))
+    assert causes(memory, ISLA)["brevity"] == 0
+    assert causes(memory, "Isla rang.")["brevity"] < -1

@@ -60,9 +60,9 @@ def test_what_is_not_about_the_speaker_stands_aside(memory: Memory) -> None:
 
 
 def test_documents_make_room_for_turns(memory: Memory) -> None:
-    first = [p.title for p in memory.recall(QUESTION, k=3).passages]
-    without = [p.title for p in memory.recall(QUESTION, k=3, recipe=Recipe(speaker=0)).passages]
-    assert (first.index("Ida"), without.index("Ida")) == (0, 2)
+    first = [p.title for p in memory.recall(QUESTION, k=20).passages]
+    without = [p.title for p in memory.recall(QUESTION, k=20, recipe=Recipe(speaker=0)).passages]
+    assert first.index("Ida") < without.index("Ida")
 
 
 @pytest.mark.parametrize("question", ["Which ships are in Bergen?", "Where did Vera go?", "how was it there?"])
