@@ -6,12 +6,12 @@
 x1 is personalized PageRank (HippoRAG, arXiv 2405.14831) from everything the question suggests: passages by cosine,
 entities that it names, entities of the sentences most like it. x2 is the same from the named entities alone. D is the
 cosine of question and passage, L the BM25 of the question's words that name no entity (each word is used once, by the
-graph or here), F that of all its words in the passage that matches them best, w the number of words where something was said before or
-after (a turn of few words is seldom an answer; what stands by itself is whole however short it is), and the bonus the
-title hop: a passage titled by an entity that a leading passage names. Where the question names who speaks in a
-conversation, a passage stands aside that neither names them nor is told where they speak. One is crowded where two that
-lead it are about the same thing that the question names. D, L and F are smoothed over what was said before and after
-(chains.py).
+graph or here), F that of all its words in the passage that matches them best, w the number of words where something was
+said before or after (a turn of few words is seldom an answer; what stands by itself is whole however short it is), and
+the bonus the title hop: a passage titled by an entity that a leading passage names. Where the question names who speaks
+in a conversation, a passage stands aside that neither names them nor is told where they speak. One is crowded where two
+that lead it are about the same thing that the question names. D, L and F are smoothed over what was said before and
+after (chains.py).
 
 r in [0, 1] is how far the graph knows the passage, by the weight s of its edges: r = s^8 / (s^8 + 4.7^8). What is
 missing of 1 goes to the mean logarithm of the five passages most like the question, weighted by their r, so a note that
