@@ -221,7 +221,9 @@ class IngestReport:
     its `id` the ledger of the chat model tells what its passages cost (`Memory.stats`).
 
     `removed` counts passages that their source no longer holds, `kept` those that stay since they may be what records
-    of it that failed stand for: repair these, or forget the source, and ingest it again.
+    of it that failed stand for: repair these, or forget the source, and ingest it again. `duplicates` counts documents
+    and records that repeat an earlier one of the same source in this run, in text, title, session and `occurred_at`:
+    they are one memory, with the metadata of the first.
     """
 
     documents: int = 0
@@ -234,6 +236,7 @@ class IngestReport:
     seconds: Mapping[str, float] = field(default_factory=dict)
     id: str = ""
     kept: int = 0
+    duplicates: int = 0
 
 
 @dataclass(frozen=True, slots=True)

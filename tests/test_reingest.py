@@ -174,3 +174,33 @@ def test_a_document_without_text_stands_for_nothing_unless_it_is_all_there_is(me
     assert ([failure.reason for failure in report.failed], report.removed) == (["text holds no letter or digit"], 1)
     assert memory.ingest(Document(text=" ", source="log")).removed == 0
     assert texts(memory) == ["Ada."]
+
+
+def test_no_row_of_a_table_without_a_text_column_is_lost(memory: Memory, tmp_path: Path) -> None:
+    table = tmp_path / "catalogue.csv"
+    rows = [f"K-{n},Kettle {n},{'red' if n % 2 else 'blue'},Boils water." for n in range(20)]
+    table.write_text("\n".join(["sku,name,colour,description", *rows]))
+    report = memory.ingest(table)
+    assert (report.documents, report.passages, report.duplicates, report.failed) == (20, 20, 0, ())
+    assert {passage.metadata["sku"] for passage in memory.passages()} == {f"K-{n}" for n in range(20)}
+    assert memory.recall("K-13", 1).passages[0].title == "Kettle 13"
+    assert memory.ingest(table).skipped == 20
+    table.write_text("\n".join(["sku,name,colour,description", *rows[1:], "K-0,Kettle 0,green,Boils water."]))
+    report = memory.ingest(table)
+    assert (report.passages, report.removed) == (1, 1)
+    assert memory.doctor().ok
+
+
+def test_records_that_repeat_an_earlier_one_are_told(memory: Memory, tmp_path: Path) -> None:
+    records = [{"text": "Good.", "by": by} for by in ("Ada", "Bea", "Cid")] + [{"text": "Good.", "session": "s"}]
+    (tmp_path / "r.jsonl").write_text("\n".join(map(json.dumps, records)))
+    (tmp_path / "t.csv").write_text("text,by\nGood.,Ada\nGood.,Bea\nBad.,Cid\n")
+    for name, duplicates in (("r.jsonl", 2), ("t.csv", 1)):
+        report = memory.ingest(tmp_path / name)
+        assert (report.duplicates, report.passages) == (duplicates, 2)
+        again = memory.ingest(tmp_path / name)
+        assert (again.duplicates, again.skipped) == (0, report.documents)
+    for given in (records, [Document(text="Good.", metadata=r, source="d") for r in records[:3]]):
+        assert memory.ingest(given).duplicates == 2
+    by = {passage.source: passage.metadata.get("by") for passage in memory.passages() if not passage.session}
+    assert (by[str(tmp_path / "r.jsonl")], by[""]) == ("Ada", "Ada")

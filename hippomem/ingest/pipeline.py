@@ -106,6 +106,7 @@ class Ingest:
     _failed: list[Failure] = field(default_factory=list)
     _documents: int = 0
     _skipped: int = 0
+    _duplicates: int = 0
     _read: int = 0  # bytes whose passages are not stored yet
     _stored: Stored = field(default_factory=Stored)
     _batches: int = 1  # in the next transaction
@@ -138,6 +139,7 @@ class Ingest:
             self._stored.removed,
             tuple(self._failed),
             kept=self._stored.kept,
+            duplicates=self._duplicates,
         )
 
     def _file(self, source: Source, known: tuple[str, int] | None, converter: Converter) -> None:
@@ -180,10 +182,11 @@ class Ingest:
 
     def _records(self, records: Iterable[Document | Mapping[str, Any] | object]) -> None:
         wholes: dict[str, Reading] = {}
+        streamed: set[str] = set()
         for index, record in enumerate(self._kept(records)):
             item = _usable(record, index)
             # Documents that name their source replace what it held before.
-            whole = Reading("")
+            whole = Reading("", ids=streamed)
             if isinstance(record, Document) and isinstance(record.source, str) and record.source:
                 whole = wholes.setdefault(record.source, Reading(record.source))
             # A stream of records may come in several calls: the next one does not replace this one.
@@ -216,6 +219,7 @@ class Ingest:
     def _document(self, document: Document, whole: Reading) -> None:
         whole.documents += 1
         self._documents += 1
+        before = len(whole.ids)
         chunks: Iterable[Chunk] = split(document, max_chars=self.passage_chars)
         triples: Iterable[tuple[Triple, ...] | None] = itertools.repeat(None)
         if document.triples is not None:
@@ -250,6 +254,7 @@ class Ingest:
             )
             if len(self._waiting) >= self._batches * self.batch:
                 self._flush()
+        self._duplicates += len(whole.ids) == before
 
     def _flush(self) -> None:
         if not self._waiting and not self._readings:

@@ -25,6 +25,8 @@ from hippomem.types import Document, Failure
 
 MAX_FIELD_CHARS = 2**20
 _MAX_LINE_CHARS = 16 * 2**20
+_TITLE_KEYS = ("title", "name", "headline", "heading", "subject")
+_FIELDS = ("session", "occurred_at")
 _DELIMITERS = ",;\t|"
 _SAMPLE_ROWS = 100
 _BLOCK_BYTES = 2**20
@@ -33,7 +35,9 @@ _BLOCK_BYTES = 2**20
 def read_table(source: Source, max_bytes: int, *, tabs: bool) -> Iterator[Document | Failure]:
     """One Document for each row; a Failure for each without text. Empty rows are skipped.
 
-    The text column is the one with a name in TEXT_KEYS, or else the one with most characters in the first 100 rows.
+    The text is the column with a name in TEXT_KEYS, or else the only one beside a title, a session and an
+    `occurred_at`. In any other table it is the whole row, a line for each cell ("colour: red"), the title is the
+    cell of the first of _TITLE_KEYS, and all columns but `title`, `session` and `occurred_at` are metadata as well.
     `tabs` is True where the delimiter is known to be the tab; otherwise the header tells. A quote that is never closed
     ends with its line, and a byte that is not UTF-8 in a file that is, is read as Windows-1252; a Failure tells of
     either. Raises SourceError where the rest of the file cannot be read, for example past a field of over 1 MB.
@@ -54,12 +58,14 @@ def read_table(source: Source, max_bytes: int, *, tabs: bool) -> Iterator[Docume
         header = _header(head.cells)
         if not header:
             return
-        sample = list(itertools.islice(rows, _SAMPLE_ROWS))
-        text = text_key(dict.fromkeys(header)) or _longest(header, [row.cells for row in sample])
-        for index, row in enumerate(itertools.chain(sample, rows)):
+        text = text_key(dict.fromkeys(header))
+        only = None if text else _only_column(header)
+        for index, row in enumerate(rows):
             cells = zip(header, row.cells, strict=False)
             record = {name: value for name, value in cells if value.strip() or name == text}
-            yield document_of({text: "", **record}, source.name, index, text=text)
+            key = text or (only if only in record else None)
+            record = {key: "", **record} if key else _as_read(record)
+            yield document_of(record, source.name, index, text=key or "text")
             yield from row.failures(f"{source.name}#{index}")
 
 
@@ -197,9 +203,18 @@ def _header(row: list[str]) -> list[str]:
     return names
 
 
-def _longest(header: list[str], rows: list[list[str]]) -> str:
-    lengths = dict.fromkeys(header, 0)
-    for row in rows:
-        for name, value in zip(header, row, strict=False):
-            lengths[name] += len(value)
-    return max(header, key=lambda name: lengths[name])
+def _only_column(header: list[str]) -> str | None:
+    """The column that is the text because there is no other, beside a title, a session and an `occurred_at`."""
+    names = [name for name in header if name.lower() not in _FIELDS]
+    others = [name for name in names if name.lower() != "title"] or names
+    return others[0] if len(others) == 1 else None
+
+
+def _as_read(record: dict[str, str]) -> dict[str, str]:
+    """A row without a column that is its text, with what a person would read there as `text`, and with a title."""
+    lines = [
+        f"{' '.join(name.split())}: {value.strip()}" for name, value in record.items() if name.lower() not in _FIELDS
+    ]
+    named = {name.lower(): value for name, value in reversed(record.items())}
+    title = next((named[key] for key in _TITLE_KEYS if key in named), "")
+    return {"text": "\n".join(lines), **({} if "title" in named else {"title": title}), **record}

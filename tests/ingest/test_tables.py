@@ -44,10 +44,40 @@ def test_tsv_has_tabs_whatever_its_header_holds(tmp_path: Path) -> None:
     assert (found.text, found.metadata) == ("One.", {"id, of row": "1"})
 
 
-def test_the_longest_column_is_the_text_where_none_is_named(tmp_path: Path) -> None:
-    items = documents(tmp_path / "c.csv", "query,answer\nshort,a much longer one\nthe longest query of all,b\n")
-    assert [item.text for item in items] == ["short", "the longest query of all"]
-    assert items[0].metadata == {"answer": "a much longer one"}
+def test_the_row_is_the_text_where_no_column_is_named_so(tmp_path: Path) -> None:
+    rows = 'sku,Name,colour,session,description\nK-1,Kettle,red,s1,"Boils water,\nfast."\nK-2,Kettle,,,\n'
+    assert documents(tmp_path / "c.csv", rows) == [
+        Document(
+            text="sku: K-1\nName: Kettle\ncolour: red\ndescription: Boils water,\nfast.",
+            title="Kettle",
+            source="src",
+            session="s1",
+            metadata={"sku": "K-1", "Name": "Kettle", "colour": "red", "description": "Boils water,\nfast."},
+            whole=True,
+        ),
+        Document(
+            text="sku: K-2\nName: Kettle",
+            title="Kettle",
+            source="src",
+            metadata={"sku": "K-2", "Name": "Kettle"},
+            whole=True,
+        ),
+    ]
+    (found,) = documents(tmp_path / "c.csv", "query,answer\nshort,a much longer one\n")
+    assert (found.text, found.title) == ("query: short\nanswer: a much longer one", "")
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ("Title,Name,price\nT,N,1\n,N,2\n", [("T", "Title: T\nName: N\nprice: 1"), ("N", "Name: N\nprice: 2")]),
+        ("title,abstract\nT,Long.\nU,\n", [("T", "Long."), ("U", "title: U")]),
+        ("session,note\ns1,Long.\n", [("", "Long.")]),
+        ("title\nT\n", [("T", "T")]),
+    ],
+)
+def test_titles_of_rows_and_a_column_that_is_alone(tmp_path: Path, data: str, expected: list[tuple[str, str]]) -> None:
+    assert [(item.title, item.text) for item in documents(tmp_path / "c.csv", data)] == expected
 
 
 @pytest.mark.parametrize(
