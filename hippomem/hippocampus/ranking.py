@@ -6,18 +6,17 @@
 x1 is personalized PageRank (HippoRAG, arXiv 2405.14831) from everything the question suggests: passages by cosine,
 entities that it names, entities of the sentences most like it. x2 is the same from the named entities alone. D is the
 cosine of question and passage, L the BM25 of the question's words that name no entity (each word is used once, by the
-graph or here), F that of all its words in the passage that matches them best, w the number of words where something was
-said before or after (a turn of few words is seldom an answer; what stands by itself is whole however short it is), and
-the bonus the title hop: a passage titled by an entity that a leading passage names. Where the question names who speaks
-in a conversation, a passage stands aside that neither names them nor is told where they speak. One is crowded where two
-that lead it are about the same thing that the question names. D, L and F are smoothed over what was said before and
-after (chains.py).
+graph or here), F that of all its words in the passage that matches them best, w the number of words, and the bonus the
+title hop: a passage titled by an entity that a leading passage names. Where the question names who speaks in a
+conversation, a passage stands aside that neither names them nor is told where they speak. One is crowded where two that
+lead it are about the same thing that the question names. D, L and F are smoothed over what was said before and after
+(chains.py).
 
 r in [0, 1] is how far the graph knows the passage, by the weight s of its edges: r = s^8 / (s^8 + 4.7^8). What is
 missing of 1 goes to the mean logarithm of the five passages most like the question, weighted by their r, so a note that
 names nothing is neither punished nor favoured for it. Of one that nothing was said around either, its own words are all
-there is: there cosines count (1 - r) 8 more above or below the mean of these five, and L has (1 - r) of the words that
-name something. Each expert is a term of its own in `Ranking.terms`; another one is another entry.
+there is: there cosines count (1 - r) 8 more above or below the mean of these five, L has (1 - r) of the words that name
+something, and few words are no fault. Each expert is a term of its own in `Ranking.terms`; another one is another entry.
 
 Up to `everything` passages all of them are scored, after two walks over the whole graph. Above, the seeds are cut to
 the passages most like the question and the walks are local (push.py), and what is scored are those passages, those
@@ -45,6 +44,7 @@ from hippomem.hippocampus.vectors import inner_products
 from hippomem.hippocampus.view import View
 from hippomem.hippocampus.walks import walk
 
+HALF = 0.5  # by itself to more than this, a passage is whole however short it is
 LEAST = 1e-3  # of a leading passage's weight in their mean: where the graph knows none of them, all count alike
 
 Floats = NDArray[np.float32]
@@ -148,8 +148,7 @@ def rank(
 
     terms: dict[str, Floats] = {}
     reliance = _reliance(graph.passage_weight[rows], recipe)
-    is_alone = view.chains.are_alone(rows)
-    by_itself = (1 - reliance) * is_alone
+    by_itself = (1 - reliance) * view.chains.are_alone(rows)
     leading = np.searchsorted(rows, near[lead[: recipe.compared]])
     for name, weight, masses in zip(("walk", "named walk"), (recipe.walk, recipe.named_walk), walks, strict=False):
         terms[name] = np.float32(weight) * _log_relative(masses.at(rows), leading, reliance, recipe.floor)
@@ -158,7 +157,7 @@ def rank(
     terms["cosine"] = np.asarray(recipe.cosine * cosine + recipe.alone * apart, np.float32)
     terms["words"] = np.float32(recipe.words) * _words(view, told, untold, rows, by_itself, recipe)
     shortness = np.log((1 + view.lexical.sizes[rows].astype(np.float32)) / np.float32(recipe.brief))
-    terms["brevity"] = np.float32(recipe.brevity) * np.where(is_alone, np.float32(0), np.minimum(0, shortness))
+    terms["brevity"] = np.float32(recipe.brevity) * np.where(by_itself > HALF, np.float32(0), np.minimum(0, shortness))
     if learned is not None and len(learned.rows):
         terms["learned"] = np.zeros(len(rows), np.float32)
         terms["learned"][np.searchsorted(rows, learned.rows)] = learned.votes

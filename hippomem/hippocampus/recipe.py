@@ -31,7 +31,7 @@ class Recipe:
     matched: float = 4.5  # BM25 score of the best passage from which words count in full
     matched_words: float = 1.2  # or so many times the rarity of a word that stands in one passage, where that is less
     brevity: float = 1.25
-    brief: int = 40  # words below which a turn is seldom an answer
+    brief: int = 40  # words below which a passage is seldom an answer
     cosine: float = 6.0
     alone: float = 8.0  # more for cosines above those of the leading passages, where there is no more to go by
     compared: int = 5  # leading passages whose mean stands for what is not known of another
