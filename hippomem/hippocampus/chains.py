@@ -198,11 +198,12 @@ class Chains:
         return np.asarray((self._chain.array[rows] != 0) & ~has_extent)
 
     def are_alone(self, rows: Rows) -> NDArray[np.bool_]:
-        """Which of `rows` (n,) are smoothed with nothing before or after them: (n,)."""
+        """Which of `rows` (n,) are no turns of a session, and smoothed with nothing before or after them: (n,)."""
+        is_turn = (self._chain.array[rows] != 0) & (self._begins.array[rows] == 0) & (self._ends.array[rows] == 0)
         if not self.any:
-            return np.ones(len(rows), np.bool_)
+            return np.asarray(~is_turn)
         before, after = self.around(rows)
-        return np.asarray((before == NONE) & (after == NONE))
+        return np.asarray(~is_turn & (before == NONE) & (after == NONE))
 
     def among(self, rows: Rows, others: Rows) -> NDArray[np.bool_]:
         """Which of `rows` (n,) are in the chain of one of `others` (m,): (n,)."""

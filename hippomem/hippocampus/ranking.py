@@ -16,7 +16,7 @@ r in [0, 1] is how far the graph knows the passage, by the weight s of its edges
 missing of 1 goes to the mean logarithm of the five passages most like the question, weighted by their r, so a note that
 names nothing is neither punished nor favoured for it. Of one that nothing was said around either, its own words are all
 there is: there cosines count (1 - r) 8 more above or below the mean of these five, L has (1 - r) of the words that name
-something, and few words are no fault. Each expert is a term of its own in `Ranking.terms`; another one is another entry.
+something, and few words are no fault. Each expert is a term of its own in `Ranking.terms`, another one another entry.
 
 Up to `everything` passages all of them are scored, after two walks over the whole graph. Above, the seeds are cut to
 the passages most like the question and the walks are local (push.py), and what is scored are those passages, those

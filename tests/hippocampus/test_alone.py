@@ -59,6 +59,12 @@ def test_cosines_count_for_more_above_and_below_those_that_lead(memory: Memory) 
         assert more - plain == pytest.approx(weight * above, abs=0.05)
 
 
+def test_a_turn_is_not_alone_where_it_is_all_of_its_session(memory: Memory) -> None:
+    memory.add("Isla rang at noon.", session="one")
+    assert causes(memory, "Isla rang at noon.")["brevity"] < -1
+    assert causes(memory, "Isla rang at noon.", alone=0)["cosine"] == causes(memory, "Isla rang at noon.")["cosine"]
+
+
 def test_what_was_said_in_a_session_is_not_alone(memory: Memory) -> None:
     for text in ("Isla rang.", "She sounded happy.", "She will come at Easter."):
         memory.add(text, session="s", occurred_at=datetime(2026, 4, 1, tzinfo=UTC))
