@@ -6,8 +6,8 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Iterable, Mapping
+from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection
 
 from hippomem.analyse import Analyser
 from hippomem.catalogue import Catalogue
@@ -39,7 +38,6 @@ from hippomem.consolidation.worker import Worker
 from hippomem.doctor import examine, prove_gone, with_chat
 from hippomem.errors import ClosedError, InvalidInputError
 from hippomem.feedback import Learning
-from hippomem.hippocampus.catchup import catch_up
 from hippomem.hippocampus.explain import explain
 from hippomem.hippocampus.export import as_networkx
 from hippomem.hippocampus.past import Past
@@ -58,10 +56,9 @@ from hippomem.recognise import recognised
 from hippomem.replaying import Replaying
 from hippomem.settings import Settings, load_settings
 from hippomem.stats import stats
-from hippomem.storage import reads, versions
+from hippomem.storage import versions
 from hippomem.storage.engine import made_whole, parse
 from hippomem.storage.store import Store, check_namespace
-from hippomem.storage.writes import check_encoder
 from hippomem.teaching import Teaching
 from hippomem.thinking import Thinking, chat_of, extraction_kind, steps_with_chat
 from hippomem.types import (
@@ -100,7 +97,6 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
             Snapshots(store.path, settings.namespace, store.id, self._encoder_number) if store.path else None
         )
         self._view: View | None = None
-        self._tried = 0  # how much the view had changed when it was to be saved in vain
         self._past = Past()
         self._questions = QuestionVectors(self._encoder)
         self._lock = threading.RLock()
@@ -191,11 +187,11 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
 
         Can be interrupted at any moment and run again: what is in is not read again, what changed replaces what it
         was (a Document with a `source` too, while dicts only add to theirs), what failed is in the report and never
-        stops the rest. A source that cannot be read loses nothing, nor does
-        one of which records newly fail, which may be what it held before (`kept` in the report counts that); a file
-        that has become empty loses all. `progress` shows a bar on a terminal, or is a
-        function that is told the bytes read, of how many (None where that is not known), and the passages stored.
-        Raises NotFoundError for a path that does not exist, and InvalidInputError for an empty one, before any is read.
+        stops the rest. A source that cannot be read loses nothing, nor does one of which records newly fail, which may
+        be what it held before (`kept` in the report counts that); a file that has become empty loses all. `progress`
+        shows a bar on a terminal, or is a function that is told the bytes read, of how many (None where that is not
+        known), and the passages stored. Raises NotFoundError for a path that does not exist, and InvalidInputError for
+        an empty one, before any is read.
         """
         began, cpu = time.perf_counter(), time.process_time()
         seconds = self._writer.analyser.seconds
@@ -427,34 +423,7 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
     @property
     def _number(self) -> int:
         """The number of the namespace; 0, which no row has, until something is written to it."""
-        return self._store.namespace(self.settings.namespace, create=False)
-
-    @contextmanager
-    def _synced(self) -> Iterator[tuple[View, Connection]]:
-        """The view with every change that is committed, and the read transaction that it equals."""
-        self._check_open()
-        self._view = self._view or (self._snapshots.load() if self._snapshots else View())
-        with self._store.read() as connection:  # not before the view is loaded, which others may have saved just now
-            check_encoder(connection, self._encoder_number)
-            if not self._view.applied:  # else the changes that it has followed prove the number
-                self._writer.look_up()
-            while not catch_up(self._view, connection, self._number, self._encoder_number):
-                self._view = View()  # the database was put back to an earlier state, as from a backup
-                self._writer.look_up()
-                if self._snapshots:
-                    self._snapshots.discard()
-            yield self._view, connection
-        self._tend()
-
-    @contextmanager
-    def _held(self) -> Iterator[tuple[View, Connection]]:
-        with self._lock, self._synced() as synced:
-            yield synced
-
-    def _as_of(self, connection: Connection, moment: datetime | None) -> View | None:
-        """The view of a moment before an update; None where that of the present serves."""
-        fresh = self._snapshots.load if self._snapshots else View
-        return self._past.at(connection, self._number, self._encoder_number, moment, fresh)
+        return self._writer.number
 
     def _as_it_stood(self, moment: datetime | None, id: str) -> Passage:
         """A memory by its id, as it stood at a moment. Raises NotFoundError."""
@@ -462,28 +431,6 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
             earlier = versions.by_id(connection, self._number, [id], moment) if moment else {}
             found = versions.by_number(connection, self._number, earlier.values())
         return next(iter(found.values()), None) or self.get(id)
-
-    def _tend(self) -> None:
-        """Save a view that has changed much while the memory stays open. Where that fails, as on a full disk, it is
-        tried again when it has changed twice as much."""
-        view = self._view
-        if self._snapshots and view and self._snapshots.is_overgrown(view) and view.changed >= 2 * self._tried:
-            self._tried = view.changed
-            self._save(closing=False)
-            self._tried = 0 if self._view is not view else self._tried
-
-    def _save(self, closing: bool) -> None:
-        """Write a snapshot where it is due. A full disk is no failure: the next opening replays the log."""
-        view = self._view
-        if view is None or self._snapshots is None or not self._snapshots.is_due(view):
-            return
-        with suppress(OSError, RuntimeError):
-            self._snapshots.save(view)
-            with self._store.read() as connection:
-                if reads.forgotten_after(connection, self._number, view.applied):
-                    self._snapshots.drop()  # it was forgotten while we were writing what we still had
-            if not closing:
-                self._view = self._snapshots.load()
 
     def _question(self, query: str) -> NDArray[np.float32] | None:
         """The question's vector; None where there is nothing to compare it with: then no model is loaded."""

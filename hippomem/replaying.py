@@ -34,6 +34,7 @@ from hippomem.storage import links, reads, reviews, statuses, writes
 from hippomem.storage.rows import NewPassage
 from hippomem.storage.store import Store
 from hippomem.types import Answer, Event, Passage, Recall, RecalledPassage, Triple
+from hippomem.viewing import Viewing
 from hippomem.writing import Writer, as_event
 
 INTERFERERS = 2  # nearest other events, rehearsed along
@@ -169,7 +170,7 @@ class NeuralChannel:
             commit(connection, False)
 
 
-class Replaying:
+class Replaying(Viewing):
     """Part of `Memory`, which sets what stands here."""
 
     settings: Settings
@@ -178,21 +179,20 @@ class Replaying:
     _clock: Clock
     _lock: threading.RLock
     _questions: QuestionVectors
-    _synced: Synced
     _echoes: Echoes
     _learning: Learning
 
     def undo(self, sequence: int) -> Passage:
         """Undo one deed of consolidation, by its `sequence` in `history`: an archiving, a merge, an invalidation, a
-        strengthening, a repair, a flag, a promotion or demotion. It is not done again by itself. Returns the passage it
-        was about.
+        strengthening, a repair, a flag, a promotion or demotion. It is not done again by itself, but what is said later
+        may end a fact that stands again. Returns the passage it was about.
 
         Raises NotFoundError where there is no such change, InvalidInputError where it cannot be undone, or was.
         """
-        checked_count(sequence, "sequence")
+        number = checked_count(sequence, "sequence")
         self._writer.look_up()
         with self._store.write() as connection:
-            id_ = undo(connection, self._writer.number, int(sequence), self._clock.now())
+            id_ = undo(connection, self._writer.number, number, self._clock.now())
         return self._writer.current(id_)[1]
 
     def _replay_steps(self) -> list[Step]:

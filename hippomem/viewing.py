@@ -1,0 +1,82 @@
+"""The view of a memory in step with its database: the part of `Memory` that loads it, follows the log, and saves it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from hippomem.hippocampus.catchup import catch_up
+from hippomem.hippocampus.past import Past
+from hippomem.hippocampus.snapshot import Snapshots
+from hippomem.hippocampus.view import View
+from hippomem.storage import reads
+from hippomem.storage.store import Store
+from hippomem.storage.writes import check_encoder
+from hippomem.writing import Writer
+
+
+class Viewing:
+    """Part of `Memory`, which sets what stands here."""
+
+    _store: Store
+    _writer: Writer
+    _encoder_number: int
+    _snapshots: Snapshots | None
+    _view: View | None
+    _past: Past
+    _lock: threading.RLock
+    _check_open: Callable[[], None]
+    _tried = 0  # how much the view had changed when it was to be saved in vain
+
+    @contextmanager
+    def _synced(self) -> Iterator[tuple[View, Connection]]:
+        """The view with every change that is committed, and the read transaction that it equals."""
+        self._check_open()
+        self._view = self._view or (self._snapshots.load() if self._snapshots else View())
+        with self._store.read() as connection:  # not before the view is loaded, which others may have saved just now
+            check_encoder(connection, self._encoder_number)
+            if not self._view.applied:  # else the changes that it has followed prove the number
+                self._writer.look_up()
+            while not catch_up(self._view, connection, self._writer.number, self._encoder_number):
+                self._view = View()  # the database was put back to an earlier state, as from a backup
+                self._writer.look_up()
+                if self._snapshots:
+                    self._snapshots.discard()
+            yield self._view, connection
+        self._tend()
+
+    @contextmanager
+    def _held(self) -> Iterator[tuple[View, Connection]]:
+        with self._lock, self._synced() as synced:
+            yield synced
+
+    def _as_of(self, connection: Connection, moment: datetime | None) -> View | None:
+        """The view of a moment before an update; None where that of the present serves."""
+        fresh = self._snapshots.load if self._snapshots else View
+        return self._past.at(connection, self._writer.number, self._encoder_number, moment, fresh)
+
+    def _tend(self) -> None:
+        """Save a view that has changed much while the memory stays open. Where that fails, as on a full disk, it is
+        tried again when it has changed twice as much."""
+        view = self._view
+        if self._snapshots and view and self._snapshots.is_overgrown(view) and view.changed >= 2 * self._tried:
+            self._tried = view.changed
+            self._save(closing=False)
+            self._tried = 0 if self._view is not view else self._tried
+
+    def _save(self, closing: bool) -> None:
+        """Write a snapshot where it is due. A full disk is no failure: the next opening replays the log."""
+        view = self._view
+        if view is None or self._snapshots is None or not self._snapshots.is_due(view):
+            return
+        with suppress(OSError, RuntimeError):
+            self._snapshots.save(view)
+            with self._store.read() as connection:
+                if reads.forgotten_after(connection, self._writer.number, view.applied):
+                    self._snapshots.drop()  # it was forgotten while we were writing what we still had
+            if not closing:
+                self._view = self._snapshots.load()
