@@ -189,10 +189,10 @@ class Replaying(Viewing):
 
         Raises NotFoundError where there is no such change, InvalidInputError where it cannot be undone, or was.
         """
-        number = checked_count(sequence, "sequence")
+        checked_count(sequence, "sequence")
         self._writer.look_up()
-        with self._store.write() as connection:
-            id_ = undo(connection, self._writer.number, number, self._clock.now())
+        with self._store.write() as connection:  # as it was given: an error names it
+            id_ = undo(connection, self._writer.number, int(sequence), self._clock.now())
         return self._writer.current(id_)[1]
 
     def _replay_steps(self) -> list[Step]:
