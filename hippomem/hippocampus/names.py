@@ -93,7 +93,8 @@ def linked_names(question: str, find: Callable[[str], int | None]) -> dict[int, 
     """The nodes that a question names, with the words that name them.
 
     Leftmost-longest match of up to seven words that hold a capitalised word, a four-digit number, or a letter of a
-    script without capitals. A day is all that it is called by (dates.py).
+    script without capitals. Single letters are a name in capitals only: "can't I" is not T. I. A day is all that it is
+    called by (dates.py).
     """
     text = plain(question)
     low = text.lower() if len(text.lower()) == len(text) else text
@@ -108,6 +109,8 @@ def linked_names(question: str, find: Callable[[str], int | None]) -> dict[int, 
             if not any(word.namelike for word in run):
                 continue
             start, end = run[0].start, run[-1].end
+            if end - start < 2 * size and text[start:end] != text[start:end].upper():
+                continue
             key = key_of_plain(low[start:end])
             keys = (2 < size <= LONGEST_DATE and date_keys(key)) or (key,)
             nodes = [node for own in keys if (node := find(own)) is not None]

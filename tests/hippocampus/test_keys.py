@@ -72,6 +72,15 @@ def test_the_longest_name_from_the_left_is_linked() -> None:
     assert set(found.values()) == {"ada Thorne", "Thorne Labs", "Oslo", "2021"}
 
 
+def test_single_letters_are_a_name_in_capitals_only() -> None:
+    known = ["t i", "d artagnan", "王"]
+    linked = [
+        linked_names(question, lambda key: known.index(key) if key in known else None)
+        for question in ("What can't I eat?", "What does T.I. sing?", "Who is d'Artagnan?", "王是谁？")
+    ]
+    assert linked == [{}, {0: "T I"}, {1: "d Artagnan"}, {2: "王"}]
+
+
 def test_a_name_in_small_letters_is_not_linked() -> None:
     assert linked_names("where is oslo", _table("oslo").find) == {}
 
