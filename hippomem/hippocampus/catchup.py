@@ -8,7 +8,7 @@ import numpy as np
 from sqlalchemy import Connection
 
 from hippomem.clock import date_in_words
-from hippomem.hippocampus.chains import NONE, NOWHERE, Place
+from hippomem.hippocampus.chains import NONE, NOWHERE, Place, asks
 from hippomem.hippocampus.common import title_keys
 from hippomem.hippocampus.names import key_hash
 from hippomem.hippocampus.view import Indexed, View
@@ -70,7 +70,8 @@ def _contents(view: View) -> dict[int, tuple[object, ...]]:
         edges = sorted((view.graph.keys.key(entity), mask) for entity, mask in view.graph.edges_of(row))
         vector = view.vectors.take(np.array([row])).tobytes() if view.vectors else b""
         _, lines, sentences = view.sentences_of(np.array([row]))
-        told = [int(view.numbers[at]) if at != NONE else at for at in view.chains.neighbours(row)]
+        near = [*view.chains.neighbours(row), *(int(at[0]) for at in view.chains.around(np.array([row])))]
+        told = [int(view.numbers[at]) if at != NONE else at for at in near]
         words = (int(view.lexical.lengths[row]), int(view.lexical.sizes[row]))
         weight = round(float(view.graph.passage_weight[row]), 3)
         contents[int(view.numbers[row])] = (
@@ -111,10 +112,10 @@ def _place(row: ViewRow) -> Place:
     other, and a source may hold several documents of one title.
     """
     if row.session:
-        return Place(key_hash(f"session\0{row.source}\0{row.session}"))
+        return Place(key_hash(f"session\0{row.source}\0{row.session}"), asks=asks(row.lines[-1]))
     if not row.lines[0]:
         moment = (row.occurred_at or row.recorded_at).timestamp()
-        return Place(key_hash(f"notes\0{row.source}"), moment, moment)
+        return Place(key_hash(f"notes\0{row.source}"), moment, moment, asks(row.lines[-1]))
     if row.source and row.start < row.end:
         return Place(key_hash(f"document\0{row.source}\0{row.lines[0]}"), row.start, row.end)
     return NOWHERE

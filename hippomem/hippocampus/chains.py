@@ -3,15 +3,17 @@ that a document was cut into.
 
 A memory is found by its neighbours as well (temporal contiguity: Howard and Kahana, "A distributed representation of
 temporal context", 2002). What a turn scores by likeness or words is smoothed along its chain: for vectors exactly, by
-the length of v_i + a v_(i-1) + a v_(i+1). So are notes where those told before and after hang together, as a
-conversation does: things to remember that are only told one after the other have little to do with each other. Not so
-the passages of a document: they say what they say by themselves, and smoothing them cost 4 points of recall
-(eval/README.md). They are neighbours for those who ask for context.
+the length of v_i + a v_(i-1) + a v_(i+1). So are notes, where they are a conversation: its turns go on about the same,
+and some of them ask. Things to remember that are only told one after the other do not ask, even where they are told
+subject by subject; they are not smoothed, nor is a session of them. Not so the passages of a document either: they say
+what they say by themselves, and smoothing them cost 4 points of recall (eval/README.md). They are neighbours for those
+who ask for context.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +27,8 @@ WORD_SMOOTHING = 0.3
 NEAR_SECONDS = 3600.0  # between notes that were told one after the other
 LOOK = 16  # notes before and after that show whether a note hangs together with the one before
 LEAST = 8  # steps from note to note that are enough to tell
+ASKING = 0.05  # of the notes in a conversation end with a question, at least
+QUESTION_MARKS = "?？؟՞⁇⁈"
 APART = 3  # steps between notes that need not have to do with each other
 TOGETHER = 0.5  # standard deviations by which notes in a row are more alike than such
 NEAR_CHARACTERS = 100.0  # between passages of a document that follow each other: what is cut away there is blank
@@ -37,15 +41,24 @@ class Place(NamedTuple):
     """A passage's place: the hash of its chain (0: in none), and where in it the passage begins and ends.
 
     A turn of a session has no extent (0, 0), a note neither, but a moment in seconds. A part of a document has one, in
-    characters.
+    characters. `asks` says that a turn or note ends with a question.
     """
 
     chain: int
     begin: float = 0.0
     end: float = 0.0
+    asks: bool = False
 
 
 NOWHERE = Place(0)
+
+
+def asks(line: str) -> bool:
+    """Whether it ends with a question: behind its last question mark no word follows. One that goes on, as an entry of
+    a list of questions with their answers does, leaves nothing to answer.
+    """
+    last = max(map(line.rfind, QUESTION_MARKS))
+    return last >= 0 and not any(char.isalnum() for char in line[last:])
 
 
 def hang_together(vectors: Floats) -> bool:
@@ -58,6 +71,20 @@ def hang_together(vectors: Floats) -> bool:
     cosines = cosines @ cosines.T
     apart = cosines[np.triu_indices(len(vectors), APART)]
     return bool(np.diag(cosines, 1).mean() - apart.mean() >= TOGETHER * apart.std())
+
+
+@dataclass(slots=True)
+class _Session:
+    """How many turns a session has, and how many of them ask."""
+
+    turns: int = 0
+    asking: int = 0
+
+    @property
+    def is_conversation(self) -> bool:
+        """Until its length shows that nobody asks, it is taken for what it is called, and half as many asking are
+        enough as among notes."""
+        return self.turns <= LEAST or self.asking >= ASKING / 2 * self.turns
 
 
 class Chains:
@@ -77,6 +104,7 @@ class Chains:
         begins: NDArray[np.float64] | None = None,
         ends: NDArray[np.float64] | None = None,
         norms: Floats | None = None,
+        asks: NDArray[np.bool_] | None = None,
     ) -> None:
         self._vectors = vectors
         self._chain = Growing(np.uint64, start=chain)
@@ -86,7 +114,9 @@ class Chains:
         self._begins = Growing(np.float64, start=begins)
         self._ends = Growing(np.float64, start=ends)
         self._norms = Growing(np.float32, start=norms)
+        self._asks = Growing(np.bool_, start=asks)
         self._last: dict[int, int] | None = None
+        self._sessions: dict[int, _Session] | None = None
         self.any = bool(self._near.array.any())
 
     def neighbours(self, row: int) -> tuple[int, int]:
@@ -104,18 +134,21 @@ class Chains:
         NEAR_CHARACTERS apart, or such that overlap: these are of different documents. The vectors must be there.
         """
         touched: set[int] = set()
-        last = self._last_rows()
-        for chain, begin, end in places:
+        turned: set[int] = set()
+        last, sessions = self._last_rows(), self._counted()
+        for chain, begin, end, is_asking in places:
             row = len(self._chain)
             self._chain.extend(np.array([chain], np.uint64))
             self._begins.extend([begin])
             self._ends.extend([end])
+            self._asks.extend([is_asking])
             self._near.extend([False])
             self._before.extend([NONE])
             self._after.extend([NONE])
             self._norms.extend([1.0])
             if not chain:
                 continue
+            self._count(sessions, row, 1, turned)
             follower, at = NONE, last.get(chain, NONE)
             while at != NONE and self._order(at, numbers) > self._order(row, numbers):  # come late, told early
                 follower, at = at, int(self._before.array[at])
@@ -124,16 +157,18 @@ class Chains:
             if follower == NONE:
                 last[chain] = row
             touched |= {row, at, follower}
-        self._measure(touched)
+        self._measure(touched | self._retied(turned))
 
     def remove(self, rows: Iterable[int]) -> None:
         """Take rows out of their chains; their neighbours become each other's."""
         touched: set[int] = set()
-        last = self._last_rows()
+        turned: set[int] = set()
+        last, sessions = self._last_rows(), self._counted()
         for row in rows:
             chain = int(self._chain.array[row])
             if not chain:
                 continue
+            self._count(sessions, row, -1, turned)
             at, follower = int(self._before.array[row]), int(self._after.array[row])
             self._tie(at, follower)
             if follower == NONE:
@@ -144,7 +179,7 @@ class Chains:
             self._near.array[row] = False
             self._chain.array[row] = 0
             touched |= {at, follower}
-        self._measure(touched)
+        self._measure(touched | self._retied(turned))
 
     def smooth_likeness(self, likeness: Floats) -> Floats:
         """Inner products of unit vectors (rows,) to those of the smoothed unit vectors."""
@@ -198,12 +233,11 @@ class Chains:
         return np.asarray((self._chain.array[rows] != 0) & ~has_extent)
 
     def are_alone(self, rows: Rows) -> NDArray[np.bool_]:
-        """Which of `rows` (n,) are no turns of a session, and smoothed with nothing before or after them: (n,)."""
-        is_turn = (self._chain.array[rows] != 0) & (self._begins.array[rows] == 0) & (self._ends.array[rows] == 0)
+        """Which of `rows` (n,) are smoothed with nothing before or after them: (n,)."""
         if not self.any:
-            return np.asarray(~is_turn)
+            return np.ones(len(rows), np.bool_)
         before, after = self.around(rows)
-        return np.asarray(~is_turn & (before == NONE) & (after == NONE))
+        return np.asarray((before == NONE) & (after == NONE))
 
     def among(self, rows: Rows, others: Rows) -> NDArray[np.bool_]:
         """Which of `rows` (n,) are in the chain of one of `others` (m,): (n,)."""
@@ -228,6 +262,7 @@ class Chains:
             "begins": self._begins.array[kept],
             "ends": self._ends.array[kept],
             "norms": self._norms.array[kept],
+            "asks": self._asks.array[kept],
         }
 
     def _tie(self, first: int, second: int) -> None:
@@ -235,11 +270,51 @@ class Chains:
             self._after.array[first] = second
         if second != NONE:
             self._before.array[second] = first
-            self._near.array[second] = first != NONE and self._is_turn(first) and self._is_turn(second)
+            self._near.array[second] = self._are_turns(first, second)
 
     def _is_near(self, first: int, second: int) -> bool:
         apart = float(self._begins.array[second] - self._ends.array[first])
         return 0 <= apart <= NEAR_CHARACTERS if self._has_extent(second) else abs(apart) <= NEAR_SECONDS
+
+    def _are_turns(self, first: int, second: int) -> bool:
+        """Whether both are turns of a conversation."""
+        if first == NONE or not self._is_turn(first) or not self._is_turn(second):
+            return False
+        return self._counted()[int(self._chain.array[second])].is_conversation
+
+    def _count(self, sessions: dict[int, _Session], row: int, by: int, turned: set[int]) -> None:
+        """A turn more or less (`by`): a session that becomes a conversation by it, or none, has `turned`."""
+        if not self._is_turn(row):
+            return
+        chain = int(self._chain.array[row])
+        session = sessions.setdefault(chain, _Session())
+        was = session.is_conversation
+        session.turns += by
+        session.asking += by * bool(self._asks.array[row])
+        if session.is_conversation != was:
+            turned.add(chain)
+
+    def _counted(self) -> dict[int, _Session]:
+        """The sessions by their chain."""
+        if self._sessions is None:
+            turns = (self._chain.array != 0) & (self._begins.array == 0) & (self._ends.array == 0)
+            chains, at = np.unique(self._chain.array[turns], return_inverse=True)
+            asking = np.bincount(at, self._asks.array[turns], len(chains)).astype(np.int64)
+            counts = zip(np.bincount(at, minlength=len(chains)).tolist(), asking.tolist(), strict=True)
+            self._sessions = {chain: _Session(*own) for chain, own in zip(chains.tolist(), counts, strict=True)}
+        return self._sessions
+
+    def _retied(self, sessions: Iterable[int]) -> set[int]:
+        """Smooth the turns of these sessions where they are conversations now, and else no longer; returns them."""
+        turns: set[int] = set()
+        for chain in sessions:
+            at = self._last_rows().get(chain, NONE)
+            while at != NONE:
+                before = int(self._before.array[at])
+                self._near.array[at] = self._are_turns(before, at)
+                turns.add(at)
+                at = before
+        return turns
 
     def _is_turn(self, row: int) -> bool:
         return bool(self._begins.array[row] == self._ends.array[row] == 0)
@@ -252,7 +327,11 @@ class Chains:
         for row in {at for note in touched if self._is_note(note) for at in self._stretch(note, LOOK, LOOK + 1)}:
             told = self._stretch(row, LOOK + 1, LOOK)
             before = int(self._before.array[row])
-            is_near = before in told and hang_together(self._vectors(np.array(told, np.int64)))
+            is_near = (
+                before in told
+                and np.count_nonzero(self._asks.array[told]) >= ASKING * len(told)
+                and hang_together(self._vectors(np.array(told, np.int64)))
+            )
             if is_near != self._near.array[row]:
                 self._near.array[row] = is_near
                 changed |= {row, before}

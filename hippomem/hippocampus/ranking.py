@@ -13,10 +13,11 @@ lead it are about the same thing that the question names. D, L and F are smoothe
 (chains.py).
 
 r in [0, 1] is how far the graph knows the passage, by the weight s of its edges: r = s^8 / (s^8 + 4.7^8). What is
-missing of 1 goes to the mean logarithm of the five passages most like the question, weighted by their r, so a note that
-names nothing is neither punished nor favoured for it. Of one that nothing was said around either, its own words are all
-there is: there cosines count (1 - r) 8 more above or below the mean of these five, L has (1 - r) of the words that name
-something, and few words are no fault. Each expert is a term of its own in `Ranking.terms`, another one another entry.
+missing of 1 goes to the mean logarithm of the five passages most like the question, weighted by their r and no lower
+than -6, so a note that names nothing is neither punished nor favoured for it. Of one that nothing was said around
+either, its own words are all there is: there cosines count (1 - r) 8 more above or below the mean of these five, L has
+(1 - r) of the words that name something, few words are no fault, and what a walk brings it above that mean of the
+logarithms counts, up to 2. Each expert is a term of its own in `Ranking.terms`, another one another entry.
 
 Up to `everything` passages all of them are scored, after two walks over the whole graph. Above, the seeds are cut to
 the passages most like the question and the walks are local (push.py), and what is scored are those passages, those
@@ -151,7 +152,7 @@ def rank(
     by_itself = (1 - reliance) * view.chains.are_alone(rows)
     leading = np.searchsorted(rows, near[lead[: recipe.compared]])
     for name, weight, masses in zip(("walk", "named walk"), (recipe.walk, recipe.named_walk), walks, strict=False):
-        terms[name] = np.float32(weight) * _log_relative(masses.at(rows), leading, reliance, recipe.floor)
+        terms[name] = np.float32(weight) * _relative(masses.at(rows), leading, reliance, by_itself, recipe)
     cosine = _likeness(view, sought, rows, near, likeness, recipe)
     apart = by_itself * (cosine - cosine[leading].mean())
     terms["cosine"] = np.asarray(recipe.cosine * cosine + recipe.alone * apart, np.float32)
@@ -297,14 +298,16 @@ def _suggested(view: View, vector: Floats, candidates: Rows, recipe: Recipe) -> 
     return _shares({entity: weights[entity] for entity in chosen if weights[entity] > 0})
 
 
-def _log_relative(mass: Floats, leading: Rows, reliance: Floats, floor: float) -> Floats:
+def _relative(mass: Floats, leading: Rows, reliance: Floats, by_itself: Floats, recipe: Recipe) -> Floats:
     """ln of each mass over the largest; where the graph knows little of a passage, drawn to the mean of those of the
-    leading ones that it does know.
+    leading ones that it does know. What one `by_itself` has above that mean is told of it all the same.
     """
-    logs = np.log(mass + np.float32(floor))
+    logs = np.log(mass + np.float32(recipe.floor))
     logs -= logs.max()
-    mean = np.float32(np.average(logs[leading], weights=reliance[leading] + LEAST))
-    return np.asarray(mean + reliance * (logs - mean), dtype=np.float32)
+    mean = max(np.average(logs[leading], weights=reliance[leading] + LEAST), -recipe.unknown)
+    above = logs - np.float32(mean)
+    raised = by_itself * np.clip(above, 0, np.float32(recipe.raised))
+    return np.asarray(np.float32(mean) + reliance * above + raised, np.float32)
 
 
 def _shares(values: dict[int, float]) -> dict[int, float]:

@@ -11,9 +11,9 @@ from hippomem.errors import InvalidInputError
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """The constants, chosen on hotpotqa_train and musique_train, the title hop's also on 200 questions of 2wiki,
-    `crowding` and `everything` with popqa in view as well; `known`, `steepness`, `matched`, `brevity`, `alone` and
-    `compared` with everyday notes, LoCoMo and all sets of documents in view. All but the cosine's are flat around
-    these.
+    `crowding` and `everything` with popqa in view as well; `known`, `steepness`, `matched`, `brevity`, `alone`,
+    `raised`, `unknown` and `compared` with everyday notes, LoCoMo and all sets of documents in view. All but the
+    cosine's are flat around these.
 
     `Memory.recall(…, recipe=Recipe(words=0))` leaves a term out, to see what it is worth; a weight, `sentences`,
     `known` or `passage_share` of 0 switches off what it stands for, as False does for the mechanisms at the end.
@@ -34,6 +34,8 @@ class Recipe:
     brief: int = 40  # words below which a passage is seldom an answer
     cosine: float = 6.0
     alone: float = 8.0  # more for cosines above those of the leading passages, where there is no more to go by
+    raised: float = 2.0  # of such a passage's logarithm of mass above theirs, at most
+    unknown: float = 6.0  # that logarithm, below 0, from which on it is not known at all
     compared: int = 5  # leading passages whose mean stands for what is not known of another
     floor: float = 1e-8  # added to a mass before its logarithm
     title_hop: float = 2.5

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from hippomem import Memory, Recipe
+from hippomem.hippocampus.chains import LEAST
+from hippomem.hippocampus.recipe import U
 from hippomem.testing import HashEncoder, capitals
 
 ISLA = "My daughter Isla is in her second year, doing geography."
@@ -59,10 +61,20 @@ def test_cosines_count_for_more_above_and_below_those_that_lead(memory: Memory) 
         assert more - plain == pytest.approx(weight * above, abs=0.05)
 
 
-def test_a_turn_is_not_alone_where_it_is_all_of_its_session(memory: Memory) -> None:
+def test_a_turn_is_alone_where_it_is_all_of_its_session(memory: Memory) -> None:
     memory.add("Isla rang at noon.", session="one")
-    assert causes(memory, "Isla rang at noon.")["brevity"] < -1
-    assert causes(memory, "Isla rang at noon.", alone=0)["cosine"] == causes(memory, "Isla rang at noon.")["cosine"]
+    assert causes(memory, "Isla rang at noon.")["brevity"] == 0
+    assert causes(memory, "Isla rang at noon.", alone=0)["cosine"] != causes(memory, "Isla rang at noon.")["cosine"]
+
+
+def test_in_a_session_in_which_nobody_asks_all_are_alone(memory: Memory) -> None:
+    for number in range(LEAST):
+        memory.add(f"Isla passed her exam number {number}.", session="s")
+    assert causes(memory, "Isla passed her exam number 3.")["brevity"] < -1
+    last = memory.add("Isla moved to Dundee.", session="s")
+    assert causes(memory, "Isla passed her exam number 3.")["brevity"] == 0
+    memory.update(last.id, "Where did Isla move to?")
+    assert causes(memory, "Isla passed her exam number 3.")["brevity"] < -1
 
 
 def test_what_was_said_in_a_session_is_not_alone(memory: Memory) -> None:
@@ -77,6 +89,25 @@ def test_the_graph_does_not_draw_a_note_below_documents_it_knows(memory: Memory)
     memory.add(DOCUMENT, title="Isla (river)")
     walks = [causes(memory, text)["named walk"] for text in (DOCUMENT, NOTES[2])]
     assert walks[1] > walks[0] - 1
+
+
+def test_what_a_walk_brings_it_above_the_leading_counts(memory: Memory) -> None:
+    for text in ("Ask what she is studying.", "What are the others studying?", "She is studying what she likes."):
+        memory.add(text)
+    plain, raised, all_of_it = (causes(memory, ISLA, raised=most)["named walk"] for most in (0, 2, 50))
+    assert raised == pytest.approx(plain + U.named_walk * 2, abs=0.1)
+    assert raised < all_of_it <= 0.01
+    others = [causes(memory, NOTES[1], raised=most)["named walk"] for most in (0, 2)]
+    assert others[0] == pytest.approx(others[1], abs=0.1)
+
+
+def test_what_is_unknown_of_it_is_not_held_against_it_without_end(memory: Memory) -> None:
+    for text in ("Ask what she is studying.", "What are the others studying?", "She is studying what she likes."):
+        memory.add(text)
+    walks = [causes(memory, NOTES[1], unknown=most, raised=0)["named walk"] for most in (1, 6, 50)]
+    assert walks[0] == pytest.approx(-U.named_walk, abs=0.01)
+    assert walks[1] == pytest.approx(-U.named_walk * 6, abs=0.01)
+    assert walks[2] < walks[1]
 
 
 def test_what_stands_by_itself_is_whole_however_short(memory: Memory) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from hippomem.hippocampus.chains import (
@@ -16,6 +17,7 @@ from hippomem.hippocampus.chains import (
     VECTOR_SMOOTHING,
     Chains,
     Place,
+    asks,
     hang_together,
 )
 
@@ -94,10 +96,12 @@ def test_a_conversation_hangs_together_and_a_list_does_not() -> None:
     assert not hang_together(talk(LEAST, 1, 0.1))
 
 
-def noted(vectors: NDArray[np.float32], seconds: float = 60.0) -> Chains:
+def noted(vectors: NDArray[np.float32], seconds: float = 60.0, asking: int = 5) -> Chains:
+    """Notes of which one in `asking` asks, or none."""
     chains = Chains(lambda rows: vectors[rows])
+    moments = (1e9 + i * seconds for i in range(len(vectors)))
     chains.append(
-        (Place(7, 1e9 + i * seconds, 1e9 + i * seconds) for i in range(len(vectors))), np.arange(len(vectors))
+        (Place(7, at, at, asking > 0 and i % asking == 0) for i, at in enumerate(moments)), np.arange(len(vectors))
     )
     return chains
 
@@ -108,6 +112,7 @@ def test_notes_are_smoothed_where_they_hang_together() -> None:
     assert (noted(told).smooth(values) != values).all()
     assert not noted(listed).any
     assert not noted(told, 2 * NEAR_SECONDS).any
+    assert not noted(told, asking=0).any
     assert not noted(told[: LEAST - 1]).any
     both = noted(np.concatenate([told, listed]))
     smoothed = both.smooth(np.ones(6 * LOOK, np.float32)) > 1
@@ -116,11 +121,63 @@ def test_notes_are_smoothed_where_they_hang_together() -> None:
     assert both.neighbours(5 * LOOK) == (5 * LOOK - 1, 5 * LOOK + 1)  # for those who ask for context
 
 
+@pytest.mark.parametrize(
+    ("text", "asking"),
+    [
+        ("And you?", True),
+        ("And you?! 😊", True),
+        ('She said: "Why?"', True),
+        ("你呢？", True),
+        ("وأنت؟", True),
+        ("Can I return it? Yes, within 30 days.", False),
+        ("No.", False),
+        ("", False),
+    ],
+)
+def test_what_ends_with_a_question_asks(text: str, asking: bool) -> None:
+    assert asks(text) == asking
+
+
+def test_a_session_in_which_nobody_asks_is_not_smoothed() -> None:
+    def smoothed(turns: int, asking: int) -> NDArray[np.bool_]:
+        chains = chained([Place(7, asks=turn < asking) for turn in range(turns)])
+        assert neighbours(chains, 2) == [(NONE, 1), (0, 2)]  # for those who ask for context
+        return np.asarray(chains.smooth(np.ones(turns, np.float32)) > 1)
+
+    assert smoothed(LEAST, 0).all()
+    assert not smoothed(LEAST + 1, 0).any()
+    assert smoothed(LEAST + 1, 1).all()
+    assert smoothed(40, 1).all()
+
+
+def test_sessions_that_come_and_go_are_smoothed_as_if_they_had_come_at_once() -> None:
+    draw = random.Random(7)  # noqa: S311
+    places = [Place(7 + i % 3, asks=i in {0, 13, 21}) for i in range(len(VECTORS))]
+    for _ in range(20):
+        order = draw.sample(range(len(places)), len(places))
+        chains = Chains(lambda rows, order=order: VECTORS[np.array(order)[rows]])
+        chains.append([places[at] for at in order[:5]], np.array(order[:5]))
+        for at in range(5, len(order)):
+            chains.append([places[order[at]]], np.array(order[: at + 1]))
+            chains = Chains(
+                lambda rows, order=order: VECTORS[np.array(order)[rows]], **chains.compact(np.arange(at + 1))
+            )
+        gone = draw.sample(range(len(order)), 12)
+        chains.remove(gone)
+        kept = np.array(sorted(set(range(len(order))) - set(gone), key=lambda row: order[row]))
+        own = np.array(order)[kept]
+        fresh = Chains(lambda rows, own=own: VECTORS[own[rows]])
+        fresh.append([places[at] for at in own], own)
+        theirs = fresh.compact(np.arange(len(kept)))
+        for name, values in chains.compact(kept).items():
+            np.testing.assert_allclose(values, theirs[name], rtol=1e-5, err_msg=name)
+
+
 def test_notes_that_come_and_go_are_smoothed_as_if_they_had_come_at_once() -> None:
     draw = random.Random(6)  # noqa: S311
     vectors = np.concatenate([talk(2 * LOOK, 3, 0.5), talk(4 * LOOK, 3, 1.0), talk(2 * LOOK, 4, 0.5)])
     numbers = np.arange(len(vectors))
-    places = [Place(7, 1e9 + i, 1e9 + i) for i in range(len(vectors))]
+    places = [Place(7, 1e9 + i, 1e9 + i, i % 9 == 0) for i in range(len(vectors))]
     for _ in range(5):
         order = draw.sample(range(len(vectors)), len(vectors))
         chains = Chains(lambda rows, order=order: vectors[np.array(order)[rows]])
@@ -165,7 +222,7 @@ def test_any_order_of_growing_and_removing_gives_the_same() -> None:
 def test_some_rows_are_smoothed_as_all_are() -> None:
     """Whether they have neighbours, among themselves or elsewhere, or none: then nothing else is asked for."""
     choice = random.Random(4)  # noqa: S311
-    chains = chained([(choice.choice([0, 0, 1, 2]), 0.0) for _ in range(40)])
+    chains = chained([Place(choice.choice([0, 0, 1, 2]), asks=True) for _ in range(40)])
     every = np.random.default_rng(5).normal(size=40).astype(np.float32)
     asked: list[list[int]] = []
 
