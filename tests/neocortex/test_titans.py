@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from hippomem.neocortex.neural_memory import Chain, Gates, MapOptions, SlowMap
+from hippomem.neocortex.neural_memory.contexts import RULES
 from hippomem.neocortex.neural_memory.networks import Linear, Perceptron, network_of
 from hippomem.neocortex.neural_memory.titans import chunkwise, sequential
 
@@ -127,6 +128,37 @@ def test_what_is_not_finite_changes_nothing(kind: str, rule: str) -> None:
         assert not map_.update(keys, wrong, np.ones(40, np.float32))
         after = map_.arrays()
         assert all(np.array_equal(before[name], after[name]) for name in before)
+
+
+@pytest.mark.parametrize("kind", ["linear", "mlp"])
+@pytest.mark.parametrize("rule", sorted(RULES))
+def test_every_tensor_is_made_where_the_weights_are(kind: str, rule: str) -> None:
+    """Else a map on a GPU could not learn. What is made without a word of where is made nowhere here, and fails."""
+    keys, values, confidence = (tensor.numpy() for tensor in tensors(40))
+    options = MapOptions(kind=kind, rule=rule, chunk=8)  # type: ignore[arg-type]
+    usual, elsewhere = SlowMap(D, options), SlowMap(D, options)
+    for slow_map, default in ((usual, "cpu"), (elsewhere, "meta")):
+        with torch.device(default):
+            assert slow_map.update(keys, values, confidence)
+            slow_map.end_round()
+            assert slow_map.update(keys[:9], values[:9], confidence[:9])
+            slow_map.dampen((keys[:2], values[:2]), (keys[2:], values[2:]))
+    np.testing.assert_array_equal(usual.read(keys), elsewhere.read(keys))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+@pytest.mark.parametrize("kind", ["linear", "mlp"])
+@pytest.mark.parametrize("rule", sorted(RULES))
+def test_every_rule_learns_the_same_on_a_gpu(kind: str, rule: str) -> None:
+    keys, values, confidence = (tensor.numpy() for tensor in tensors(40))
+    read = []
+    for device in ("cpu", "cuda"):
+        slow_map = SlowMap(D, MapOptions(kind=kind, rule=rule, chunk=8, device=device))  # type: ignore[arg-type]
+        assert slow_map.update(keys, values, confidence)
+        slow_map.end_round()
+        assert slow_map.update(keys[:9], values[:9], confidence[:9])
+        read.append(slow_map.read(keys))
+    np.testing.assert_allclose(*read, atol=1e-5)
 
 
 @pytest.mark.parametrize("rule", ["none", "ewc", "classp", "metaplasticity", "dual", "refresh", "gates", "k-fpf"])

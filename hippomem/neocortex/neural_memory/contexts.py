@@ -34,7 +34,7 @@ class ContextGates(Plasticity):
         here = self._context(keys.mean(0))
         for name, w in weights.items():
             change = made.weights[name] - w
-            relevance = self.state.get(f"relevance.{name}", torch.zeros(self.contexts, len(w)))
+            relevance = self.state.get(f"relevance.{name}", w.new_zeros(self.contexts, len(w)))
             others = relevance.clone()
             others[here] = 0
             most = others.max(0).values
@@ -49,7 +49,7 @@ class ContextGates(Plasticity):
         import torch
 
         unit = key / key.norm().clamp_min(1e-12)
-        found = self.state.get("prototypes", torch.zeros(self.contexts, len(key)))
+        found = self.state.get("prototypes", key.new_zeros(self.contexts, len(key)))
         there = found.norm(dim=1) > 0
         likeness = torch.where(there, found @ unit / found.norm(dim=1).clamp_min(1e-12), -2.0)
         place = int(likeness.argmax())
@@ -71,14 +71,14 @@ class ForgettingProne(Plasticity):
     name = "k-fpf"
     period, part = 4, 0.25
 
-    def step(self, weights: Weights, propose: Propose, keys: torch.Tensor) -> Step:  # noqa: ARG002
+    def step(self, weights: Weights, propose: Propose, keys: torch.Tensor) -> Step:
         import torch
 
         made = propose(weights)
-        steps = self.state.get("steps", torch.zeros(())) + 1
+        steps = self.state.get("steps", torch.zeros((), device=keys.device)) + 1
         for name, w in made.weights.items():
             change = w - weights[name]
-            self.state[f"path.{name}"] = self.state.get(f"path.{name}", torch.zeros(len(w))) + change.norm(dim=1)
+            self.state[f"path.{name}"] = self.state.get(f"path.{name}", w.new_zeros(len(w))) + change.norm(dim=1)
             self.state[f"way.{name}"] = self.state.get(f"way.{name}", torch.zeros_like(w)) + change
         self.state["steps"] = steps
         if int(steps) % self.period:
@@ -86,7 +86,7 @@ class ForgettingProne(Plasticity):
         again, new = propose(made.weights), {}
         for name, w in made.weights.items():
             prone = self.state[f"path.{name}"] - self.state[f"way.{name}"].norm(dim=1)
-            tuned = torch.zeros(len(w), dtype=torch.bool)
+            tuned = torch.zeros_like(prone, dtype=torch.bool)
             tuned[prone.topk(max(1, int(self.part * len(w)))).indices] = True
             new[name] = torch.where(tuned[:, None], again.weights[name], w)
         return with_weights(made, new)

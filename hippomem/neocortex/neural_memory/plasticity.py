@@ -52,16 +52,16 @@ class EWC(Plasticity):
     name = "ewc"
     strength = 1.0
 
-    def step(self, weights: Weights, propose: Propose, keys: torch.Tensor) -> Step:  # noqa: ARG002
+    def step(self, weights: Weights, propose: Propose, keys: torch.Tensor) -> Step:
         import torch
 
         made = propose(weights)
-        count = self.state.get("count", torch.zeros(()))
+        count = self.state.get("count", torch.zeros((), device=keys.device))
         for name, g in made.gradient.items():
             self.state[f"sum.{name}"] = self.state.get(f"sum.{name}", torch.zeros_like(g)) + g
             if f"mu.{name}" in self.state:  # against the direction that the round before fixed
                 along = (self.state[f"mu.{name}"] * g).sum() ** 2
-                self.state[f"square.{name}"] = self.state.get(f"square.{name}", torch.zeros(())) + along
+                self.state[f"square.{name}"] = self.state.get(f"square.{name}", torch.zeros_like(along)) + along
         self.state["count"] = count + 1
         new = {}
         for name, w in made.weights.items():
@@ -75,9 +75,7 @@ class EWC(Plasticity):
         return with_weights(made, new)
 
     def end_round(self, weights: Weights) -> None:
-        import torch
-
-        count = float(self.state.pop("count", torch.zeros(())))
+        count = float(self.state.pop("count", 0.0))
         for name, w in weights.items():
             total = self.state.pop(f"sum.{name}", None)
             square = self.state.pop(f"square.{name}", None)
@@ -126,7 +124,7 @@ class Metaplasticity(Plasticity):
         for name, w in weights.items():
             f = self.state.get(f"f.{name}")
             if f is None:
-                f = torch.rand(w.shape, generator=source).clamp_min(1e-3).to(w.device)
+                f = torch.rand(w.shape, generator=source, device=source.device).clamp_min(1e-3).to(w.device)
                 self.state |= {f"f.{name}": f, f"first.{name}": w.clone()}
             free = 1 - torch.tanh(self.slope * ((f - 1) / f) * (w - self.state[f"first.{name}"])) ** 2
             new[name] = w + free * (made.weights[name] - w)
@@ -160,10 +158,10 @@ class Refresh(Plasticity):
     name = "refresh"
     unlearn, noise, decay = 0.05, 1e-4, 0.95
 
-    def step(self, weights: Weights, propose: Propose, keys: torch.Tensor) -> Step:  # noqa: ARG002
+    def step(self, weights: Weights, propose: Propose, keys: torch.Tensor) -> Step:
         import torch
 
-        steps = self.state.get("steps", torch.zeros(()))
+        steps = self.state.get("steps", torch.zeros((), device=keys.device))
         source = torch.Generator().manual_seed(self.seed * 1_000_003 + int(steps))
         before, shaken = propose(weights), {}
         for name, w in weights.items():
@@ -172,7 +170,7 @@ class Refresh(Plasticity):
             self.state[f"fisher.{name}"] = fisher
             free = 1 / (1 + fisher / fisher.mean().clamp_min(1e-20))
             back = w - before.weights[name]
-            jolt = self.noise * torch.randn(w.shape, generator=source).to(w.device)
+            jolt = self.noise * torch.randn(w.shape, generator=source, device=source.device).to(w.device)
             shaken[name] = w + free * (self.unlearn * back + jolt)
         self.state["steps"] = steps + 1
         return propose(shaken)
