@@ -52,7 +52,7 @@ def texts(memory: Memory) -> set[str]:
         ("wrong.json", b'{"text": "Ada"', "not valid JSON"),
         ("deep.json", b"[" * 100_000, "JSON"),
         ("none.json", b"[]", "holds no records"),
-        ("textless.jsonl", b'{"a": 1}\n', "has no text"),
+        ("textless.jsonl", b'{"a": null}\n', "text is empty"),
         ("cut.txt.gz", gzip.compress(b"Ada met Bea. " * 999, mtime=0)[:-20], "gzip"),
         ("no.txt.gz", b"not gzip at all", "gzip"),
         ("archive.zip", b"PK\x03\x04" + bytes(100), "zip"),
@@ -174,7 +174,7 @@ def test_a_record_file_with_malformed_lines(memory: Memory, folder: Path) -> Non
 
 RECORDS: list[Any] = [
     *(5, None, ["x"], b"x", Path("x.txt"), object()),
-    *({"a": 1}, {"text": 5}, {"text": ""}, {1: "x", "text": "x"}),
+    *({"a": None}, {"a": {1}, "b": 2}, {"a": "\x00", "b": 2}, {"text": 5}, {"text": ""}, {1: "x", "text": "x"}),
     *(
         {"text": "x", "more": more}
         for more in ({1}, datetime.now(UTC), float("nan"), {(1, 2): 3}, b"x", "\x00", ["\ud800"], [[{"a": {1}}]])

@@ -12,6 +12,7 @@ from hippomem.errors import InvalidInputError
 from hippomem.ingest.decode import is_storable
 from hippomem.ingest.split import is_passage
 from hippomem.ingest.triples import read_triples
+from hippomem.ingest.unmarked import as_read, is_empty, only_key
 from hippomem.storage.rows import digest
 from hippomem.types import Document, Failure, Triple
 
@@ -51,6 +52,7 @@ def document_of(record: object, source: str, index: int, *, text: str | None = N
 
     `title`, `session`, `occurred_at` (in ISO 8601 with a time zone) and `triples` ([[subject, relation, object], …], or
     objects that may say `valid_from` and `invalid_at`, too) are taken from the record, all other keys are metadata.
+    Where no key is known to be the text it is the only one beside these, or else all of the record (`as_read`).
     What cannot be stored or understood is a BadRecord of `source#index`, and what has no text a plain Failure.
     """
     try:
@@ -82,7 +84,11 @@ def emptiness(text: str) -> str:
 
 def _from_mapping(record: Mapping[str, Any], source: str, key: str | None, is_row: bool) -> Document:
     if key is None:
-        raise _UnusableError(f"has no text: expected one of the keys {', '.join(TEXT_KEYS)}")
+        key = only_key(name for name in record if name.strip().lower() != "triples")
+        if key is None or not isinstance(record[key], str) or is_empty(record[key]):
+            for name, value in record.items():  # not too deep to be read?
+                _check(value, name)
+            record, key = as_read(record, ["triples"]), "text"
     text = _checked_text(record[key])
     keys = _by_lower_case(record)
     used = {key} | {keys[name] for name in ("title", "session", "occurred_at") if name in keys}

@@ -30,10 +30,11 @@ _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 def read_records(source: Source, *, max_bytes: int | None = None) -> Iterator[Document | Failure]:
     """One Document for each record of the file, in order, with `whole=True`; a Failure for each that is unusable.
 
-    A record is a mapping with a text (one of TEXT_KEYS) or a plain string. JSON may hold a list of records, one
-    record, {"docs": [records]}, or {title: text} and {title: [sentences]}; any other JSON is one Document of the raw
-    text, with `whole=False`. JSON lines and tables are streamed, JSON is read whole. At most `max_bytes` bytes are
-    read after expansion (by default 512 MiB of JSON, 2 GiB of the others).
+    A record is a mapping with a text (one of TEXT_KEYS) or a plain string; a mapping without one, in a list or a line
+    of its own, is its text whole. JSON may hold a list of records, one record, {"docs": [records]}, or {title: text}
+    and {title: [sentences]}; any other JSON, such as settings, is one Document of the raw text, with `whole=False`.
+    JSON lines and tables are streamed, JSON is read whole. At most `max_bytes` bytes are read after expansion (by
+    default 512 MiB of JSON, 2 GiB of the others).
 
     Raises SourceError where the file as a whole cannot be read: damaged gzip, malformed JSON, over the limit; and
     EmptySourceError where it holds no record. Documents before that point have been yielded.
@@ -91,17 +92,22 @@ def _read_json(source: Source, max_bytes: int) -> Iterator[Document | Failure]:
 def _records_in(data: object) -> Iterable[object] | None:
     """The records of a parsed JSON file, or None where it is of another shape."""
     if isinstance(data, list):
-        return data if any(map(_is_record, data)) else None
+        return data if _are_records(data) else None
     if not isinstance(data, dict):
         return None
     if _is_record(data):
         return [data]
     docs = data.get("docs")
-    if isinstance(docs, list) and any(map(_is_record, docs)):
+    if isinstance(docs, list) and docs and _are_records(docs):
         return docs
     if _is_titles_to_texts(data):
         return ({"title": title, "text": _joined(sentences)} for title, sentences in data.items())
     return None
+
+
+def _are_records(items: Iterable[object]) -> bool:
+    """Whether some are records with a text, or all are objects that do without one."""
+    return any(map(_is_record, items)) or all(isinstance(item, dict) and text_key(item) is None for item in items)
 
 
 def _is_record(item: object) -> bool:

@@ -21,15 +21,15 @@ from hippomem.ingest.decode import (
 from hippomem.ingest.fields import bad_record, document_of, text_key
 from hippomem.ingest.sources import Source
 from hippomem.ingest.streams import in_units, open_capped
+from hippomem.ingest.unmarked import as_read, only_key
 from hippomem.types import Document, Failure
 
 MAX_FIELD_CHARS = 2**20
 _MAX_LINE_CHARS = 16 * 2**20
-_TITLE_KEYS = ("title", "name", "headline", "heading", "subject")
-_FIELDS = ("session", "occurred_at")
 _DELIMITERS = ",;\t|"
 _SAMPLE_ROWS = 100
 _BLOCK_BYTES = 2**20
+_SURPLUS = "has {} cells for {} columns, as later rows may, and those beyond are metadata: does its text need quotes?"
 
 
 def read_table(source: Source, max_bytes: int, *, tabs: bool) -> Iterator[Document | Failure]:
@@ -38,6 +38,8 @@ def read_table(source: Source, max_bytes: int, *, tabs: bool) -> Iterator[Docume
     The text is the column with a name in TEXT_KEYS, or else the only one beside a title, a session and an
     `occurred_at`. In any other table it is the whole row, a line for each cell ("colour: red"), the title is the
     cell of the first of _TITLE_KEYS, and all columns but `title`, `session` and `occurred_at` are metadata as well.
+    Cells beyond the header belong to the text where that is the last column, cut at delimiters that no quotes enclose;
+    else they are columns of their own ("column_7"), and a Failure tells of the first such row that has a text column.
     `tabs` is True where the delimiter is known to be the tab; otherwise the header tells. A quote that is never closed
     ends with its line, and a byte that is not UTF-8 in a file that is, is read as Windows-1252; a Failure tells of
     either. Raises SourceError where the rest of the file cannot be read, for example past a field of over 1 MB.
@@ -52,19 +54,30 @@ def read_table(source: Source, max_bytes: int, *, tabs: bool) -> Iterator[Docume
         if first is None:
             return
         lines.put_back([first])
-        rows = _rows(lines, "\t" if tabs else _delimiter(first))
+        delimiter = "\t" if tabs else _delimiter(first)
+        rows = _rows(lines, delimiter)
         head = next(rows, _Row([]))
         yield from head.failures(source.name)
         header = _header(head.cells)
         if not header:
             return
         text = text_key(dict.fromkeys(header))
-        only = None if text else _only_column(header)
+        only = None if text else only_key(header)
+        width, is_told = len(header), False
         for index, row in enumerate(rows):
-            cells = zip(header, row.cells, strict=False)
-            record = {name: value for name, value in cells if value.strip() or name == text}
+            names, cells = header, row.cells
+            if any(map(str.strip, cells[width:])):
+                if header[-1] == (text or only):
+                    cells = [*cells[: width - 1], delimiter.join(cells[width - 1 :])]
+                else:
+                    names = _header([*head.cells, *[""] * (len(cells) - width)])
+                    if text and not is_told:
+                        yield Failure(f"{source.name}#{index}", _SURPLUS.format(len(cells), width))
+                        is_told = True
+            named = zip(names, cells, strict=False)
+            record = {name: value for name, value in named if value.strip() or name == text}
             key = text or (only if only in record else None)
-            record = {key: "", **record} if key else _as_read(record)
+            record = {key: "", **record} if key else as_read(record)
             yield document_of(record, source.name, index, text=key or "text")
             yield from row.failures(f"{source.name}#{index}")
 
@@ -201,20 +214,3 @@ def _header(row: list[str]) -> list[str]:
     for number, name in enumerate(map(str.strip, row), start=1):
         names.append(name if name and name not in names else f"{name or 'column'}_{number}")
     return names
-
-
-def _only_column(header: list[str]) -> str | None:
-    """The column that is the text because there is no other, beside a title, a session and an `occurred_at`."""
-    names = [name for name in header if name.lower() not in _FIELDS]
-    others = [name for name in names if name.lower() != "title"] or names
-    return others[0] if len(others) == 1 else None
-
-
-def _as_read(record: dict[str, str]) -> dict[str, str]:
-    """A row without a column that is its text, with what a person would read there as `text`, and with a title."""
-    lines = [
-        f"{' '.join(name.split())}: {value.strip()}" for name, value in record.items() if name.lower() not in _FIELDS
-    ]
-    named = {name.lower(): value for name, value in reversed(record.items())}
-    title = next((named[key] for key in _TITLE_KEYS if key in named), "")
-    return {"text": "\n".join(lines), **({} if "title" in named else {"title": title}), **record}

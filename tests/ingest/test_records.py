@@ -15,9 +15,7 @@ from hypothesis import strategies as st
 from hippomem.errors import SourceError
 from hippomem.ingest.records import read_records
 from hippomem.ingest.sources import Source
-from hippomem.types import Document, Failure
-
-NO_TEXT = "has no text: expected one of the keys text, content, body, passage, page_content, paragraph_text"
+from hippomem.types import Document, Failure, Triple
 
 
 def source(path: Path, data: bytes | str) -> Source:
@@ -61,7 +59,9 @@ def test_a_list_of_records(tmp_path: Path, name: str, key: str) -> None:
         ({"猫": "吾輩は猫である。名前はまだ無い。"}, [("猫", "吾輩は猫である。名前はまだ無い。")]),
         ({"docs": [{"title": "A", "text": "T.", "passage": "A\nT."}], "avg": 1}, [("A", "T.")]),
         ({"docs": [{"idx": "c-1", "passage": "P."}]}, [("", "P.")]),
-        ([{"role": "user", "content": "Hi."}, {}], [("", "Hi."), ("src#1", NO_TEXT)]),
+        ([{"role": "user", "content": "Hi."}, {}], [("", "Hi."), ("src#1", "text is empty")]),
+        ([{"question": "Who?", "answer": "She."}], [("", "question: Who?\nanswer: She.")]),
+        ({"docs": [{"sku": "K-1", "price": 2.5}]}, [("", "sku: K-1\nprice: 2.5")]),
     ],
 )  # fmt: skip
 def test_other_shapes_of_json(tmp_path: Path, data: Any, expected: list[tuple[str, str]]) -> None:
@@ -76,7 +76,8 @@ def test_other_shapes_of_json(tmp_path: Path, data: Any, expected: list[tuple[st
         '{"theme": "dark", "language": "en"}',
         '{"include": ["src/a.ts", "src/b.ts"], "exclude": []}',
         '{"text": {"size": 12}, "colour": "red"}',
-        '[{"question": "Who?", "answer": "She."}]',
+        '[{"text": 5}, {"text": 6}]',
+        '{"docs": [], "note": "none yet"}',
         '{"docs": "see the wiki"}',
         "[1, 2, 3]",
         '"just a string"',
@@ -91,6 +92,59 @@ def test_the_text_is_stored_once(tmp_path: Path) -> None:
     (item,) = read(tmp_path / "c.json", '[{"text": "T.", "passage": "A\\nT.", "body": "Another."}]')
     assert isinstance(item, Document)
     assert (item.text, item.metadata) == ("T.", {"body": "Another."})
+
+
+def test_a_record_without_a_text_is_its_text_whole(tmp_path: Path) -> None:
+    record = {
+        "sku": "K-1",
+        "Name": "Kettle",
+        "price": 24.5,
+        "sold": True,
+        "maker": {"town": "Vardø", "people": [{"name": "Ada"}, {"name": "Bea"}]},
+        "colours": ["red", "blue"],
+        "note": None,
+        "session": 3,
+        "occurred_at": "2026-01-31T12:00:00+02:00",
+        "triples": [["Ada", "works in", "Vardø"]],
+    }
+    (item,) = read(tmp_path / "c.jsonl", json.dumps(record))
+    assert item == Document(
+        text="sku: K-1\nName: Kettle\nprice: 24.5\nsold: true\nmaker.town: Vardø\nmaker.people.name: Ada\n"
+        "maker.people.name: Bea\ncolours: red\ncolours: blue",
+        title="Kettle",
+        source="src",
+        session="3",
+        occurred_at=datetime(2026, 1, 31, 10, tzinfo=UTC),
+        metadata={key: record[key] for key in ("sku", "Name", "price", "sold", "maker", "colours")},
+        whole=True,
+        triples=(Triple("Ada", "works in", "Vardø", extractor="user"),),
+    )
+
+
+@pytest.mark.parametrize(
+    ("record", "expected"),
+    [
+        ({"title": "T", "note": "Long.", "session": "s"}, ("T", "Long.")),
+        ({"note": "Long.", "triples": []}, ("", "Long.")),
+        ({"title": "T", "note": None}, ("T", "title: T")),
+        ({"title": None, "name": "N"}, ("", "N")),
+        ({"title": "", "name": "N", "x": 0}, ("N", "name: N\nx: 0")),
+        ({"name": {"first": "Ada"}, "subject": "S"}, ("S", "name.first: Ada\nsubject: S")),
+        ({"tags": ["a", "b"]}, ("", "tags: a\ntags: b")),
+    ],
+)
+def test_titles_of_records_and_a_key_that_is_alone(
+    tmp_path: Path, record: dict[str, Any], expected: tuple[str, str]
+) -> None:
+    assert pairs(read(tmp_path / "c.jsonl", json.dumps(record))) == [expected]
+
+
+def test_a_long_record_has_no_more_metadata_than_it_can_carry(tmp_path: Path) -> None:
+    record = {"id": 7, "log": "word " * 4000, **{f"k{n}": "word " * 200 for n in range(20)}, "last": "x"}
+    (item,) = read(tmp_path / "c.jsonl", json.dumps(record))
+    assert isinstance(item, Document)
+    assert item.text.count("word") == 8000
+    assert list(item.metadata) == ["id", *(f"k{n}" for n in range(7)), "last"]
 
 
 def test_an_empty_text_gives_way_to_the_next_key(tmp_path: Path) -> None:
@@ -125,7 +179,8 @@ def test_session_time_and_metadata(tmp_path: Path) -> None:
         ('{"text": null}', "text is not a string but null"),
         ('{"text": 5}', "text is not a string but a number"),
         ('{"text": ["a"]}', "text is not a string but a list"),
-        ('{"name": "n"}', "has no text: expected one of the keys text, content"),
+        ('{"session": "s", "x": [{"y": null}, " "]}', "text is empty"),
+        ('{"x": [[' + "[" * 40 + "]" * 40 + "]]}", "'x' is nested more than 32 deep"),
         ("[]", "is neither an object nor a string but a list"),
         ('""', "text is empty"),
         ('{"text": "a\\u0000b"}', "'text' holds NUL characters or lone surrogates"),

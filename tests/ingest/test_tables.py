@@ -101,9 +101,30 @@ def test_the_odd_byte_may_come_late(tmp_path: Path) -> None:
 
 
 def test_ragged_rows_and_odd_headers(tmp_path: Path) -> None:
-    first, second = documents(tmp_path / "c.csv", "\n\ntext,x,x,\na,1,2,3,4,5\n\n , ,\nb\n")
-    assert (first.text, first.metadata) == ("a", {"x": "1", "x_3": "2", "column_4": "3"})
-    assert (second.text, second.metadata) == ("b", {})
+    told, *found = read(tmp_path / "c.csv", "\n\ntext,x,x,\na,1,2,3,4,,6\n\n , ,\nb\nc,1,2,3,4\nd,1,2,3,,\n")
+    assert isinstance(told, Failure)
+    assert told.source == "src#0"
+    assert told.reason.startswith("has 7 cells for 4 columns")
+    assert [(item.text, item.metadata) for item in found if isinstance(item, Document)] == [
+        ("a", {"x": "1", "x_3": "2", "column_4": "3", "column_5": "4", "column_7": "6"}),
+        ("b", {}),
+        ("c", {"x": "1", "x_3": "2", "column_4": "3", "column_5": "4"}),
+        ("d", {"x": "1", "x_3": "2", "column_4": "3"}),
+    ]
+    (item,) = documents(tmp_path / "c.csv", "sku,price\nK-1,2,red\n")
+    assert item.text == "sku: K-1\nprice: 2\ncolumn_3: red"
+
+
+def test_a_text_at_the_end_of_the_row_is_whole_without_quotes_too(tmp_path: Path) -> None:
+    rows = 'id;text\n1;Ada came; Bea left; "so" it was.\n2;"a;b";c\n3;alone;;\n'
+    assert [item.text for item in documents(tmp_path / "c.csv", rows)] == [
+        'Ada came; Bea left; "so" it was.',
+        "a;b;c",
+        "alone",
+    ]
+    assert [item.text for item in documents(tmp_path / "c.csv", "note\nAda came, and Bea left.\n")] == [
+        "Ada came, and Bea left."
+    ]
 
 
 def test_a_row_without_text_fails_alone(tmp_path: Path) -> None:
