@@ -9,6 +9,7 @@ import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any, Literal
 
 from langgraph.store.base import (
@@ -47,6 +48,7 @@ from langgraph_hippomem.items import (
     documents_of,
     is_hit,
     is_record,
+    namespace_of,
     source_of,
     stored_in,
 )
@@ -172,8 +174,7 @@ class HippomemStore(BaseStore):
         return stored.as_item()
 
     def _search(self, op: SearchOp) -> list[SearchItem]:
-        if op.limit < 0 or op.offset < 0:
-            raise InvalidInputError("limit and offset must be at least 0")
+        _check_page(op)
         place = below(op.namespace_prefix)
         wanted = op.offset + op.limit
         # A message is often the query as it is: what no question may hold, or be as long as, must not end an agent.
@@ -215,9 +216,17 @@ class HippomemStore(BaseStore):
             k *= 4
 
     def _list(self, op: ListNamespacesOp) -> list[Namespace]:
-        namespaces = {stored.namespace for stored in self._all(ROOT)}
-        kept = {n[: op.max_depth] for n in namespaces if all(_fits(n, one) for one in op.match_conditions or ())}
-        return sorted(kept)[op.offset : op.offset + op.limit]
+        _check_page(op)
+        sources: dict[Namespace, list[str]] = {}
+        for source in self.memory.sources(ROOT):
+            sources.setdefault(namespace_of(source), []).append(source)
+        inside: dict[Namespace, list[str]] = {}
+        for namespace, items in sources.items():
+            if all(_fits(namespace, one) for one in op.match_conditions or ()):
+                inside.setdefault(namespace[: op.max_depth], []).extend(items)
+        # Items are only read until one shows that a namespace is there: the time of all of them may be over.
+        kept = (namespace for namespace in sorted(inside) if any(map(self._current, inside[namespace])))
+        return list(islice(kept, op.offset, op.offset + op.limit))
 
     def _write(self, puts: Mapping[str, PutOp]) -> None:
         now = self._clock.now()
@@ -270,6 +279,11 @@ class HippomemStore(BaseStore):
                     continue
                 if some is ids:
                     break
+
+
+def _check_page(op: SearchOp | ListNamespacesOp) -> None:
+    if op.limit < 0 or op.offset < 0:
+        raise InvalidInputError("limit and offset must be at least 0")
 
 
 def _items(passages: Iterable[Passage]) -> list[Stored]:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
+import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Self, TypeVar
 
 import hippomem
-from hippomem import InvalidInputError, NotFoundError, Passage
+from hippomem import InputTooLargeError, InvalidInputError, InvalidTextError, NotFoundError, Passage
 from mem0_hippomem.scopes import ROOT, SCOPES, below, is_in, matches, scope_of, source_of
 
 T = TypeVar("T")
 
 KEY = "mem0"  # in a passage's metadata: whose it is, who said it, and after an update its first id and moment
 AGAIN = "-"  # in the id of a text that was said again after the memory that it made had been updated
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 Messages = str | Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
 
@@ -47,11 +50,14 @@ class Memory:
         timestamp: datetime | float | str | None = None,
         **_: Any,
     ) -> dict[str, Any]:
-        """Remember a text, a message, or the messages of a conversation."""
+        """Remember a text, a message, or the messages of a conversation; none of them where one cannot be stored."""
         scope = scope_of({"user_id": user_id, "agent_id": agent_id, "run_id": run_id})
         moment = _moment(timestamp)
         results = []
-        for role, text in list(_said(messages)):
+        said = list(_said(messages))
+        for text in itertools.chain(*said):
+            _check(text, self.memory.settings.max_text_chars)
+        for role, text in said:
             about = {**(metadata or {}), KEY: {**scope, "role": role}}
             event = self.memory.add(text, source=source_of(scope), session=run_id, metadata=about, occurred_at=moment)
             id_ = self._own_id(event) if event.created else _id(event)
@@ -225,6 +231,17 @@ def _said(messages: Messages) -> Iterator[tuple[str, str]]:
             content = "\n".join(str(p["text"]) for p in content if isinstance(p, Mapping) and p.get("type") == "text")
         if content and content.strip() and message.get("role") != "system":  # there is none where it only calls tools
             yield str(message.get("role", "user")), content
+
+
+def _check(text: str, limit: int) -> None:
+    """Raises what `hippomem.Memory.add` would, before the messages ahead of this one are stored."""
+    if len(text) > limit:
+        raise InputTooLargeError(
+            f"a message has {len(text):,} characters, at most {limit:,} are taken: shorten it, or raise max_text_chars "
+            "(HIPPOMEM_MAX_TEXT_CHARS)"
+        )
+    if _UNSTORABLE.search(text):
+        raise InvalidTextError("a message holds NULs or lone surrogates, which no database can keep: remove them first")
 
 
 def _asked(filters: Mapping[str, Any] | None, given: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, Any]]:

@@ -63,6 +63,26 @@ def test_a_long_value_is_found_by_its_last_sentence_and_comes_back_whole(store: 
     assert store.memory.doctor().ok
 
 
+def test_namespaces_are_listed_without_reading_all_items(
+    store: HippomemStore, clock: SimulatedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for user in ("ada", "bea", "cid"):
+        for number in range(10):
+            ttl = 1 if user == "bea" or number == 0 else None
+            store.put(("users", user), f"{number}", {"text": f"Note {number}."}, ttl=ttl)
+    clock.advance(timedelta(minutes=2))
+    passages = store.memory.passages
+    read: list[dict[str, Any]] = []
+    monkeypatch.setattr(store.memory, "passages", lambda **of: read.append(of) or passages(**of))
+    assert store.list_namespaces(prefix=("users",)) == [("users", "ada"), ("users", "cid")]
+    assert len(read) == 2 + 10 + 2  # those that are over, and of each namespace that is there the first that is not
+    assert store.list_namespaces(max_depth=1) == [("users",)]
+    assert store.list_namespaces(prefix=("users",), limit=1, offset=1) == [("users", "cid")]
+    assert store.list_namespaces(limit=0) == []
+    with pytest.raises(InvalidInputError):
+        store.list_namespaces(limit=-1)
+
+
 def test_time_to_live(store: HippomemStore, clock: SimulatedClock) -> None:
     store.put(ADA, "brief", {"text": "Ada is on the train."}, ttl=10)
     store.put(("trains",), "brief", {"text": "Ada is on the train."}, ttl=10)

@@ -118,6 +118,15 @@ def test_update_keeps_the_id_and_tells_the_history(mem0: Memory) -> None:
         mem0.update(id_)
 
 
+@pytest.mark.parametrize("bad", ["x" * 20_001, "a\0b", "\ud800"])
+def test_of_several_messages_all_are_stored_or_none(mem0: Memory, bad: str) -> None:
+    before = mem0.get_all(user_id="oskar")
+    for message in ({"role": "user", "content": bad}, {"role": bad, "content": "Fine."}):
+        with pytest.raises(InvalidInputError):
+            mem0.add([{"role": "user", "content": "I sold my boat."}, message], user_id="oskar")
+        assert mem0.get_all(user_id="oskar") == before
+
+
 def test_an_id_is_of_one_memory_whatever_texts_come_back(mem0: Memory) -> None:
     def add(text: str) -> str:
         (result,) = mem0.add(text, user_id="ida")["results"]
