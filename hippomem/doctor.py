@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
-from itertools import islice
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from sqlalchemy import Connection, func, select
 
 from hippomem.errors import HippomemError, StoreError
 from hippomem.feedback import Learning
-from hippomem.hippocampus.catchup import differences, rebuilt
+from hippomem.hippocampus.catchup import catch_up, differences, numbers_in, rebuilt, rebuilt_in_steps
 from hippomem.hippocampus.view import View
 from hippomem.neocortex.chat import Chat
 from hippomem.neocortex.encoder import Encoder
@@ -23,26 +23,34 @@ from hippomem.storage.schema import analyses, answers, changes, entities, mentio
 from hippomem.storage.store import Store
 from hippomem.types import Check, Diagnosis
 
+STEP = 100  # passages compared at once, in some tens of milliseconds
+PAUSE = 0.001
+SHOWN = 5  # differences
+
 
 def examine(
     store: Store,
-    connection: Connection,
-    namespace: int,
-    view: View,
+    held: Callable[[], AbstractContextManager[tuple[View, Connection]]],
+    number: Callable[[], int],
     encoder: Encoder,
     encoder_number: int,
     pipeline: Any,
     learning: Learning,
 ) -> Diagnosis:
-    """All checks of one namespace; each runs whatever the others find."""
+    """All checks of one namespace; each runs whatever the others find. `held` gives its view and a transaction that
+    equals it, under the lock of the memory, `number` the namespace's number, which is known once it has.
+    """
+    with held() as (view, _):
+        dimension = view.vectors.dimension if view.vectors else None
     found = store.integrity()
     checks = [Check("database", not found, "; ".join(found) or "integrity and foreign keys hold")]
-    checks.append(_leftovers(connection, namespace, encoder_number))
-    unlike = list(islice(differences(view, rebuilt(connection, namespace, encoder_number)), 5))
-    checks.append(Check("views", not unlike, "; ".join(unlike) or f"equal to their rebuild ({view.size} passages)"))
-    checks.append(_encoder(encoder, view))
+    with store.read() as connection:
+        checks.append(_leftovers(connection, number(), encoder_number))
+    checks.append(_views(store, held, number, encoder_number))
+    checks.append(_encoder(encoder, dimension))
     checks.append(_pipeline(pipeline))
-    checks.append(_learning(learning, connection, view))
+    with held() as (view, connection):
+        checks.append(_learning(learning, connection, view))
     return Diagnosis(tuple(checks))
 
 
@@ -62,6 +70,33 @@ def _learning(learning: Learning, connection: Connection, view: View) -> Check:
     told = f"equals its rebuild ({len(memory.store)} learning events, {sum(memory.replayed.values())} replays)"
     waiting = f"; the slow map is dampened for {memory.stale} unlearned events until its next rebuild"
     return Check("neural memory", True, told + (waiting if memory.stale else ""))
+
+
+def _views(
+    store: Store,
+    held: Callable[[], AbstractContextManager[tuple[View, Connection]]],
+    number: Callable[[], int],
+    encoder: int,
+) -> Check:
+    """Whether the view equals its rebuild: that is made while others go on, and follows the log as the view does, so
+    that a few passages at a time can be compared, those that are new last.
+    """
+    other = rebuilt_in_steps(store.read, number(), encoder)
+    unlike: list[str] = []
+    left: list[int] = []
+    last = size = 0
+    while len(unlike) < SHOWN:
+        with held() as (view, connection):
+            if not catch_up(other, connection, number(), encoder):  # the database was put back to an earlier state
+                other = rebuilt(connection, number(), encoder)
+            left = left or [n for n in numbers_in(view, other) if n > last]
+            some, left, size = left[:STEP], left[STEP:], view.size
+            unlike += differences(view, other, some)
+        if not some:
+            break
+        last = some[-1]
+        time.sleep(PAUSE)  # or this thread has the lock again before one that waits for it is awake
+    return Check("views", not unlike, "; ".join(unlike[:SHOWN]) or f"equal to their rebuild ({size} passages)")
 
 
 def prove_gone(connection: Connection, namespace: int, view: View, ids: Iterable[str]) -> None:
@@ -145,12 +180,12 @@ def _leftovers(connection: Connection, namespace: int, encoder: int) -> Check:
     return Check("rows", not told, told or "no leftovers")
 
 
-def _encoder(encoder: Encoder, view: View) -> Check:
+def _encoder(encoder: Encoder, dimension: int | None) -> Check:
     try:
         vector = encoder.encode_query("hippomem")
     except HippomemError as error:
         return Check("encoder", False, str(error))
-    stored = view.vectors.dimension if view.vectors else len(vector)
+    stored = len(vector) if dimension is None else dimension
     fits = len(vector) == stored and bool(np.isfinite(vector).all())
     runtime = getattr(encoder, "runtime", "")
     detail = f"{encoder.identity}, {len(vector)} dimensions{runtime and f', on {runtime}'}"

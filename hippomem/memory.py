@@ -39,7 +39,7 @@ from hippomem.doctor import examine, prove_gone, with_chat
 from hippomem.errors import ClosedError, InvalidInputError
 from hippomem.feedback import Learning
 from hippomem.hippocampus.explain import explain
-from hippomem.hippocampus.export import as_networkx
+from hippomem.hippocampus.export import as_networkx, drawn
 from hippomem.hippocampus.past import Past
 from hippomem.hippocampus.ranking import dense, rank
 from hippomem.hippocampus.recipe import Recipe, U
@@ -335,8 +335,7 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
 
     def graph(self) -> networkx.MultiDiGraph:
         """The knowledge graph for exploring, drawing and export: passages, entities, mentions and facts."""
-        with self._lock, self._synced() as (view, connection):
-            return as_networkx(view, connection, self._number)
+        return self._apart(drawn, partial(as_networkx, namespace=self._number))
 
     # -- the store as a whole -----------------------------------------------------------------------------------
 
@@ -394,12 +393,10 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
 
     def doctor(self) -> Diagnosis:
         """Check everything: the database, the models (of the chat model, whether it answers at all), and that each view
-        equals its rebuild.
+        equals its rebuild. Other threads go on meanwhile.
         """
-        with self._lock, self._synced() as (view, connection):
-            parts = (view, self._encoder, self._encoder_number, self.settings.pipeline, self._learning)
-            found = examine(self._store, connection, self._number, *parts)
-        return with_chat(found, self._chat)  # without the lock: others need not wait for it
+        parts = self._encoder, self._encoder_number, self.settings.pipeline, self._learning
+        return with_chat(examine(self._store, self._held, lambda: self._number, *parts), self._chat)
 
     def close(self) -> None:
         """Save the views where that is due, and close the database; a second time does nothing."""

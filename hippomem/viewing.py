@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from typing import TypeVar
 
 from sqlalchemy import Connection
 
@@ -17,6 +18,10 @@ from hippomem.storage import reads
 from hippomem.storage.store import Store
 from hippomem.storage.writes import check_encoder
 from hippomem.writing import Writer
+
+Copy = TypeVar("Copy")
+Made = TypeVar("Made")
+ATTEMPTS = 3
 
 
 class Viewing:
@@ -53,6 +58,19 @@ class Viewing:
     def _held(self) -> Iterator[tuple[View, Connection]]:
         with self._lock, self._synced() as synced:
             yield synced
+
+    def _apart(self, copy: Callable[[View], Copy], use: Callable[[Copy, Connection], Made]) -> Made:
+        """What `use` makes of a copy from the view, in a transaction that equals it. That may take long: it is done
+        without the lock, unless others write each time that a copy is made.
+        """
+        for _ in range(ATTEMPTS):
+            with self._held() as (view, _):
+                copied, at = copy(view), view.applied
+            with self._store.read() as connection:
+                if reads.last_sequence(connection, self._writer.number) == at:
+                    return use(copied, connection)
+        with self._held() as (view, connection):
+            return use(copy(view), connection)
 
     def _as_of(self, connection: Connection, moment: datetime | None) -> View | None:
         """The view of a moment before an update; None where that of the present serves."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import shutil
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from child_tasks import opened, records
@@ -35,6 +37,58 @@ def in_threads(*works: Callable[[], None]) -> None:
         thread.join()
     if errors:
         raise errors[0]
+
+
+@pytest.mark.parametrize("name", ["doctor.rebuilt_in_steps", "memory.as_networkx"])
+def test_recalls_go_on_while_the_doctor_or_the_graph_take_their_time(
+    fast: Opened, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    memory = fast()
+    memory.ingest(records(20))
+    found: list[int] = []
+    module, function = name.split(".")
+    whole = getattr(importlib.import_module(f"hippomem.{module}"), function)
+
+    def slow(*args: Any, **options: Any) -> Any:
+        other = threading.Thread(target=lambda: found.append(len(memory.recall("What of Visitor7?", 5).passages)))
+        other.start()
+        other.join(10)
+        assert found, "the recall waits"
+        return whole(*args, **options)
+
+    monkeypatch.setattr(f"hippomem.{name}", slow)
+    assert memory.doctor().ok
+    assert memory.graph().number_of_nodes() >= 20
+    assert found == [5]
+
+
+def test_the_doctor_finds_all_well_while_others_write(fast: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hippomem.doctor.STEP", 7)
+    monkeypatch.setattr("hippomem.hippocampus.catchup.BATCH", 16)
+    memory = fast()
+    memory.ingest(records(60))
+    ids = [p.id for p in memory.passages()]
+    done = threading.Event()
+
+    def write() -> None:
+        for number, record in enumerate(records(60, 1000)):
+            memory.add(**record)
+            if number % 2:
+                memory.forget(ids[number])
+            else:
+                memory.update(ids[number], f"Visitor{number} came back to Oslo with Visitor{number + 1000}.")
+        done.set()
+
+    def examine() -> None:
+        while not done.is_set():
+            found = memory.doctor()
+            assert found.ok, found
+            assert {key for key in memory.graph() if not key.startswith("entity:")}
+
+    in_threads(write, examine)
+    assert memory.doctor().ok
+    told = {node for node, about in memory.graph().nodes(data=True) if about["kind"] == "passage"}
+    assert told == {p.id for p in memory.passages()}
 
 
 def test_threads_add_recall_update_and_forget_on_one_memory(fast: Opened) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 from sqlalchemy import Connection
@@ -46,48 +47,56 @@ def catch_up(view: View, connection: Connection, namespace: int, encoder: int) -
 
 def rebuilt(connection: Connection, namespace: int, encoder: int) -> View:
     """A view of everything there is now, made from nothing."""
+    return rebuilt_in_steps(lambda: nullcontext(connection), namespace, encoder)
+
+
+def rebuilt_in_steps(read: Callable[[], AbstractContextManager[Connection]], namespace: int, encoder: int) -> View:
+    """The same in several transactions, since a long one keeps others from clearing away what they forget. It has
+    applied the log as it was at first; what it has of later changes it has again after catching up.
+    """
     view = View()
-    for some in chunks(reads.passage_numbers(connection, namespace), BATCH):
-        view.append([indexed(row) for row in reads.view_rows(connection, namespace, encoder, some)])
-    for last in reads.log_from(connection, namespace, reads.last_sequence(connection, namespace)):
+    with read() as connection:
+        numbers = reads.passage_numbers(connection, namespace)
+        newest = reads.log_from(connection, namespace, reads.last_sequence(connection, namespace))
+    for some in chunks(numbers, BATCH):
+        with read() as connection:
+            view.append([indexed(row) for row in reads.view_rows(connection, namespace, encoder, some)])
+    for last in newest:
         view.applied, view.mark = last.sequence, last.mark
     return view
 
 
-def differences(view: View, other: View) -> Iterator[str]:
-    """What tells two views apart, in words; nothing where they are equal."""
-    ours, theirs = _contents(view), _contents(other)
-    for number in sorted(ours.keys() | theirs.keys()):
-        if number not in theirs or number not in ours:
-            yield f"passage {number} is only in {'one view' if number in ours else 'the other'}"
-        elif ours[number] != theirs[number]:
+def differences(view: View, other: View, numbers: Iterable[int] | None = None) -> Iterator[str]:
+    """What tells two views apart, in words, or these passages in them; nothing where they are equal."""
+    for number in numbers_in(view, other) if numbers is None else numbers:
+        ours, theirs = _content(view, number), _content(other, number)
+        if ours is None or theirs is None:
+            if ours is not theirs:
+                yield f"passage {number} is only in {'one view' if ours else 'the other'}"
+        elif ours != theirs:
             yield f"passage {number} has other edges, vectors, neighbours or words"
 
 
-def _contents(view: View) -> dict[int, tuple[object, ...]]:
-    contents: dict[int, tuple[object, ...]] = {}
-    for row in _live(view):
-        edges = sorted((view.graph.keys.key(entity), mask) for entity, mask in view.graph.edges_of(row))
-        vector = view.vectors.take(np.array([row])).tobytes() if view.vectors else b""
-        _, lines, sentences = view.sentences_of(np.array([row]))
-        near = [*view.chains.neighbours(row), *(int(at[0]) for at in view.chains.around(np.array([row])))]
-        told = [int(view.numbers[at]) if at != NONE else at for at in near]
-        words = (int(view.lexical.lengths[row]), int(view.lexical.sizes[row]))
-        weight = round(float(view.graph.passage_weight[row]), 3)
-        contents[int(view.numbers[row])] = (
-            tuple(edges),
-            weight,
-            vector,
-            lines.tobytes(),
-            sentences.tobytes(),
-            told,
-            words,
-        )
-    return contents
+def numbers_in(*views: View) -> list[int]:
+    """The numbers of the passages that are in any of these views, ascending."""
+    return sorted(set().union(*(view.numbers[view.graph.alive].tolist() for view in views)))
 
 
-def _live(view: View) -> Iterable[int]:
-    return (int(row) for row in range(view.graph.rows) if view.graph.alive[row])
+def _content(view: View, number: int) -> tuple[object, ...] | None:
+    row = view.row_of(number)
+    if row is None:
+        return None
+    _, lines, sentences = view.sentences_of(np.array([row]))
+    near = [*view.chains.neighbours(row), *(int(side[0]) for side in view.chains.around(np.array([row])))]
+    return (
+        sorted((view.graph.keys.key(entity), mask) for entity, mask in view.graph.edges_of(row)),
+        round(float(view.graph.passage_weight[row]), 3),
+        view.vectors.take(np.array([row])).tobytes() if view.vectors else b"",
+        lines.tobytes(),
+        sentences.tobytes(),
+        [int(view.numbers[at]) if at != NONE else at for at in near],
+        (int(view.lexical.lengths[row]), int(view.lexical.sizes[row])),
+    )
 
 
 def indexed(row: ViewRow) -> Indexed:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 from sqlalchemy import Connection
 
 from hippomem.hippocampus.common import is_common
@@ -17,18 +20,39 @@ if TYPE_CHECKING:
     import networkx
 
 
-def as_networkx(view: View, connection: Connection, namespace: int) -> networkx.MultiDiGraph:
-    """Nodes: passages by id (`kind`, `title`, `text`, `source`) and entities as "entity:key" (`kind`, `name`).
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """What a view knows of the edges: for each passage, by number, its entities with the masks of the lines that name
+    them; and the entities' keys. It is apart from the view, which goes on to change.
+    """
+
+    edges: Mapping[int, Sequence[tuple[int, int]]]
+    keys: Mapping[int, str]
+
+
+def drawn(view: View) -> Drawing:
+    """The edges of a view as they are now."""
+    rows = np.nonzero(view.graph.alive)[0]
+    rows = rows[np.argsort(view.numbers[rows])]
+    edges = view.graph.edges_of_rows(rows.tolist())
+    entities = {entity for own in edges for entity, _ in own}
+    keys = {entity: view.graph.keys.key(entity) for entity in entities}
+    return Drawing(dict(zip(view.numbers[rows].tolist(), edges, strict=True)), keys)
+
+
+def as_networkx(drawing: Drawing, connection: Connection, namespace: int) -> networkx.MultiDiGraph:
+    """The graph of a drawing, in a transaction that equals the view that it is of.
+
+    Nodes: passages by id (`kind`, `title`, `text`, `source`) and entities as "entity:key" (`kind`, `name`).
 
     Edges: passage → entity with `kind` "mentions", `weight` and `lines` (how many lines name it); entity → entity with
-    `kind` "fact", `relation`, `passage`, `extractor`, and in ISO 8601,
-    where that is known, `valid_from` and `invalid_at`.
+    `kind` "fact", `relation`, `passage`, `extractor`, and in ISO 8601, where that is known, `valid_from` and
+    `invalid_at`.
     """
     import networkx
 
     graph = networkx.MultiDiGraph()
-    rows = sorted((int(view.numbers[row]), row) for row in range(view.graph.rows) if view.graph.alive[row])
-    numbers = [number for number, _ in rows]
+    numbers = list(drawing.edges)
     passages = reads.by_number(connection, namespace, numbers)
     names = links.names_in(connection, namespace, numbers)
     spelled: dict[str, dict[str, int]] = {}
@@ -38,15 +62,15 @@ def as_networkx(view: View, connection: Connection, namespace: int) -> networkx.
             spelled[key][name] += 1
     # The commonest spelling, of equals the first in the alphabet: not the one that happened to come first.
     name_of = {key: min(forms, key=lambda name: (-forms[name], name)) for key, forms in spelled.items()}
-    for number, _ in rows:
+    for number in numbers:
         p = passages[number]
         graph.add_node(p.id, kind="passage", title=p.title, text=p.text, source=p.source)
     for key in sorted(name_of):
         graph.add_node(f"entity:{key}", kind="entity", name=name_of[key])
-    key_of = _keys(view)
-    for number, row in rows:
-        for entity, mask in view.graph.edges_of(row):
-            if mask < 0 and is_common(view.graph.keys.key(entity)):
+    key_of = _keys(drawing)
+    for number, edges in drawing.edges.items():
+        for entity, mask in edges:
+            if mask < 0 and is_common(drawing.keys[entity]):
                 continue  # the title's name stands for it
             graph.add_edge(
                 passages[number].id,
@@ -69,21 +93,17 @@ def as_networkx(view: View, connection: Connection, namespace: int) -> networkx.
     return graph
 
 
-def _keys(view: View) -> dict[int, str]:
+def _keys(drawing: Drawing) -> dict[int, str]:
     """The key of each entity; of a common noun that of the name of a title which it could be."""
-    graph = view.graph
-    found: dict[int, str] = {}
     titles: dict[int, list[str]] = {}
-    for row in range(graph.rows):
-        edges = graph.edges_of(row)
-        own = {entity: graph.keys.key(entity) for entity, _ in edges}
-        found |= own
+    for edges in drawing.edges.values():
         titled = [entity for entity, mask in edges if mask < 0]
-        names = [own[entity] for entity in titled if not is_common(own[entity])]
+        names = [drawing.keys[entity] for entity in titled if not is_common(drawing.keys[entity])]
         for entity in titled:
-            if is_common(own[entity]):
+            if is_common(drawing.keys[entity]):
                 titles.setdefault(entity, []).extend(names)
-    return found | {entity: min(names, key=lambda name: (len(name), name)) for entity, names in titles.items()}
+    clearest = {entity: min(names, key=lambda name: (len(name), name)) for entity, names in titles.items()}
+    return {**drawing.keys, **clearest}
 
 
 def _validity(fact: Triple, passage: Passage) -> dict[str, str]:
