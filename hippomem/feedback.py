@@ -253,7 +253,9 @@ class Learning:
 
     def dampened(self, connection: Connection, view: View) -> int:
         """For how many events the slow map is dampened by following the log to this moment."""
-        before = self._memory.stale if self._memory else 0
+        if self._memory is None:  # it is made, when that is needed, without them
+            return 0
+        before = self._memory.stale
         memory = self.memory(connection, view)
         return max(0, memory.stale - before) if memory else 0
 

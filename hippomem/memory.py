@@ -230,14 +230,17 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         names = checked_labels(cast("str | list[str]", target), "target")
         self._check_open()
         with self._lock:
-            if self._snapshots:
-                self._snapshots.drop()  # before the deed: a crash in between costs a rebuild, not a trace left behind
-            gone = self._writer.forget(names)
-            if self._snapshots:
-                self._snapshots.drop()
+            # What is made only later has nothing of it; and a snapshot spares making it all anew.
+            has_view = self._has_view()
+            # Dropped before the deed is done: a crash in between costs a rebuild, not a trace left behind.
+            gone = self._writer.forget(names, self._drop_snapshots)
+            self._drop_snapshots()
+            self._past.drop()
+            if not has_view:
+                with self._store.read() as connection:
+                    prove_gone(connection, self._number, None, gone.ids)
+                return gone
             with self._synced() as (view, connection):
-                view.saved_rows = 0
-                self._past.drop()
                 prove_gone(connection, self._number, view, gone.ids)
                 return replace(gone, dampened=self._learning.dampened(connection, view))
 

@@ -77,6 +77,20 @@ class Viewing:
         fresh = self._snapshots.load if self._snapshots else View
         return self._past.at(connection, self._writer.number, self._encoder_number, moment, fresh)
 
+    def _has_view(self) -> bool:
+        """Whether there is a view, in memory or in a snapshot, which is loaded."""
+        if self._view is None and self._snapshots:
+            loaded = self._snapshots.load()
+            self._view = loaded if loaded.applied else None
+        return self._view is not None
+
+    def _drop_snapshots(self) -> None:
+        """Remove all snapshots; a new one is due."""
+        if self._snapshots:
+            self._snapshots.drop()
+        if self._view:
+            self._view.saved_rows = 0
+
     def _tend(self) -> None:
         """Save a view that has changed much while the memory stays open. Where that fails, as on a full disk, it is
         tried again when it has changed twice as much."""

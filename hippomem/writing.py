@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -241,8 +241,10 @@ class Writer:
                 changed.append(replace(old, metadata=merged))
         return changed
 
-    def forget(self, targets: Iterable[str]) -> Forgotten:
-        """Take out memories by id, or all of a source, with all that only they held; all targets, or none."""
+    def forget(self, targets: Iterable[str], before: Callable[[], None]) -> Forgotten:
+        """Take out memories by id, or all of a source, with all that only they held; all targets, or none. `before` is
+        called when they are found and about to be gone.
+        """
         self.look_up()
         with self.store_.write() as connection:
             now = self.clock.now()
@@ -255,6 +257,7 @@ class Writer:
             removed = writes.remove_passages(connection, self.number, list(numbers), now, "forget")
             writes.forget_history(connection, self.number, removed.ids)
             self.store_.set_info(connection, SCRUB, DUE)
+            before()
         self.store_.scrub()
         ids = (*removed.ids, *events)
         return Forgotten(len(removed.ids), removed.entities, removed.facts, ids, taught)

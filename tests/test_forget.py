@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import string
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from traces import plant, traces
 
 from hippomem import Document, Memory, NotFoundError, StoreAccessError
+from hippomem.hippocampus.view import View
 from hippomem.neocortex.encoder import Encoded, Span, Vectors
 
 Opened = Callable[..., Memory]
@@ -91,6 +93,42 @@ def test_no_byte_of_what_is_forgotten_stays(memory: Memory, tmp_path: Path) -> N
     }
     memory.close()
     assert traces(db, [n for note in held[120:140] for n in needles(note)]) == []
+
+
+@pytest.mark.parametrize("has_snapshot", [True, False])
+def test_a_process_that_only_forgets_makes_no_view_anew(
+    fast: Opened, memory: Memory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_snapshot: bool
+) -> None:
+    held = notes(100)
+    memory.ingest(held)
+    memory.close()
+    if not has_snapshot:
+        shutil.rmtree(tmp_path / "m.db.views")
+    made: list[int] = []
+    append = View.append
+    monkeypatch.setattr(View, "append", lambda view, passages: made.append(len(passages)) or append(view, passages))
+    other = fast(encoder=NoiseEncoder())
+    assert other.forget(held[7].source).passages == 1
+    assert made == []
+    assert traces(tmp_path / "m.db", needles(held[7])) == []
+    other.close()
+    assert bool(list(tmp_path.rglob("manifest.json"))) == has_snapshot
+    assert traces(tmp_path / "m.db", needles(held[7])) == []
+    third = fast(encoder=NoiseEncoder())
+    assert len(third.recall("nothing", 500).passages) == 99
+    assert sum(made) == (0 if has_snapshot else 99)
+    assert third.doctor().ok
+
+
+def test_what_is_not_there_to_be_forgotten_costs_no_snapshot(fast: Opened, memory: Memory, tmp_path: Path) -> None:
+    memory.ingest(notes(100))
+    memory.close()
+    for opened in (fast(encoder=NoiseEncoder()), fast(encoder=NoiseEncoder())):
+        opened.recall("nothing")
+        with pytest.raises(NotFoundError):
+            opened.forget("nowhere.md")
+        opened.close()
+        assert list(tmp_path.rglob("manifest.json"))
 
 
 def test_what_the_database_left_in_unused_pages_goes_too(fast: Opened, memory: Memory, tmp_path: Path) -> None:
