@@ -1,10 +1,12 @@
-"""LangGraph's filters on the values of items."""
+"""LangGraph's filters: on the values of items, and on namespaces."""
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping
 from typing import Any
+
+from langgraph.store.base import MatchCondition
 
 from hippomem import InvalidInputError
 
@@ -23,6 +25,15 @@ def matches(value: Mapping[str, Any], conditions: Mapping[str, Any] | None) -> b
     not, or a bound that is no number.
     """
     return all(_meets(value.get(name), condition) for name, condition in (conditions or {}).items())
+
+
+def fits(namespace: tuple[str, ...], condition: MatchCondition) -> bool:
+    """Whether a namespace begins or ends with a path, in which "*" is any label."""
+    path = condition.path
+    if len(namespace) < len(path):
+        return False
+    part = namespace[: len(path)] if condition.match_type == "prefix" else namespace[len(namespace) - len(path) :]
+    return all(wanted in ("*", label) for wanted, label in zip(path, part, strict=True))
 
 
 def _meets(value: Any, condition: Any) -> bool:

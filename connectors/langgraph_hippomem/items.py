@@ -7,6 +7,8 @@ passages of the source hold the rest. A record that is not to be found by meanin
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +21,7 @@ from hippomem import Document, InvalidInputError, Passage
 ROOT = "langgraph:/"
 RECORD = "langgraph"  # in the metadata of a record
 EXPIRES = "expires_at"  # beside it: changed alone when an item is read
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 BRIEF = 1000  # characters of a text that goes into the record itself
 
 Namespace = tuple[str, ...]
@@ -85,6 +88,18 @@ def documents_of(
     metadata = {RECORD: kept, EXPIRES: expires_at}
     rest = [Document(text=text, source=source, metadata={RECORD: {}}) for text in texts]
     return [Document(text=first, source=source, whole=True, metadata=metadata), *rest]
+
+
+def check(documents: Iterable[Document]) -> None:
+    """Raises InvalidInputError for what no store can hold, before anything is written."""
+    for document in documents:
+        try:
+            text = json.dumps([document.source, document.metadata], allow_nan=False, ensure_ascii=False)
+            text.encode()
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InvalidInputError(f"{document.source}: the value is not JSON that can be stored: {error}") from None
+        if _NUL.search(text):
+            raise InvalidInputError(f"{document.source}: the key or the value holds NUL characters")
 
 
 def is_record(passage: Passage) -> bool:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
@@ -17,7 +15,6 @@ from langgraph.store.base import (
     GetOp,
     Item,
     ListNamespacesOp,
-    MatchCondition,
     Op,
     PutOp,
     Result,
@@ -30,7 +27,6 @@ from langgraph.store.base import (
 from hippomem import (
     Clock,
     ClosedError,
-    Document,
     HippomemError,
     InvalidInputError,
     Memory,
@@ -38,13 +34,14 @@ from hippomem import (
     Passage,
     SystemClock,
 )
-from langgraph_hippomem.filters import matches
+from langgraph_hippomem.filters import fits, matches
 from langgraph_hippomem.items import (
     EXPIRES,
     ROOT,
     Namespace,
     Stored,
     below,
+    check,
     documents_of,
     is_hit,
     is_record,
@@ -54,7 +51,6 @@ from langgraph_hippomem.items import (
 )
 
 _LOG = logging.getLogger(__name__)
-_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 SPARE = 3  # further passages that a search asks for, since several may be of one item
 
 
@@ -90,8 +86,9 @@ class HippomemStore(BaseStore):
     def batch(self, ops: Iterable[Op]) -> list[Result]:
         """Run operations: all reads see what was there before, of several writes to one item the last one counts.
 
-        Writes of one call are one transaction, deletions another one after it. Raises InvalidNamespaceError (also for
-        what bypasses `put` and `get`), and InvalidInputError for a value that is not JSON; then nothing was written.
+        Writes of one call are one transaction (of hundreds, several), deletions another one after it. Raises
+        InvalidNamespaceError (also for what bypasses `put` and `get`), and InvalidInputError for a value that is not
+        JSON; then nothing was written.
         """
         ops = list(ops)
         for op in ops:
@@ -222,7 +219,7 @@ class HippomemStore(BaseStore):
             sources.setdefault(namespace_of(source), []).append(source)
         inside: dict[Namespace, list[str]] = {}
         for namespace, items in sources.items():
-            if all(_fits(namespace, one) for one in op.match_conditions or ()):
+            if all(fits(namespace, one) for one in op.match_conditions or ()):
                 inside.setdefault(namespace[: op.max_depth], []).extend(items)
         # Items are only read until one shows that a namespace is there: the time of all of them may be over.
         kept = (namespace for namespace in sorted(inside) if any(map(self._current, inside[namespace])))
@@ -243,7 +240,7 @@ class HippomemStore(BaseStore):
                 expires = _expiry(now, op.ttl)
                 documents += documents_of(op.namespace, op.key, op.value, paths, record, expires)
         if documents:
-            _check(documents)
+            check(documents)
             report = self.memory.ingest(documents)
             if report.failed:
                 raise InvalidInputError(f"{report.failed[0].source}: {report.failed[0].reason}")
@@ -309,24 +306,3 @@ def _expiry(now: datetime, ttl: float | None) -> str | None:
         return (now + timedelta(minutes=ttl)).isoformat()
     except (OverflowError, TypeError, ValueError):
         raise InvalidInputError(f"ttl must be a number of minutes, not {ttl!r}") from None
-
-
-def _fits(namespace: Namespace, condition: MatchCondition) -> bool:
-    """Whether a namespace begins or ends with a path, in which "*" is any label."""
-    path = condition.path
-    if len(namespace) < len(path):
-        return False
-    part = namespace[: len(path)] if condition.match_type == "prefix" else namespace[len(namespace) - len(path) :]
-    return all(wanted in ("*", label) for wanted, label in zip(path, part, strict=True))
-
-
-def _check(documents: Iterable[Document]) -> None:
-    """Raises InvalidInputError for what no store can hold, before anything is written."""
-    for document in documents:
-        try:
-            text = json.dumps([document.source, document.metadata], allow_nan=False, ensure_ascii=False)
-            text.encode()
-        except (TypeError, ValueError, RecursionError) as error:
-            raise InvalidInputError(f"{document.source}: the value is not JSON that can be stored: {error}") from None
-        if _NUL.search(text):
-            raise InvalidInputError(f"{document.source}: the key or the value holds NUL characters")

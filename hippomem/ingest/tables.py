@@ -63,15 +63,16 @@ def read_table(source: Source, max_bytes: int, *, tabs: bool) -> Iterator[Docume
             return
         text = text_key(dict.fromkeys(header))
         only = None if text else only_key(header)
+        own = text or only
         width, is_told = len(header), False
         for index, row in enumerate(rows):
             names, cells = header, row.cells
             if any(map(str.strip, cells[width:])):
-                if header[-1] == (text or only):
+                if header[-1] == own:
                     cells = [*cells[: width - 1], delimiter.join(cells[width - 1 :])]
                 else:
                     names = _header([*head.cells, *[""] * (len(cells) - width)])
-                    if text and not is_told:
+                    if own and not is_told:
                         yield Failure(f"{source.name}#{index}", _SURPLUS.format(len(cells), width))
                         is_told = True
             named = zip(names, cells, strict=False)

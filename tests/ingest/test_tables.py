@@ -111,6 +111,10 @@ def test_ragged_rows_and_odd_headers(tmp_path: Path) -> None:
         ("c", {"x": "1", "x_3": "2", "column_4": "3", "column_5": "4"}),
         ("d", {"x": "1", "x_3": "2", "column_4": "3"}),
     ]
+    told, item = read(tmp_path / "c.csv", "note,title\nAda came, and left,T\n")
+    assert isinstance(told, Failure)
+    assert isinstance(item, Document)
+    assert (item.text, item.metadata) == ("Ada came", {"column_3": "T"})
     (item,) = documents(tmp_path / "c.csv", "sku,price\nK-1,2,red\n")
     assert item.text == "sku: K-1\nprice: 2\ncolumn_3: red"
 
