@@ -6,6 +6,7 @@ import codecs
 import csv
 import io
 import itertools
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -29,6 +30,7 @@ _MAX_LINE_CHARS = 16 * 2**20
 _DELIMITERS = ",;\t|"
 _SAMPLE_ROWS = 100
 _BLOCK_BYTES = 2**20
+_SEP = re.compile(r"\"?sep=([^\w\"\s]|\t)\"?\s*$", re.IGNORECASE)  # how Excel is told the delimiter
 _SURPLUS = "has {} cells for {} columns, as later rows may, and those beyond are metadata: does its text need quotes?"
 
 
@@ -40,9 +42,10 @@ def read_table(source: Source, max_bytes: int, *, tabs: bool) -> Iterator[Docume
     cell of the first of _TITLE_KEYS, and all columns but `title`, `session` and `occurred_at` are metadata as well.
     Cells beyond the header belong to the text where that is the last column, cut at delimiters that no quotes enclose;
     else they are columns of their own ("column_7"), and a Failure tells of the first such row that has a text column.
-    `tabs` is True where the delimiter is known to be the tab; otherwise the header tells. A quote that is never closed
-    ends with its line, and a byte that is not UTF-8 in a file that is, is read as Windows-1252; a Failure tells of
-    either. Raises SourceError where the rest of the file cannot be read, for example past a field of over 1 MB.
+    `tabs` is True where the delimiter is known to be the tab; otherwise a first line "sep=;", or the header, tells. A
+    quote that is never closed ends with its line, and a byte that is not UTF-8 in a file that is, is read as
+    Windows-1252; a Failure tells of either. Raises SourceError where the rest of the file cannot be read, for example
+    past a field of over 1 MB.
     """
     # The limit belongs to the process; it is never lowered, others may have raised it.
     csv.field_size_limit(max(MAX_FIELD_CHARS, csv.field_size_limit()))
@@ -50,11 +53,11 @@ def read_table(source: Source, max_bytes: int, *, tabs: bool) -> Iterator[Docume
     errors = "surrogateescape" if encoding.startswith("utf-8") else "replace"
     with io.TextIOWrapper(open_capped(source.path, max_bytes), encoding, errors, newline="") as stream:
         lines = _Lines(stream)
-        first = next((line for line in lines if line.strip()), None)
-        if first is None:
-            return
-        lines.put_back([first])
-        delimiter = "\t" if tabs else _delimiter(first)
+        first = next((line for line in lines if line.strip()), "")
+        said = _SEP.match(first)
+        if not said:
+            lines.put_back([first])
+        delimiter = said[1] if said else "\t" if tabs else _delimiter(first)
         rows = _rows(lines, delimiter)
         head = next(rows, _Row([]))
         yield from head.failures(source.name)

@@ -39,6 +39,14 @@ def test_delimiters(tmp_path: Path, delimiter: str) -> None:
     ]
 
 
+@pytest.mark.parametrize("first", ["sep=;", '"sep=;"', "SEP=;\r", "\n\nsep=;"])
+def test_the_line_that_tells_excel_the_delimiter(tmp_path: Path, first: str) -> None:
+    (found,) = documents(tmp_path / "c.csv", f"{first}\ntext;a,b,c\nAda came.;1\n")
+    assert (found.text, found.metadata) == ("Ada came.", {"a,b,c": "1"})
+    (found,) = documents(tmp_path / "c.csv", "sep=\nAda\n")  # a column of that name
+    assert found.text == "Ada"
+
+
 def test_tsv_has_tabs_whatever_its_header_holds(tmp_path: Path) -> None:
     (found,) = documents(tmp_path / "c.tsv", "id, of row\ttext\n1\tOne.\n")
     assert (found.text, found.metadata) == ("One.", {"id, of row": "1"})
