@@ -216,5 +216,7 @@ def _header(row: list[str]) -> list[str]:
     """Names of the columns, all different and none empty."""
     names: list[str] = []
     for number, name in enumerate(map(str.strip, row), start=1):
-        names.append(name if name and name not in names else f"{name or 'column'}_{number}")
+        while not name or name in names:
+            name = f"{name or 'column'}_{number}"
+        names.append(name)
     return names

@@ -119,6 +119,8 @@ def test_ragged_rows_and_odd_headers(tmp_path: Path) -> None:
         ("c", {"x": "1", "x_3": "2", "column_4": "3", "column_5": "4"}),
         ("d", {"x": "1", "x_3": "2", "column_4": "3"}),
     ]
+    (item,) = documents(tmp_path / "c.csv", "text,x,x_4,x,column_6,\na,1,2,3,4,5\n")
+    assert list(item.metadata.values()) == ["1", "2", "3", "4", "5"]
     told, item = read(tmp_path / "c.csv", "note,title\nAda came, and left,T\n")
     assert isinstance(told, Failure)
     assert isinstance(item, Document)
