@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -22,6 +24,7 @@ from hippomem.writing import Writer
 Copy = TypeVar("Copy")
 Made = TypeVar("Made")
 ATTEMPTS = 3
+BARE_SECONDS = 300.0  # that a process which is killed may leave no snapshot
 
 
 class Viewing:
@@ -36,6 +39,7 @@ class Viewing:
     _lock: threading.RLock
     _check_open: Callable[[], None]
     _tried = 0  # how much the view had changed when it was to be saved in vain
+    _dropped = math.inf  # when its snapshot was removed, by the monotonic clock
 
     @contextmanager
     def _synced(self) -> Iterator[tuple[View, Connection]]:
@@ -88,14 +92,19 @@ class Viewing:
         """Remove all snapshots; a new one is due."""
         if self._snapshots:
             self._snapshots.drop()
-        if self._view:
+        if self._view and self._view.saved_rows:
             self._view.saved_rows = 0
+            self._dropped = time.monotonic()
 
     def _tend(self) -> None:
-        """Save a view that has changed much while the memory stays open. Where that fails, as on a full disk, it is
-        tried again when it has changed twice as much."""
+        """Save a view that has changed much while the memory stays open, or whose snapshot a `forget` has removed some
+        time ago: forgetting again and again is not to save as often. Where that fails, as on a full disk, it is tried
+        again when it has changed twice as much."""
         view = self._view
-        if self._snapshots and view and self._snapshots.is_overgrown(view) and view.changed >= 2 * self._tried:
+        if not self._snapshots or not view or view.changed < 2 * self._tried:
+            return
+        is_bare = not view.saved_rows and time.monotonic() - self._dropped > BARE_SECONDS
+        if self._snapshots.is_overgrown(view) or is_bare:
             self._tried = view.changed
             self._save(closing=False)
             self._tried = 0 if self._view is not view else self._tried

@@ -120,6 +120,23 @@ def test_a_process_that_only_forgets_makes_no_view_anew(
     assert third.doctor().ok
 
 
+def test_a_memory_that_stays_open_has_a_snapshot_again_some_time_after_forgetting(
+    memory: Memory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = notes(100)
+    memory.ingest(held)
+    for note in held[:5]:
+        memory.forget(note.source)
+        memory.recall("nothing")
+    assert not list(tmp_path.rglob("manifest.json"))
+    monkeypatch.setattr("hippomem.viewing.BARE_SECONDS", 0.0)
+    memory.recall("nothing")
+    (first,) = tmp_path.rglob("manifest.json")
+    memory.recall("nothing")
+    assert list(tmp_path.rglob("manifest.json")) == [first]
+    assert traces(tmp_path / "m.db", [needle for note in held[:5] for needle in needles(note)]) == []
+
+
 def test_what_is_not_there_to_be_forgotten_costs_no_snapshot(fast: Opened, memory: Memory, tmp_path: Path) -> None:
     memory.ingest(notes(100))
     memory.close()
