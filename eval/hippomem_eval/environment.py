@@ -26,7 +26,11 @@ _PACKAGES = (
     "sqlalchemy",
 )
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-_PLACES = frozenset({"db", "namespace"})  # where a memory is, which changes no result
+# What changes no result: where a memory is, how a chat model is reached and within which limits, what it costs.
+_WITHOUT_EFFECT = frozenset(
+    {"db", "namespace", "llm_api_key", "llm_timeout", "llm_retries", "llm_concurrency", "llm_prices"}
+    | {"llm_requests_per_minute", "llm_tokens_per_minute"}
+)
 
 
 def machine() -> dict[str, Any]:
@@ -62,8 +66,10 @@ def code_hash() -> str:
 
 
 def settings_hash() -> str:
-    """One hash over hippomem's settings, from environment and hippomem.toml. Their values may be secrets."""
-    values = {name: _as_text(value) for name, value in Settings().model_dump().items() if name not in _PLACES}
+    """One hash over hippomem's settings, from environment and hippomem.toml, but for those that change no result. Their
+    values may be secrets.
+    """
+    values = {name: _as_text(value) for name, value in Settings().model_dump().items() if name not in _WITHOUT_EFFECT}
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 

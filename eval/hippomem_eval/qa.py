@@ -73,7 +73,7 @@ def run_qa(options: QaOptions, tell: Callable[[str], None]) -> dict[str, Any]:
     """Ask what is not asked yet, and write OUT/qa.jsonl and OUT/qa.json. Returns the summary.
 
     Raises InvalidInputError where no chat model is set, and the errors of `load_dataset` and of the memory. A question
-    that the model does not answer counts as wrong, and its error is in its line.
+    that the model does not answer counts as wrong, with its error in its line, and is asked again by the next run.
     """
     dataset = load_dataset(options.questions, options.corpus, limit=options.limit)
     llm = options.llm if options.llm is not None else Settings().llm
@@ -98,6 +98,7 @@ def run_qa(options: QaOptions, tell: Callable[[str], None]) -> dict[str, Any]:
     }
     run.update(limit=options.limit, seed=options.seed, **environment)
     with open_results(run, "qa", same, tell) as results, index.open(llm=options.llm) as memory:
+        results.drop({id_ for id_, row in results.rows.items() if "error" in row})
         todo = [question for question in dataset.questions if question.id not in results.rows]
         with progress_bar("qa", len(dataset.questions), len(dataset.questions) - len(todo)) as advance:
             for question in todo:

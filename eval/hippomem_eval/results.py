@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -42,6 +42,7 @@ class Results:
 
     def __init__(self, path: Path, *, keep: bool) -> None:
         """`keep` what an earlier run wrote, up to a line that it did not finish; else begin anew."""
+        self._path = path
         self.rows: dict[str, Row] = {}
         size = self._load(path) if keep and path.exists() else 0
         self._stream: IO[bytes] = path.open("ab")
@@ -64,15 +65,30 @@ class Results:
 
     def append(self, row: Row) -> None:
         """Add a row. It survives the death of this process from here on."""
-        self._stream.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+        self._stream.write(_line(row))
         self._stream.flush()
         self.rows[row["id"]] = row
+
+    def drop(self, ids: Collection[str]) -> None:
+        """Take rows out, to be measured again. An interruption loses no other row."""
+        if not ids:
+            return
+        self.rows = {id_: row for id_, row in self.rows.items() if id_ not in ids}
+        part = self._path.with_name(self._path.name + ".part")
+        part.write_bytes(b"".join(map(_line, self.rows.values())))
+        self._stream.close()
+        part.replace(self._path)
+        self._stream = self._path.open("ab")
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._stream.close()
+
+
+def _line(row: Row) -> bytes:
+    return json.dumps(row, ensure_ascii=False).encode() + b"\n"
 
 
 def open_results(run: RunFile, name: str, same: Mapping[str, Any], tell: Callable[[str], None]) -> Results:

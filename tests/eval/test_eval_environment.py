@@ -23,3 +23,9 @@ def test_settings_have_one_hash_in_all_processes() -> None:
 
 def test_other_steps_of_consolidation_are_other_settings() -> None:
     assert hashed(1, HIPPOMEM_CONSOLIDATION_STEPS='["merge", "repair"]') != settings_hash()
+
+
+def test_what_bounds_the_calls_of_a_model_changes_no_result() -> None:
+    limits = {"TIMEOUT": "5", "RETRIES": "9", "CONCURRENCY": "1", "REQUESTS_PER_MINUTE": "3", "API_KEY": "secret"}
+    assert hashed(1, **{f"HIPPOMEM_LLM_{name}": value for name, value in limits.items()}) == settings_hash()
+    assert hashed(1, HIPPOMEM_LLM_BASE_URL="http://127.0.0.1:1") != settings_hash()

@@ -66,10 +66,16 @@ def test_answers_are_scored_and_kept(tmp_path: Path) -> None:
     assert summary["f1"]["mean"] == pytest.approx((1 + 0 + 0.8 + 0) / 4)
     assert summary["in_memory"]["mean"] == summary["cited"]["mean"] == 0.5
     assert run_qa(options, print) == summary
-    assert len(model.calls) == 4  # nothing is asked twice
+    assert len(model.calls) == 5  # what was answered is not asked twice
     rows = [json.loads(line) for line in (tmp_path / "out" / "qa.jsonl").read_text().splitlines()]
     assert [row["answer"] for row in rows] == ["The Tisza", "", "architect Klara Nemeth", ""]
     assert "exact match     25.0" in as_text(summary)
+    by_question[QUESTIONS[3][1]] = "The Tisza [1]"  # whose call failed
+    assert run_qa(options, print)["failed"] == 0
+    assert len(model.calls) == 6
+    rows = [json.loads(line) for line in (tmp_path / "out" / "qa.jsonl").read_text().splitlines()]
+    assert [(row["id"], row["answer"]) for row in rows][3] == ("q4", "The Tisza")
+    assert len(rows) == 4
     with pytest.raises(InvalidInputError, match="HIPPOMEM_LLM"):
         run_qa(QaOptions(questions=questions, corpus=corpus, out=tmp_path / "out"), print)
 
