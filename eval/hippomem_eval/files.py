@@ -5,30 +5,35 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import re
 import zlib
 from pathlib import Path
 from typing import Any
 
 from hippomem import NotFoundError, SourceError
+from hippomem.ingest.decode import storable
 
 _GZIP_MAGIC = b"\x1f\x8b"
+_MAY_BE_UNSTORABLE = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")  # a NUL, or one of the halves of a surrogate pair
 
 
 def read_json(path: Path) -> Any:
     """The parsed content of a JSON file; the records of a JSON lines file as a list.
 
-    Compression and JSON lines are told by the content, not by the name: published data sets mix them up.
+    Compression and JSON lines are told by the content, not by the name: published data sets mix them up. NULs and lone
+    surrogates, which a memory refuses and an encoder too, are read as U+FFFD, so that all systems read the same.
     Raises NotFoundError without such a file, SourceError where it is damaged or malformed.
     """
     text = _read_text(path)
     try:
-        return json.loads(text)
+        content = json.loads(text)
     except json.JSONDecodeError as error:
-        if error.msg == "Extra data" and error.lineno > 1:
-            return _read_lines(text, path)
-        raise SourceError(f"{path} is not valid JSON: {error}") from None
+        if error.msg != "Extra data" or error.lineno == 1:
+            raise SourceError(f"{path} is not valid JSON: {error}") from None
+        content = _read_lines(text, path)
     except (RecursionError, ValueError) as error:
         raise SourceError(f"{path} is not usable JSON: {error}") from None
+    return _storable(content) if _MAY_BE_UNSTORABLE.search(text) else content
 
 
 def sha256(path: Path) -> str:
@@ -72,6 +77,16 @@ def _read_lines(text: str, path: Path) -> list[Any]:
         except ValueError as error:
             raise SourceError(f"{path} is not valid JSON lines: line {number}: {error}") from None
     return records
+
+
+def _storable(content: Any) -> Any:
+    if isinstance(content, str):
+        return storable(content)
+    if isinstance(content, list):
+        return [_storable(item) for item in content]
+    if isinstance(content, dict):
+        return {storable(name): _storable(value) for name, value in content.items()}
+    return content
 
 
 def _unreadable(path: Path, error: OSError) -> NotFoundError | SourceError:

@@ -14,6 +14,7 @@ from hippomem_eval.files import read_json
 from hippomem_eval.formats import text_of
 
 Fact = tuple[str, str, str]
+_LOST = "\ufffd"  # as which a character that no memory keeps was read
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +86,8 @@ def _fact(triple: Any) -> Fact | None:
     if not all(isinstance(part, str | int | float) and not isinstance(part, bool) for part in triple):
         return None
     subject, relation, object_ = (str(part).strip() for part in triple)
-    usable = all((subject, relation, object_)) and not any(map(_is_broken, (subject, relation, object_)))
-    return (subject, relation, object_) if usable else None
-
-
-def _is_broken(text: str) -> bool:
-    """NULs and lone surrogates, which no store keeps."""
-    return "\0" in text or any(0xD800 <= ord(char) < 0xE000 for char in text)
+    is_broken = any(_LOST in part for part in (subject, relation, object_))
+    return (subject, relation, object_) if all((subject, relation, object_)) and not is_broken else None
 
 
 def squeezed(text: str) -> str:

@@ -107,7 +107,11 @@ def is_storable_json(text: str) -> bool:
 
 def clean(text: str) -> str:
     """`text` as a store can hold it: NULs and lone surrogates as U+FFFD; form feeds and `\\r` as line ends."""
-    text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\f", "\n")
+    return storable(text.replace("\r\n", "\n").replace("\r", "\n").replace("\f", "\n"))
+
+
+def storable(text: str) -> str:
+    """`text` with NULs and lone surrogates as U+FFFD."""
     return _UNSTORABLE.sub("\ufffd", text)
 
 

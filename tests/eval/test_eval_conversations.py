@@ -39,6 +39,15 @@ def test_everyday_notes_have_evidence_for_every_question(name: str, questions: l
         assert all(told >= set(haystack.evidence[question.id]) != set() for question in haystack.questions)
 
 
+def test_what_no_memory_can_keep_is_read_as_a_replacement_character(tmp_path: Path) -> None:
+    records = locomo_records()
+    records[0]["conversation"]["session_2"][0]["text"] = "half a face \ud83d, a NUL \0, a whole one \U0001f600"
+    records[0]["qa"][0]["question"] = "Whose face \ud83d is it?"
+    first, _ = load_conversations(write(tmp_path / "c.json", records))
+    assert first.turns[0].text == "half a face \ufffd, a NUL \ufffd, a whole one \U0001f600"
+    assert first.questions[0].text == "Whose face \ufffd is it?"
+
+
 def test_turns_of_locomo() -> None:
     first, _ = locomo()
     assert [turn.id.split("/")[1] for turn in first.turns] == ["D2:1", "D2:2", "D2:3", "D10:1", "D10:2", "D10:3"]

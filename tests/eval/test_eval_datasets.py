@@ -137,6 +137,18 @@ def test_what_is_marked_unanswerable_is_left_out(tmp_path: Path) -> None:
     assert (len(dataset.questions), dataset.unanswerable) == (3, 1)
 
 
+def test_what_no_memory_can_keep_is_read_the_same_everywhere(tmp_path: Path) -> None:
+    records, corpus = question_records(), corpus_records()
+    records[0]["question"] += "\ud83d"
+    for record in (records[0]["paragraphs"][1], corpus[1]):
+        record["title"] += " \0"
+    dataset = load_dataset(write(tmp_path / "q.json", records), write(tmp_path / "c.json", corpus))
+    assert dataset.missing_gold == 0
+    assert dataset.questions[0].text.endswith("\ufffd")
+    write_corpus(dataset.corpus, tmp_path / "written.json")
+    assert load_corpus(tmp_path / "written.json").records == dataset.corpus.records
+
+
 def test_ids_that_come_twice_get_a_number(tmp_path: Path) -> None:
     records = question_records()
     records[1]["id"] = "q1"
