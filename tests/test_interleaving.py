@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
+import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +184,28 @@ def test_forgetting_while_another_saves_its_view(fast: Opened, tmp_path: Path, m
     one.close()
     two.close()
     assert traces(tmp_path / "m.db", [b"Visitor17", b"visitor17"]) == []
+
+
+def test_forgetting_while_another_empties_the_log_waits_for_it(fast: Opened, tmp_path: Path) -> None:
+    memory, is_over = fast(), threading.Event()
+    events = [memory.add(f"Ada hid key {number}. {'She told nobody. ' * 50}") for number in range(20)]
+
+    def empty_the_log() -> None:
+        with closing(sqlite3.connect(tmp_path / "m.db", isolation_level=None)) as connection:
+            while not is_over.is_set():
+                connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+    others = [threading.Thread(target=empty_the_log) for _ in range(2)]
+    for other in others:
+        other.start()
+    try:
+        for event in events:
+            memory.forget(event.id)
+    finally:
+        is_over.set()
+        for other in others:
+            other.join()
+    assert memory.stats()["passages"] == 0
 
 
 def test_forgetting_while_another_reads_is_made_up_for(

@@ -177,8 +177,12 @@ def scrub(engine: Engine) -> None:
             connection.exec_driver_sql("VACUUM")
         finally:
             connection.exec_driver_sql("PRAGMA temp_store = MEMORY")
-        if connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").scalar_one():
-            raise StoreBusyError(f"{engine.url.database}: others have been reading for over {BUSY_SECONDS:.0f} s")
+        deadline = time.monotonic() + BUSY_SECONDS
+        while connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").scalar_one():
+            # SQLite waits for readers by itself, and fails at once where another connection empties the log.
+            if time.monotonic() > deadline:
+                raise StoreBusyError(f"{engine.url.database}: others have been reading for over {BUSY_SECONDS:.0f} s")
+            time.sleep(0.005)
 
 
 def tidy(engine: Engine) -> None:
