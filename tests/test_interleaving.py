@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -206,6 +208,23 @@ def test_forgetting_while_another_empties_the_log_waits_for_it(fast: Opened, tmp
         for other in others:
             other.join()
     assert memory.stats()["passages"] == 0
+
+
+def test_forgetting_while_another_reads_holds_up_no_writer(fast: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "BUSY_SECONDS", 5.0)
+    reader, memory, writer = fast(), fast(), fast()
+    event = memory.add("Ada hid the key.")
+    with ThreadPoolExecutor(1) as pool:
+        with reader._store.read() as connection:
+            connection.exec_driver_sql("SELECT count(*) FROM passages").scalar()
+            forgetting = pool.submit(memory.forget, event.id)
+            while writer.stats()["passages"]:
+                time.sleep(0.01)
+            time.sleep(0.3)  # by now it waits for the reader
+            began = time.monotonic()
+            writer.add("Bea found it.")
+            assert time.monotonic() - began < 2
+        assert forgetting.result().passages == 1
 
 
 def test_forgetting_while_another_reads_is_made_up_for(

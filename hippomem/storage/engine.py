@@ -31,6 +31,7 @@ from hippomem.errors import (
 
 APPLICATION_ID = 0x48504D4D  # "HPMM", in the header of our SQLite files
 BUSY_SECONDS = 60.0
+LET_IN_SECONDS = 0.15  # longer than SQLite pauses between two attempts of one that waits
 MEMORY = ":memory:"
 HEADER, LOG_HEADERS = b"SQLite format 3\x00", (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
 BESIDE = ("-wal", "-shm", "-journal")  # after a database's name: what lies beside it
@@ -168,8 +169,8 @@ def scrub(engine: Engine) -> None:
     """After a deletion: leave nothing of it in the file or its log, which takes about 5 ms a megabyte.
 
     It is not enough that SQLite zeroes what it deletes: as pages fill and empty, rows move from one to another and
-    leave copies in the gaps. So the file is written anew. Waits for readers of an earlier state; raises StoreBusyError
-    where they take too long.
+    leave copies in the gaps. So the file is written anew. Waits for readers of an earlier state, lets others write
+    meanwhile, and raises StoreBusyError where it takes too long.
     """
     with engine.connect().execution_options(hippomem_begin=None) as connection:
         connection.exec_driver_sql("PRAGMA temp_store = FILE")  # the copy may be larger than the memory there is
@@ -177,12 +178,19 @@ def scrub(engine: Engine) -> None:
             connection.exec_driver_sql("VACUUM")
         finally:
             connection.exec_driver_sql("PRAGMA temp_store = MEMORY")
-        deadline = time.monotonic() + BUSY_SECONDS
-        while connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").scalar_one():
-            # SQLite waits for readers by itself, and fails at once where another connection empties the log.
-            if time.monotonic() > deadline:
-                raise StoreBusyError(f"{engine.url.database}: others have been reading for over {BUSY_SECONDS:.0f} s")
-            time.sleep(0.005)
+        # What empties the log holds the write lock while it waits for readers, one of which may wait for that lock; and
+        # where another connection empties it just now, SQLite does not wait at all. So it is tried again and again.
+        connection.exec_driver_sql("PRAGMA busy_timeout = 50")
+        try:
+            deadline = time.monotonic() + BUSY_SECONDS
+            while connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").scalar_one():
+                if time.monotonic() > deadline:
+                    raise StoreBusyError(
+                        f"{engine.url.database}: others have been reading for over {BUSY_SECONDS:.0f} s"
+                    )
+                time.sleep(LET_IN_SECONDS)
+        finally:
+            connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
 
 
 def tidy(engine: Engine) -> None:
