@@ -190,7 +190,7 @@ def test_forgetting_while_another_saves_its_view(fast: Opened, tmp_path: Path, m
 
 def test_forgetting_while_another_empties_the_log_waits_for_it(fast: Opened, tmp_path: Path) -> None:
     memory, is_over = fast(), threading.Event()
-    events = [memory.add(f"Ada hid key {number}. {'She told nobody. ' * 50}") for number in range(20)]
+    events = [memory.add(f"Ada hid key {number}. {'She told nobody. ' * 50}") for number in range(8)]
 
     def empty_the_log() -> None:
         with closing(sqlite3.connect(tmp_path / "m.db", isolation_level=None)) as connection:
