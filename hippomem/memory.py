@@ -270,8 +270,8 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         it ends with a slash ("docs/"), "" being those that have none; to what had happened by then (passages without a
         date count from when they were recorded) and held then, with the texts from before later updates. What
         consolidation archived, or found that a later passage contradicts altogether, comes back with `deep` only.
-        Of more than 6,000 passages (`Recipe.everything`) only those near the question are ranked: a `k` of thousands may
-        bring fewer.
+        Of more than 6,000 passages (`Recipe.everything`) only those near the question are ranked: a `k` of thousands
+        may bring fewer.
         `context` gives each passage so many neighbours on either side, in its session or document (`before`, `after`).
         `method="dense"` is plain similarity search, to compare; `recipe` has other constants than the default ones, to
         experiment; `learned=False` leaves out what `feedback` taught. An empty memory gives an empty recall. Raises
