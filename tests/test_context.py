@@ -105,9 +105,9 @@ def test_a_context_is_a_whole_number(fast: Opened, context: object) -> None:
 def test_a_recipe_leaves_terms_out(fast: Opened) -> None:
     memory = fast()
     talk(memory)
-    whole = memory.recall("When does the zeppelin land, Ada?", 1).passages[0]
+    whole = memory.recall("Who brings sandwiches, Ada?", 1).passages[0]
     assert whole.causes["words"] > 0 > whole.causes["brevity"]
-    bare = memory.recall("When does the zeppelin land, Ada?", 1, recipe=Recipe(words=0, brevity=0)).passages[0]
+    bare = memory.recall("Who brings sandwiches, Ada?", 1, recipe=Recipe(words=0, brevity=0)).passages[0]
     assert bare.causes["words"] == bare.causes["brevity"] == 0
     assert bare.score == pytest.approx(whole.score - whole.causes["words"] - whole.causes["brevity"], abs=1e-3)
 

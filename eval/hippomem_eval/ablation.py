@@ -31,6 +31,7 @@ WITHOUT: Mapping[str, Recipe] = {
         "words-once": Recipe(words_once=False),
         "brevity": Recipe(brevity=0),
         "title-hop": Recipe(title_hop=0),
+        "asking": Recipe(asking=0),
         "speaker": Recipe(speaker=0),
         "crowding": Recipe(crowding=0),
         "near-likeness": Recipe(near_likeness=False),

@@ -121,7 +121,8 @@ def _place(row: ViewRow) -> Place:
     other, and a source may hold several documents of one title.
     """
     if row.session:
-        return Place(key_hash(f"session\0{row.source}\0{row.session}"), asks=asks(row.lines[-1]))
+        session = key_hash(f"session\0{row.source}\0{row.session}")
+        return Place(session, asks=asks(row.lines[-1]), spoken=bool(row.lines[0]))
     if not row.lines[0]:
         moment = (row.occurred_at or row.recorded_at).timestamp()
         return Place(key_hash(f"notes\0{row.source}"), moment, moment, asks(row.lines[-1]))

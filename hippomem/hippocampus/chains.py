@@ -3,11 +3,12 @@ that a document was cut into.
 
 A memory is found by its neighbours as well (temporal contiguity: Howard and Kahana, "A distributed representation of
 temporal context", 2002). What a turn scores by likeness or words is smoothed along its chain: for vectors exactly, by
-the length of v_i + a v_(i-1) + a v_(i+1). So are notes, where they are a conversation: its turns go on about the same,
-and some of them ask. Things to remember that are only told one after the other do not ask, even where they are told
-subject by subject; they are not smoothed, nor is a session of them. Not so the passages of a document either: they say
-what they say by themselves, and smoothing them cost 4 points of recall (eval/README.md). They are neighbours for those
-who ask for context.
+the length of v_i + a v_(i-1) + a v_(i+1). What follows a question answers it, and is coloured by it more: there a is
+half as much again. So are notes, where they are a conversation: its turns go on about the same, and some of them ask.
+Things to remember that are only told one after the other do not ask, even where they are told subject by subject; they
+are not smoothed, nor is a session of them, where none says who speaks. Not so the passages of a document either: they
+say what they say by themselves, and smoothing them cost 4 points of recall (eval/README.md). They are neighbours for
+those who ask for context.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from hippomem.hippocampus.arrays import Growing, merged
 NONE = -1
 VECTOR_SMOOTHING = 0.5
 WORD_SMOOTHING = 0.3
+ANSWERING = 1.5  # times these for a question before
 NEAR_SECONDS = 3600.0  # between notes that were told one after the other
 LOOK = 16  # notes before and after that show whether a note hangs together with the one before
 LEAST = 8  # steps from note to note that are enough to tell
@@ -41,13 +43,14 @@ class Place(NamedTuple):
     """A passage's place: the hash of its chain (0: in none), and where in it the passage begins and ends.
 
     A turn of a session has no extent (0, 0), a note neither, but a moment in seconds. A part of a document has one, in
-    characters. `asks` says that a turn or note ends with a question.
+    characters. `asks` says that a turn or note ends with a question, `spoken` that a turn says who speaks.
     """
 
     chain: int
     begin: float = 0.0
     end: float = 0.0
     asks: bool = False
+    spoken: bool = False
 
 
 NOWHERE = Place(0)
@@ -75,16 +78,16 @@ def hang_together(vectors: Floats) -> bool:
 
 @dataclass(slots=True)
 class _Session:
-    """How many turns a session has, and how many of them ask."""
+    """How many turns a session has, and how many of them ask or say who speaks."""
 
     turns: int = 0
-    asking: int = 0
+    talking: int = 0
 
     @property
     def is_conversation(self) -> bool:
-        """Until its length shows that nobody asks, it is taken for what it is called, and half as many asking are
-        enough as among notes."""
-        return self.turns <= LEAST or self.asking >= ASKING / 2 * self.turns
+        """Until its length shows that nobody talks, it is taken for what it is called, and half as many are enough as
+        among notes."""
+        return self.turns <= LEAST or self.talking >= ASKING / 2 * self.turns
 
 
 class Chains:
@@ -105,6 +108,7 @@ class Chains:
         ends: NDArray[np.float64] | None = None,
         norms: Floats | None = None,
         asks: NDArray[np.bool_] | None = None,
+        spoken: NDArray[np.bool_] | None = None,
     ) -> None:
         self._vectors = vectors
         self._chain = Growing(np.uint64, start=chain)
@@ -115,6 +119,7 @@ class Chains:
         self._ends = Growing(np.float64, start=ends)
         self._norms = Growing(np.float32, start=norms)
         self._asks = Growing(np.bool_, start=asks)
+        self._spoken = Growing(np.bool_, start=spoken)
         self._last: dict[int, int] | None = None
         self._sessions: dict[int, _Session] | None = None
         self.any = bool(self._near.array.any())
@@ -136,12 +141,13 @@ class Chains:
         touched: set[int] = set()
         turned: set[int] = set()
         last, sessions = self._last_rows(), self._counted()
-        for chain, begin, end, is_asking in places:
+        for chain, begin, end, is_asking, is_spoken in places:
             row = len(self._chain)
             self._chain.extend(np.array([chain], np.uint64))
             self._begins.extend([begin])
             self._ends.extend([end])
             self._asks.extend([is_asking])
+            self._spoken.extend([is_spoken])
             self._near.extend([False])
             self._before.extend([NONE])
             self._after.extend([NONE])
@@ -192,7 +198,7 @@ class Chains:
         smoothed = values.copy()
         later = np.nonzero(self._near.array)[0]
         earlier = self._before.array[later]
-        smoothed[later] += np.float32(share) * values[earlier]
+        smoothed[later] += self._share(earlier, share) * values[earlier]
         smoothed[earlier] += np.float32(share) * values[later]  # a row comes before one row at most
         return smoothed
 
@@ -211,7 +217,9 @@ class Chains:
         smoothed = known[np.searchsorted(every, rows)]
         for neighbours in (before, after):
             linked = np.nonzero(neighbours != NONE)[0]
-            smoothed[linked] += np.float32(share) * known[np.searchsorted(every, neighbours[linked])]
+            near = neighbours[linked]
+            own = self._share(near, share) if neighbours is before else np.float32(share)
+            smoothed[linked] += own * known[np.searchsorted(every, near)]
         return smoothed
 
     def smooth_likeness_of(self, rows: Rows, likeness: Callable[[Rows], Floats]) -> Floats:
@@ -226,6 +234,17 @@ class Chains:
         before[~near[rows]] = NONE
         after[~near[after] | (after == NONE)] = NONE  # NONE looks at the last row, whatever it is
         return before, after
+
+    def are_asking(self, rows: Rows) -> NDArray[np.bool_]:
+        """Which of `rows` (n,) ask in a conversation, and answer nothing: (n,)."""
+        return np.asarray(self._asks.array[rows] & ~self.are_alone(rows) & ~self.are_answers(rows))
+
+    def are_answers(self, rows: Rows) -> NDArray[np.bool_]:
+        """Which of `rows` (n,) follow a question in a conversation: (n,)."""
+        if not self.any:
+            return np.zeros(len(rows), np.bool_)
+        before, _ = self.around(rows)
+        return np.asarray((before != NONE) & self._asks.array[before])
 
     def are_told(self, rows: Rows) -> NDArray[np.bool_]:
         """Which of `rows` (n,) are turns of a session or notes, and no documents or parts of such: (n,)."""
@@ -263,6 +282,7 @@ class Chains:
             "ends": self._ends.array[kept],
             "norms": self._norms.array[kept],
             "asks": self._asks.array[kept],
+            "spoken": self._spoken.array[kept],
         }
 
     def _tie(self, first: int, second: int) -> None:
@@ -275,6 +295,10 @@ class Chains:
     def _is_near(self, first: int, second: int) -> bool:
         apart = float(self._begins.array[second] - self._ends.array[first])
         return 0 <= apart <= NEAR_CHARACTERS if self._has_extent(second) else abs(apart) <= NEAR_SECONDS
+
+    def _share(self, before: Rows, share: float) -> Floats:
+        """What a row takes of those `before` it (n,): (n,)."""
+        return np.where(self._asks.array[before], np.float32(ANSWERING * share), np.float32(share))
 
     def _are_turns(self, first: int, second: int) -> bool:
         """Whether both are turns of a conversation."""
@@ -290,7 +314,7 @@ class Chains:
         session = sessions.setdefault(chain, _Session())
         was = session.is_conversation
         session.turns += by
-        session.asking += by * bool(self._asks.array[row])
+        session.talking += by * bool(self._asks.array[row] or self._spoken.array[row])
         if session.is_conversation != was:
             turned.add(chain)
 
@@ -299,8 +323,8 @@ class Chains:
         if self._sessions is None:
             turns = (self._chain.array != 0) & (self._begins.array == 0) & (self._ends.array == 0)
             chains, at = np.unique(self._chain.array[turns], return_inverse=True)
-            asking = np.bincount(at, self._asks.array[turns], len(chains)).astype(np.int64)
-            counts = zip(np.bincount(at, minlength=len(chains)).tolist(), asking.tolist(), strict=True)
+            talking = np.bincount(at, self._asks.array[turns] | self._spoken.array[turns], len(chains))
+            counts = zip(np.bincount(at).tolist(), talking.astype(np.int64).tolist(), strict=True)
             self._sessions = {chain: _Session(*own) for chain, own in zip(chains.tolist(), counts, strict=True)}
         return self._sessions
 
@@ -374,7 +398,9 @@ class Chains:
         before, after = self.around(rows)
         self.any = self.any or bool((before != NONE).any() or (after != NONE).any())
         smoothed = self._vectors(rows).copy()
-        for neighbour in (before, after):
-            linked = np.nonzero(neighbour != NONE)[0]
-            smoothed[linked] += np.float32(VECTOR_SMOOTHING) * self._vectors(neighbour[linked])
+        for neighbours in (before, after):
+            linked = np.nonzero(neighbours != NONE)[0]
+            near = neighbours[linked]
+            own = self._share(near, VECTOR_SMOOTHING)[:, None] if neighbours is before else np.float32(VECTOR_SMOOTHING)
+            smoothed[linked] += own * self._vectors(near)
         self._norms.array[rows] = np.maximum(np.linalg.norm(smoothed, axis=1), 1e-6)

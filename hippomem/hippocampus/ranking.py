@@ -1,7 +1,8 @@
 """Recipe U: passages ranked by a product of experts, that is a sum of logarithms, cosines and word scores.
 
     f(p) = .7 r [ln x1 - max] + .7 r [ln x2 - max] + 6 D(p)
-         + 3 L(p) / max(F, 4.5) + 1.25 min(0, ln((1 + w(p)) / 40)) + 2.5 bonus(p) - 3 aside(p) - 3 crowded(p)
+         + 3 L(p) / max(F, 4.5) + min(0, ln((1 + w(p)) / 40)) - .5 asks(p)
+         + 2.5 bonus(p) - 3 aside(p) - 3 crowded(p)
 
 x1 is personalized PageRank (HippoRAG, arXiv 2405.14831) from everything the question suggests: passages by cosine,
 entities that it names, entities of the sentences most like it. x2 is the same from the named entities alone. D is the
@@ -158,7 +159,9 @@ def rank(
     terms["cosine"] = np.asarray(recipe.cosine * cosine + recipe.alone * apart, np.float32)
     terms["words"] = np.float32(recipe.words) * _words(view, told, untold, rows, by_itself, recipe)
     shortness = np.log((1 + view.lexical.sizes[rows].astype(np.float32)) / np.float32(recipe.brief))
-    terms["brevity"] = np.float32(recipe.brevity) * np.where(by_itself > HALF, np.float32(0), np.minimum(0, shortness))
+    is_whole = (by_itself > HALF) | view.chains.are_answers(rows)
+    terms["brevity"] = np.float32(recipe.brevity) * np.where(is_whole, np.float32(0), np.minimum(0, shortness))
+    terms["asking"] = np.float32(0) - np.float32(recipe.asking) * view.chains.are_asking(rows)
     if learned is not None and len(learned.rows):
         terms["learned"] = np.zeros(len(rows), np.float32)
         terms["learned"][np.searchsorted(rows, learned.rows)] = learned.votes

@@ -30,8 +30,9 @@ class Recipe:
     words: float = 3.0
     matched: float = 4.5  # BM25 score of the best passage from which words count in full
     matched_words: float = 1.2  # or so many times the rarity of a word that stands in one passage, where that is less
-    brevity: float = 1.25
+    brevity: float = 1.0
     brief: int = 40  # words below which a passage is seldom an answer
+    asking: float = 0.5  # lost by a turn that ends with a question and answers none
     cosine: float = 6.0
     alone: float = 8.0  # more for cosines above those of the leading passages, where there is no more to go by
     raised: float = 2.0  # of such a passage's logarithm of mass above theirs, at most

@@ -29,7 +29,7 @@ from hippomem.hippocampus.names import KeyTable
 from hippomem.hippocampus.vectors import VectorIndex
 from hippomem.hippocampus.view import Sentences, View
 
-FORMAT = 9
+FORMAT = 10
 GROWTH = 4  # a snapshot is due when a quarter of its rows is new or gone: the cost of all of them stays linear
 OPEN = 1024  # changed rows below which a view that is in use is left as it is
 SMALLEST = 64  # rows below which replaying the log is as fast
@@ -180,7 +180,7 @@ class Snapshots:
             array("ties"),
             str(manifest["mark"]),
             LexicalIndex(**part("words", "hashes", "starts", "rows", "counts", "lengths", "sizes")),
-            part("chains", "chain", "before", "after", "near", "begins", "ends", "norms", "asks"),
+            part("chains", "chain", "before", "after", "near", "begins", "ends", "norms", "asks", "spoken"),
         )
 
 

@@ -91,6 +91,15 @@ def test_the_graph_does_not_draw_a_note_below_documents_it_knows(memory: Memory)
     assert walks[1] > walks[0] - 1
 
 
+def test_what_answers_a_question_is_whole_and_what_asks_one_stands_back(memory: Memory) -> None:
+    turns = ("How is Isla?", "Fine.", "Did Isla pass?", "Did she not tell you?", "Isla rang.")
+    for text in turns:
+        memory.add(text, session="s")
+    told = [causes(memory, text) for text in turns]
+    assert [cause["brevity"] < 0 for cause in told] == [True, False, True, False, False]
+    assert [cause["asking"] for cause in told] == [-U.asking, 0, -U.asking, 0, 0]
+
+
 def test_what_a_walk_brings_it_above_the_leading_counts(memory: Memory) -> None:
     for text in ("Ask what she is studying.", "What are the others studying?", "She is studying what she likes."):
         memory.add(text)

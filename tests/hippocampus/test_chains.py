@@ -9,19 +9,21 @@ import pytest
 from numpy.typing import NDArray
 
 from hippomem.hippocampus.chains import (
+    ANSWERING,
     LEAST,
     LOOK,
     NEAR_CHARACTERS,
     NEAR_SECONDS,
     NONE,
     VECTOR_SMOOTHING,
+    WORD_SMOOTHING,
     Chains,
     Place,
     asks,
     hang_together,
 )
 
-VECTORS = np.random.default_rng(3).normal(size=(40, 8)).astype(np.float32)
+VECTORS = np.random.default_rng(3).normal(size=(48, 8)).astype(np.float32)
 VECTORS /= np.linalg.norm(VECTORS, axis=1, keepdims=True)
 
 
@@ -80,6 +82,30 @@ def test_likeness_is_that_of_the_smoothed_vectors() -> None:
         smoothed[row] += VECTOR_SMOOTHING * VECTORS[others].sum(axis=0)
     smoothed /= np.linalg.norm(smoothed, axis=1, keepdims=True)
     np.testing.assert_allclose(chains.smooth_likeness(VECTORS[:4] @ VECTORS[9]), smoothed @ VECTORS[9], atol=1e-6)
+
+
+def test_an_answer_is_coloured_more_by_its_question() -> None:
+    chains = chained([Place(7), Place(7, asks=True), Place(7), Place(7)])
+    values = np.array([1, 10, 100, 1000], np.float32)
+    a, more = WORD_SMOOTHING, WORD_SMOOTHING * ANSWERING
+    expected = [1 + 10 * a, 10 + 101 * a, 100 + 10 * more + 1000 * a, 1000 + 100 * a]
+    np.testing.assert_allclose(chains.smooth(values), expected, rtol=1e-6)
+    answer = VECTORS[2] + VECTOR_SMOOTHING * (ANSWERING * VECTORS[1] + VECTORS[3])
+    likeness = chains.smooth_likeness(VECTORS[:4] @ VECTORS[9])[2]
+    np.testing.assert_allclose(likeness, answer @ VECTORS[9] / np.linalg.norm(answer), rtol=1e-5)
+
+
+def test_what_asks_and_what_answers_is_told_in_conversations_only() -> None:
+    every = np.arange(4)
+    places = [Place(7, asks=True), Place(7), Place(7, asks=True), Place(7, asks=True)]
+    for chain, asking, answering in ((7, [1, 0, 1, 0], [0, 1, 0, 1]), (0, [0] * 4, [0] * 4)):
+        chains = chained([place._replace(chain=chain) for place in places])
+        assert chains.are_asking(every).tolist() == asking
+        assert chains.are_answers(every).tolist() == answering
+    chains.append([Place(7), Place(7)], np.arange(6))
+    assert chains.any
+    assert not chains.are_asking(every).any()
+    assert not chains.are_answers(np.arange(6)).any()
 
 
 def talk(notes: int, seed: int, drift: float) -> NDArray[np.float32]:
@@ -148,11 +174,18 @@ def test_a_session_in_which_nobody_asks_is_not_smoothed() -> None:
     assert not smoothed(LEAST + 1, 0).any()
     assert smoothed(LEAST + 1, 1).all()
     assert smoothed(40, 1).all()
+    assert not smoothed(41, 1).any()
+
+
+def test_a_session_that_says_who_speaks_is_smoothed() -> None:
+    turns = 5 * LEAST
+    chains = chained([Place(7, spoken=True)] * turns)
+    assert (chains.smooth(np.ones(turns, np.float32)) > 1).all()
 
 
 def test_sessions_that_come_and_go_are_smoothed_as_if_they_had_come_at_once() -> None:
     draw = random.Random(7)  # noqa: S311
-    places = [Place(7 + i % 3, asks=i in {0, 13, 21}) for i in range(len(VECTORS))]
+    places = [Place(7 + i % 3, asks=i in {0, 13}, spoken=i == 21) for i in range(len(VECTORS))]
     for _ in range(20):
         order = draw.sample(range(len(places)), len(places))
         chains = Chains(lambda rows, order=order: VECTORS[np.array(order)[rows]])
@@ -222,7 +255,7 @@ def test_any_order_of_growing_and_removing_gives_the_same() -> None:
 def test_some_rows_are_smoothed_as_all_are() -> None:
     """Whether they have neighbours, among themselves or elsewhere, or none: then nothing else is asked for."""
     choice = random.Random(4)  # noqa: S311
-    chains = chained([Place(choice.choice([0, 0, 1, 2]), asks=True) for _ in range(40)])
+    chains = chained([Place(choice.choice([0, 0, 1, 2]), asks=choice.random() < 0.5) for _ in range(40)])
     every = np.random.default_rng(5).normal(size=40).astype(np.float32)
     asked: list[list[int]] = []
 
