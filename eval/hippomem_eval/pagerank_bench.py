@@ -154,7 +154,7 @@ def _dense(seeds: Sparse, size: int) -> NDArray[np.float32]:
 
 
 def _exact(graph: KnowledgeGraph, passages: Sparse, entities: Sparse) -> Masses:
-    mass, _ = personalized_pagerank(graph, _dense(passages, graph.rows), _dense(entities, graph.nodes))
+    mass = personalized_pagerank(graph, _dense(passages, graph.rows), _dense(entities, graph.nodes))
     return mass.astype(np.float64)
 
 

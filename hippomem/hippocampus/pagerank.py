@@ -39,17 +39,20 @@ def personalized_pagerank(
     entity_seeds: Floats,
     damping: float = DAMPING,
     iterations: int = ITERATIONS,
-) -> tuple[Floats, Floats]:
-    """Walk from the seeds. Returns the mass on passages (p,) and on entities (e,), float32."""
+) -> Floats:
+    """Walk from the seeds, on passages (p,) and on entities (e,). Returns the mass on passages, (p,) float32.
+
+    Passages receive from entities alone, and entities from passages: of either, every second step counts towards that.
+    """
     stay = np.float32(1 - damping)
     keep = np.float32(damping)
     passages, entities = passage_seeds.astype(np.float32), entity_seeds.astype(np.float32)
     passage_restart, entity_restart = stay * passages, stay * entities
     from_passage = keep * graph.inverse_passage_weight
     from_entity = keep * graph.inverse_entity_weight
-    for _ in range(iterations):
-        passages, entities = (
-            graph.to_passages(entities * from_entity) + passage_restart,
-            graph.to_entities(passages * from_passage) + entity_restart,
-        )
-    return passages, entities
+    for left in range(iterations, 0, -1):
+        if left % 2:
+            passages = graph.to_passages(entities * from_entity) + passage_restart
+        else:
+            entities = graph.to_entities(passages * from_passage) + entity_restart
+    return passages

@@ -53,7 +53,7 @@ def walk(
         on_passages[rows] = values
         for entity, value in entities.items():
             on_entities[entity] = value
-        return Masses(None, personalized_pagerank(graph, on_passages, on_entities)[0])
+        return Masses(None, personalized_pagerank(graph, on_passages, on_entities))
     seeds = Sparse(
         np.concatenate([rows, asked]).astype(np.int32),
         np.concatenate([values.astype(np.float64), np.zeros(len(asked))]),
