@@ -82,32 +82,33 @@ def _traces(view: View, ranking: Ranking) -> list[_Trace]:
     at, entities, masks = graph.edges_at(leading)
     rarities = (np.where(masks < 0, 4.0, 1.0) / graph.frequency[entities]).tolist()
     ends = np.searchsorted(at, np.arange(len(leading) + 1)).tolist()
-    edges = {
-        row: dict(zip(entities[start:end].tolist(), rarities[start:end], strict=True))
-        for row, start, end in zip(leading.tolist(), ends, ends[1:], strict=False)
-    }
+    run_of = {row: slice(*ends[place : place + 2]) for place, row in enumerate(leading.tolist())}
+    every = entities.tolist()
     frequency = {entity: int(graph.frequency[entity]) for entity in ranking.named}
-    bridges = [
-        (place, row, own.keys(), min(here, key=frequency.__getitem__))
-        for place, (row, own) in enumerate(edges.items(), 1)
-        if (here := [e for e in own if e in frequency])
-    ]
+    direct_of = {
+        row: sorted(filter(frequency.__contains__, every[run]), key=frequency.__getitem__)
+        for row, run in run_of.items()
+    }
+    bridges: dict[int, tuple[int, int, int]] = {}  # by entity: the first passage that leads there, its place, the name
+    for place, (row, direct) in reversed(list(enumerate(direct_of.items(), 1))):
+        if direct:
+            bridges.update(dict.fromkeys(every[run_of[row]], (place, row, direct[0])))
     traces = []
     for target in ranking.order.tolist():
-        rarity = edges[target]
-        direct = sorted((e for e in rarity if e in frequency), key=frequency.__getitem__)
-        if direct:
+        if direct := direct_of[target]:
             traces.append(_Trace(target, tuple(direct), ((direct[0], target),)))
             continue
-        ways: list[tuple[float, int, int, int]] = []
-        for place, row, there, named in bridges:
-            ways += [(rarity[entity] / place**0.5, row, named, entity) for entity in there & rarity.keys()]
+        run = run_of[target]
+        ways = [
+            (rarity / bridges[entity][0] ** 0.5, entity)
+            for entity, rarity in zip(every[run], rarities[run], strict=True)
+            if entity in bridges
+        ]
         if ways:
-            most = max(ways)[0]
+            most, _ = max(ways)
             # Of equals the key decides, so that the order in which memories came does not.
-            _, row, named, entity = min(
-                (way for way in ways if way[0] == most), key=lambda way: (graph.keys.key(way[3]), way[1:])
-            )
+            entity = min((entity for way, entity in ways if way == most), key=graph.keys.key)
+            _, row, named = bridges[entity]
             traces.append(_Trace(target, (named,), ((named, row), (entity, target))))
         else:
             traces.append(_Trace(target, (), ()))
