@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_left
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from hippomem.hippocampus.dates import LONGEST_DATE, date_keys
 from hippomem.hippocampus.keys import key_of_plain, plain, words
@@ -30,11 +31,11 @@ class KeyTable:
         hashes: NDArray[np.uint64] | None = None,
         nodes: NDArray[np.int32] | None = None,
     ) -> None:
-        self._text = np.empty(0, np.uint8) if text is None else text
-        self._ends = np.empty(0, np.int64) if ends is None else ends
-        self._hashes = np.empty(0, np.uint64) if hashes is None else hashes
-        self._nodes = np.empty(0, np.int32) if nodes is None else nodes
-        self._sorted = np.ascontiguousarray(self._hashes).data  # ten times faster than numpy, one at a time
+        # Memory views: one at a time, they are ten times faster than arrays.
+        self._text = _viewed(text, np.uint8)
+        self._ends = _viewed(ends, np.int64)
+        self._hashes = _viewed(hashes, np.uint64)
+        self._nodes = _viewed(nodes, np.int32)
         self._new_keys: list[str] = []
         self._new_nodes: dict[str, int] = {}
 
@@ -53,8 +54,8 @@ class KeyTable:
         known = len(self._ends)
         if node >= known:
             return self._new_keys[node - known]
-        start = int(self._ends[node - 1]) if node else 0
-        return bytes(self._text[start : int(self._ends[node])]).decode("utf-8")
+        start = self._ends[node - 1] if node else 0
+        return str(self._text[start : self._ends[node]], "utf-8")
 
     def find(self, key: str) -> int | None:
         """The node of a key, None where it has none."""
@@ -62,9 +63,9 @@ class KeyTable:
         if node is not None or not len(self._hashes):
             return node
         wanted = key_hash(key)
-        at = bisect_left(self._sorted, wanted)
-        while at < len(self._sorted) and self._sorted[at] == wanted:
-            candidate = int(self._nodes[at])
+        at = bisect_left(self._hashes, wanted)
+        while at < len(self._hashes) and self._hashes[at] == wanted:
+            candidate: int = self._nodes[at]
             if self.key(candidate) == key:
                 return candidate
             at += 1
@@ -82,6 +83,10 @@ class KeyTable:
             "hashes": hashes[order],
             "nodes": order.astype(np.int32),
         }
+
+
+def _viewed(array: NDArray[Any] | None, dtype: DTypeLike) -> memoryview:
+    return np.ascontiguousarray(np.empty(0) if array is None else array, dtype).data
 
 
 def key_hash(key: str) -> int:
@@ -104,11 +109,9 @@ def linked_names(question: str, find: Callable[[str], int | None]) -> dict[int, 
     while first < len(found):
         step = 1
         longest = LONGEST_UNSPACED if found[first].unspaced else LONGEST_NAME
-        for size in range(min(longest, len(found) - first), 0, -1):
-            run = found[first : first + size]
-            if not any(word.namelike for word in run):
-                continue
-            start, end = run[0].start, run[-1].end
+        before = next((size for size, word in enumerate(found[first : first + longest]) if word.namelike), longest)
+        for size in range(min(longest, len(found) - first), before, -1):
+            start, end = found[first].start, found[first + size - 1].end
             if end - start < 2 * size and text[start:end] != text[start:end].upper():
                 continue
             key = key_of_plain(low[start:end])
