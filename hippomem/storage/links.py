@@ -10,7 +10,7 @@ from sqlalchemy import Connection, and_, bindparam, delete, exists, func, insert
 
 from hippomem.storage.chunks import CHUNK, chunks
 from hippomem.storage.rows import FactRow, Links, MentionRow
-from hippomem.storage.schema import UTCDateTime, entities, facts, mentions, passages, statuses
+from hippomem.storage.schema import UTCDateTime, entities, facts, mentions, passages, statuses, validities
 from hippomem.storage.validities import fact_id, validities_of
 from hippomem.types import Triple
 
@@ -28,6 +28,7 @@ _FACTS_OF = (
         facts.c.invalid_at,
         passages.c.occurred_at,
         func.coalesce(passages.c.occurred_at, passages.c.recorded_at, type_=UTCDateTime),
+        exists().where(validities.c.namespace == facts.c.namespace, validities.c.passage == facts.c.passage),
     )
     .join(passages, and_(passages.c.namespace == facts.c.namespace, passages.c.number == facts.c.passage))
     .where(facts.c.namespace == bindparam("namespace"), facts.c.passage.in_(bindparam("numbers", expanding=True)))
@@ -49,8 +50,8 @@ def facts_of(
     query, limits = (_FACTS_ABOUT, {"keys": about}) if about is not None and len(about) <= CHUNK else (_FACTS_OF, {})
     for some in chunks(numbers):
         rows = connection.execute(query, {"namespace": namespace, "numbers": some, **limits}).all()
-        known = validities_of(connection, namespace, some) if rows else {}
-        for passage, subject, object_, name, relation, other, extractor, start, end, occurred_at, since in rows:
+        known = validities_of(connection, namespace, some) if any(row[-1] for row in rows) else {}
+        for passage, subject, object_, name, relation, other, extractor, start, end, occurred_at, since, _ in rows:
             ended = known.get((passage, fact_id(subject, relation, object_))) if known else None
             end = end or (ended.invalid_at if ended else None)
             triple = Triple(name, relation, other, extractor, occurred_at, start or since, end)
