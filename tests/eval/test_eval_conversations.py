@@ -28,8 +28,17 @@ def test_a_file_of_any_form_is_read(tmp_path: Path, name: str) -> None:
     assert conversations == locomo()
 
 
-@pytest.mark.parametrize(("name", "questions", "notes"), [("notes", [50] * 8, 489), ("more_notes", [40] * 5, 300)])
-def test_everyday_notes_have_evidence_for_every_question(name: str, questions: list[int], notes: int) -> None:
+@pytest.mark.parametrize(
+    ("name", "questions", "notes"),
+    [
+        ("notes", [50] * 8, 489),
+        ("more_notes", [40] * 5, 300),
+        ("third_notes", [40] * 3, 180),
+        ("chats", [40] * 3, 449),
+        ("more_chats", [40] * 3, 479),
+    ],
+)
+def test_our_own_memories_have_evidence_for_every_question(name: str, questions: list[int], notes: int) -> None:
     conversations = load_conversations(Path(__file__).parents[2] / "eval" / f"{name}.json")
     haystacks = haystacks_of(conversations, plain=True, one_index=False, adversarial=False)
     assert [len(haystack.questions) for haystack in haystacks] == questions
