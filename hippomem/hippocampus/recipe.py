@@ -11,8 +11,8 @@ from hippomem.errors import InvalidInputError
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """The constants, chosen on hotpotqa_train and musique_train, the title hop's also on 200 questions of 2wiki,
-    `crowding` and `everything` with popqa in view as well; `known`, `steepness`, `matched`, `brevity`, `alone`,
-    `raised`, `unknown` and `compared` with everyday notes, LoCoMo and all sets of documents in view. All but the
+    `crowding` and `everything` with popqa in view as well; `known`, `steepness`, `matched`, `brevity`, `asking`,
+    `alone`, `raised`, `unknown` and `compared` with everyday notes, LoCoMo and all sets of documents in view. All but the
     cosine's are flat around these.
 
     `Memory.recall(…, recipe=Recipe(words=0))` leaves a term out, to see what it is worth; a weight, `sentences`,
