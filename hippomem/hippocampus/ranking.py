@@ -8,7 +8,8 @@ x1 is personalized PageRank (HippoRAG, arXiv 2405.14831) from everything the que
 entities that it names, entities of the sentences most like it. x2 is the same from the named entities alone. D is the
 cosine of question and passage, L the BM25 of the question's words that name no entity (each word is used once, by the
 graph or here), F that of all its words in the passage that matches them best, w the number of words, and the bonus the
-title hop: a passage titled by an entity that a leading passage names. Where the question names who speaks in a
+title hop: a passage titled by an entity that a leading passage names. A turn that asks, and answers nothing, is seldom
+an answer; one that follows a question is whole however short it is. Where the question names who speaks in a
 conversation, a passage stands aside that neither names them nor is told where they speak. One is crowded where two that
 lead it are about the same thing that the question names. D, L and F are smoothed over what was said before and after
 (chains.py).
