@@ -27,7 +27,7 @@ from hippomem import cli_consolidate as consolidation
 from hippomem import cli_output as out
 from hippomem.cli_input import database, existing_database, moment_of, object_of, text_of, triple_of
 from hippomem.cli_options import AsOf, Db, Deep, Json, Llm, Namespace, OnlySession, OnlySource, known_source, opened
-from hippomem.errors import HippomemError, NotFoundError
+from hippomem.errors import HippomemError, InvalidInputError, NotFoundError
 
 
 class _Group(TyperGroup):
@@ -316,6 +316,8 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write all passages with their facts to a file that import reads."""
+    if str(file) == "-":
+        raise InvalidInputError("an export takes its place as a whole file: give a name, as in `export memory.jsonl`")
     with opened(db, namespace) as memory:
         passages = memory.export(file)
     counts = {"file": str(file), "passages": passages}

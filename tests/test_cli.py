@@ -389,6 +389,12 @@ def test_no_export_replaces_the_database(cli: Cli) -> None:
         assert json_of(cli("stats", "--db", db, "--json"))["passages"] == 1
 
 
+def test_an_export_is_a_file(cli: Cli) -> None:
+    cli("add", "Ada likes tea.")
+    assert "give a name" in error_of(cli("export", "-"))
+    assert not Path("-").exists()
+
+
 def test_graph_export(cli: Cli, notes: Path) -> None:
     cli("ingest", notes)
     cli("add", "Ada \x01 rang\x0b the bell \ufffe.", "--metadata", '{"list": [1, null], "none": null}')
