@@ -24,7 +24,7 @@ SHOWS = {
         "“Renée Vautrin”",
     ],
     "learning_agent.py": [
-        "Afternoon, without what was learned: 3 of 6",
+        "Afternoon, without what was learned: 2 of 6",
         "Afternoon, having learned: 6 of 6",
         "moved up by 1 earlier query like this one",
         "Forgotten: 1 note, and 1 thing learned about it",

@@ -85,9 +85,8 @@ class _Session:
 
     @property
     def is_conversation(self) -> bool:
-        """Until its length shows that nobody talks, it is taken for what it is called, and half as many are enough as
-        among notes."""
-        return self.turns <= LEAST or self.talking >= ASKING / 2 * self.turns
+        """Half as many are enough as among notes."""
+        return self.talking > 0 and self.talking >= ASKING / 2 * self.turns
 
 
 class Chains:

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from hippomem import Memory, Recipe
-from hippomem.hippocampus.chains import LEAST
 from hippomem.hippocampus.recipe import U
 from hippomem.testing import HashEncoder, capitals
 
@@ -68,9 +67,8 @@ def test_a_turn_is_alone_where_it_is_all_of_its_session(memory: Memory) -> None:
 
 
 def test_in_a_session_in_which_nobody_asks_all_are_alone(memory: Memory) -> None:
-    for number in range(LEAST):
+    for number in range(4):
         memory.add(f"Isla passed her exam number {number}.", session="s")
-    assert causes(memory, "Isla passed her exam number 3.")["brevity"] < -1
     last = memory.add("Isla moved to Dundee.", session="s")
     assert causes(memory, "Isla passed her exam number 3.")["brevity"] == 0
     memory.update(last.id, "Where did Isla move to?")
@@ -78,7 +76,7 @@ def test_in_a_session_in_which_nobody_asks_all_are_alone(memory: Memory) -> None
 
 
 def test_what_was_said_in_a_session_is_not_alone(memory: Memory) -> None:
-    for text in ("Isla rang.", "She sounded happy.", "She will come at Easter."):
+    for text in ("Isla rang.", "She sounded happy.", "She will come at Easter.", "Will you?"):
         memory.add(text, session="s", occurred_at=datetime(2026, 4, 1, tzinfo=UTC))
     assert causes(memory, "Isla rang.")["words"] < causes(memory, ISLA)["words"]
     assert causes(memory, "Isla rang.", alone=0)["cosine"] == causes(memory, "Isla rang.")["cosine"]
@@ -120,7 +118,7 @@ def test_what_is_unknown_of_it_is_not_held_against_it_without_end(memory: Memory
 
 
 def test_what_stands_by_itself_is_whole_however_short(memory: Memory) -> None:
-    for number, text in enumerate(("Isla rang.", "She sounded happy.")):
+    for number, text in enumerate(("Isla rang.", "Did she sound happy?")):
         memory.add(text, session="s", occurred_at=datetime(2026, 4, 1, 0, number, tzinfo=UTC))
     assert causes(memory, ISLA)["brevity"] == 0
     assert causes(memory, "Isla rang.")["brevity"] < -1
