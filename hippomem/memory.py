@@ -340,7 +340,7 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
 
     def graph(self) -> networkx.MultiDiGraph:
         """The knowledge graph for exploring, drawing and export: passages, entities, mentions and facts."""
-        return self._apart(drawn, partial(as_networkx, namespace=self._number))
+        return self._apart(drawn, lambda copied, connection: as_networkx(copied, connection, self._number))
 
     # -- the store as a whole -----------------------------------------------------------------------------------
 

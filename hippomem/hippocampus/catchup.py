@@ -9,9 +9,10 @@ import numpy as np
 from sqlalchemy import Connection
 
 from hippomem.clock import date_in_words
-from hippomem.hippocampus.chains import NONE, NOWHERE, Place, asks
+from hippomem.hippocampus.chains import NONE, NOWHERE, Place
 from hippomem.hippocampus.common import title_keys
 from hippomem.hippocampus.names import key_hash
+from hippomem.hippocampus.talk import asks
 from hippomem.hippocampus.view import Indexed, View
 from hippomem.storage import reads
 from hippomem.storage.rows import ViewRow

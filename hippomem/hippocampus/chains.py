@@ -14,13 +14,13 @@ those who ask for context.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hippomem.hippocampus.arrays import Growing, merged
+from hippomem.hippocampus.talk import Session, enough_ask, hang_together
 
 NONE = -1
 VECTOR_SMOOTHING = 0.5
@@ -28,11 +28,6 @@ WORD_SMOOTHING = 0.3
 ANSWERING = 1.5  # times these for a question before
 NEAR_SECONDS = 3600.0  # between notes that were told one after the other
 LOOK = 16  # notes before and after that show whether a note hangs together with the one before
-LEAST = 8  # steps from note to note that are enough to tell
-ASKING = 0.05  # of the notes in a conversation end with a question, at least
-QUESTION_MARKS = "?？؟՞⁇⁈"
-APART = 3  # steps between notes that need not have to do with each other
-TOGETHER = 0.5  # standard deviations by which notes in a row are more alike than such
 NEAR_CHARACTERS = 100.0  # between passages of a document that follow each other: what is cut away there is blank
 
 Floats = NDArray[np.float32]
@@ -54,39 +49,6 @@ class Place(NamedTuple):
 
 
 NOWHERE = Place(0)
-
-
-def asks(line: str) -> bool:
-    """Whether it ends with a question: behind its last question mark no word follows. One that goes on, as an entry of
-    a list of questions with their answers does, leaves nothing to answer.
-    """
-    last = max(map(line.rfind, QUESTION_MARKS))
-    return last >= 0 and not any(char.isalnum() for char in line[last:])
-
-
-def hang_together(vectors: Floats) -> bool:
-    """Whether notes in a row (n, d), told one after the other, are more alike than those that were told further apart:
-    a conversation goes on about the same, a list of things to remember does not. False where too few tell.
-    """
-    if len(vectors) <= LEAST:
-        return False
-    cosines = vectors.astype(np.float64)
-    cosines = cosines @ cosines.T
-    apart = cosines[np.triu_indices(len(vectors), APART)]
-    return bool(np.diag(cosines, 1).mean() - apart.mean() >= TOGETHER * apart.std())
-
-
-@dataclass(slots=True)
-class _Session:
-    """How many turns a session has, and how many of them ask or say who speaks."""
-
-    turns: int = 0
-    talking: int = 0
-
-    @property
-    def is_conversation(self) -> bool:
-        """Half as many are enough as among notes."""
-        return self.talking > 0 and self.talking >= ASKING / 2 * self.turns
 
 
 class Chains:
@@ -120,7 +82,7 @@ class Chains:
         self._asks = Growing(np.bool_, start=asks)
         self._spoken = Growing(np.bool_, start=spoken)
         self._last: dict[int, int] | None = None
-        self._sessions: dict[int, _Session] | None = None
+        self._sessions: dict[int, Session] | None = None
         self.any = bool(self._near.array.any())
 
     def neighbours(self, row: int) -> tuple[int, int]:
@@ -305,26 +267,26 @@ class Chains:
             return False
         return self._counted()[int(self._chain.array[second])].is_conversation
 
-    def _count(self, sessions: dict[int, _Session], row: int, by: int, turned: set[int]) -> None:
+    def _count(self, sessions: dict[int, Session], row: int, by: int, turned: set[int]) -> None:
         """A turn more or less (`by`): a session that becomes a conversation by it, or none, has `turned`."""
         if not self._is_turn(row):
             return
         chain = int(self._chain.array[row])
-        session = sessions.setdefault(chain, _Session())
+        session = sessions.setdefault(chain, Session())
         was = session.is_conversation
         session.turns += by
         session.talking += by * bool(self._asks.array[row] or self._spoken.array[row])
         if session.is_conversation != was:
             turned.add(chain)
 
-    def _counted(self) -> dict[int, _Session]:
+    def _counted(self) -> dict[int, Session]:
         """The sessions by their chain."""
         if self._sessions is None:
             turns = (self._chain.array != 0) & (self._begins.array == 0) & (self._ends.array == 0)
             chains, at = np.unique(self._chain.array[turns], return_inverse=True)
             talking = np.bincount(at, self._asks.array[turns] | self._spoken.array[turns], len(chains))
             counts = zip(np.bincount(at).tolist(), talking.astype(np.int64).tolist(), strict=True)
-            self._sessions = {chain: _Session(*own) for chain, own in zip(chains.tolist(), counts, strict=True)}
+            self._sessions = {chain: Session(*own) for chain, own in zip(chains.tolist(), counts, strict=True)}
         return self._sessions
 
     def _retied(self, sessions: Iterable[int]) -> set[int]:
@@ -350,11 +312,8 @@ class Chains:
         for row in {at for note in touched if self._is_note(note) for at in self._stretch(note, LOOK, LOOK + 1)}:
             told = self._stretch(row, LOOK + 1, LOOK)
             before = int(self._before.array[row])
-            is_near = (
-                before in told
-                and np.count_nonzero(self._asks.array[told]) >= ASKING * len(told)
-                and hang_together(self._vectors(np.array(told, np.int64)))
-            )
+            is_near = before in told and enough_ask(self._asks.array[told])
+            is_near = is_near and hang_together(self._vectors(np.array(told, np.int64)))
             if is_near != self._near.array[row]:
                 self._near.array[row] = is_near
                 changed |= {row, before}

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from hippomem.hippocampus.chains import (
     ANSWERING,
-    LEAST,
     LOOK,
     NEAR_CHARACTERS,
     NEAR_SECONDS,
@@ -19,9 +18,8 @@ from hippomem.hippocampus.chains import (
     WORD_SMOOTHING,
     Chains,
     Place,
-    asks,
-    hang_together,
 )
+from hippomem.hippocampus.talk import LEAST, asks, hang_together
 
 VECTORS = np.random.default_rng(3).normal(size=(48, 8)).astype(np.float32)
 VECTORS /= np.linalg.norm(VECTORS, axis=1, keepdims=True)
