@@ -26,6 +26,8 @@ NONE = -1
 VECTOR_SMOOTHING = 0.5
 WORD_SMOOTHING = 0.3
 ANSWERING = 1.5  # times these for a question before
+TURNS = 4  # before and after that show how briefly one speaks
+TERSE = 0.4  # by which the logarithms of what two say may differ without one being brief
 NEAR_SECONDS = 3600.0  # between notes that were told one after the other
 LOOK = 16  # notes before and after that show whether a note hangs together with the one before
 NEAR_CHARACTERS = 100.0  # between passages of a document that follow each other: what is cut away there is blank
@@ -206,6 +208,31 @@ class Chains:
             return np.zeros(len(rows), np.bool_)
         before, _ = self.around(rows)
         return np.asarray((before != NONE) & self._asks.array[before])
+
+    def terseness(self, rows: Rows, lengths: Callable[[Rows], Floats]) -> Floats:
+        """How much briefer the speakers at `rows` (n,) are than those they talk with: the difference of the mean
+        logarithms of what they say, less TERSE, 0 and above: (n,). `lengths` gives the logarithms of any rows.
+
+        Two take turns: what is two or four turns away is by the same, what is one or three away by the other.
+        """
+        terse = np.zeros(len(rows), np.float32)
+        in_talk = np.nonzero(~self.are_alone(rows))[0]
+        if not len(in_talk):
+            return terse
+        told = rows[in_talk]
+        total = np.stack([lengths(told), np.zeros(len(told), np.float32)])  # own, other's
+        count = np.stack([np.ones(len(told), np.float32), np.zeros(len(told), np.float32)])
+        for direction in (0, 1):
+            at, there = told, np.ones(len(told), np.bool_)
+            for step in range(1, TURNS + 1):
+                near = self.around(at)[direction]
+                there = there & (near != NONE)
+                at = np.where(there, near, at)
+                total[step % 2] += lengths(at) * there
+                count[step % 2] += there
+        own, other = total / count
+        terse[in_talk] = np.maximum(0, other - own - np.float32(TERSE))
+        return terse
 
     def are_told(self, rows: Rows) -> NDArray[np.bool_]:
         """Which of `rows` (n,) are turns of a session or notes, and no documents or parts of such: (n,)."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache, lru_cache
 from math import log
 from typing import Any
@@ -140,6 +140,10 @@ class LexicalIndex:
     def rarity(self, frequency: int) -> float:
         """The inverse document frequency of a term that so many passages hold."""
         return log(1 + (self._live - frequency + 0.5) / (frequency + 0.5))
+
+    def rarities(self, wanted: Iterable[int], alive: NDArray[np.bool_]) -> float:
+        """The rarity of each of a bag of terms, summed: what a passage would tell that holds them all."""
+        return sum(self.rarity(len(self.postings(term, alive)[0])) for term in dict.fromkeys(wanted))
 
     def weights(self, rows: NDArray[np.int32], counts: NDArray[np.uint16], frequency: int) -> Floats:
         """The BM25 weight of one term in rows that hold it, of `frequency` in all: (n,) float32."""

@@ -1,7 +1,7 @@
 """Recipe U: passages ranked by a product of experts, that is a sum of logarithms, cosines and word scores.
 
     f(p) = .7 r [ln x1 - max] + .7 r [ln x2 - max] + 6 D(p)
-         + 3 L(p) / max(F, 4.5) + min(0, ln((1 + w(p)) / 40)) - .5 asks(p)
+         + 3 L(p) / max(F, 4.5) + min(0, ln((1 + w(p)) / 40) + t(p)) - .5 asks(p)
          + 2.5 bonus(p) - 3 aside(p) - 3 crowded(p)
 
 x1 is personalized PageRank (HippoRAG, arXiv 2405.14831) from everything the question suggests: passages by cosine,
@@ -9,17 +9,19 @@ entities that it names, entities of the sentences most like it. x2 is the same f
 cosine of question and passage, L the BM25 of the question's words that name no entity (each word is used once, by the
 graph or here), F that of all its words in the passage that matches them best, w the number of words, and the bonus the
 title hop: a passage titled by an entity that a leading passage names. A turn that asks, and answers nothing, is seldom
-an answer; one that follows a question is whole however short it is. Where the question names who speaks in a
-conversation, a passage stands aside that neither names them nor is told where they speak. One is crowded where two that
-lead it are about the same thing that the question names. D, L and F are smoothed over what was said before and after
-(chains.py).
+an answer; one that follows a question is whole however short it is, and t spares who is brief beside the one they talk
+with, as a user beside an assistant. Where the question names who speaks in a conversation, a passage stands aside that
+neither names them nor is told where they speak. One is crowded where two that lead it are about the same thing that the
+question names. D, L and F are smoothed over what was said before and after (chains.py).
 
 r in [0, 1] is how far the graph knows the passage, by the weight s of its edges: r = s^8 / (s^8 + 4.7^8). What is
 missing of 1 goes to the mean logarithm of the five passages most like the question, weighted by their r and no lower
 than -6, so a note that names nothing is neither punished nor favoured for it. Of one that nothing was said around
 either, its own words are all there is: there cosines count (1 - r) 8 more above or below the mean of these five, L has
 (1 - r) of the words that name something, few words are no fault, and what a walk brings it above that mean of the
-logarithms counts, up to 2. Each expert is a term of its own in `Ranking.terms`, another one another entry.
+logarithms counts, up to 2. Cosines count 8 more everywhere where a question is in other words than all passages: where
+the best match has less than a tenth of what its words tell together, and less of the 8 up to 16 %. Each expert is a
+term of its own in `Ranking.terms`, another one another entry.
 
 Up to `everything` passages all of them are scored, after two walks over the whole graph. Above, the seeds are cut to
 the passages most like the question and the walks are local (push.py), and what is scored are those passages, those
@@ -156,12 +158,11 @@ def rank(
     for name, weight, masses in zip(("walk", "named walk"), (recipe.walk, recipe.named_walk), walks, strict=False):
         terms[name] = np.float32(weight) * _relative(masses.at(rows), leading, reliance, by_itself, recipe)
     cosine = _likeness(view, sought, rows, near, likeness, recipe)
-    apart = by_itself * (cosine - cosine[leading].mean())
+    words, unmet = _words(view, told, untold, rows, by_itself, recipe)
+    apart = np.maximum(by_itself, unmet) * (cosine - cosine[leading].mean())
     terms["cosine"] = np.asarray(recipe.cosine * cosine + recipe.alone * apart, np.float32)
-    terms["words"] = np.float32(recipe.words) * _words(view, told, untold, rows, by_itself, recipe)
-    shortness = np.log((1 + view.lexical.sizes[rows].astype(np.float32)) / np.float32(recipe.brief))
-    is_whole = (by_itself > HALF) | view.chains.are_answers(rows)
-    terms["brevity"] = np.float32(recipe.brevity) * np.where(is_whole, np.float32(0), np.minimum(0, shortness))
+    terms["words"] = np.float32(recipe.words) * words
+    terms["brevity"] = np.float32(recipe.brevity) * _shortness(view, rows, by_itself, recipe)
     terms["asking"] = np.float32(0) - np.float32(recipe.asking) * view.chains.are_asking(rows)
     if learned is not None and len(learned.rows):
         terms["learned"] = np.zeros(len(rows), np.float32)
@@ -254,10 +255,14 @@ def _likeness(view: View, vector: Floats, rows: Rows, near: Rows, known: Floats,
     return likeness
 
 
-def _words(view: View, told: list[int], untold: list[int], rows: Rows, by_itself: Floats, recipe: Recipe) -> Floats:
+def _words(
+    view: View, told: list[int], untold: list[int], rows: Rows, by_itself: Floats, recipe: Recipe
+) -> tuple[Floats, np.float32]:
     """How well the words that name nothing match, and as far as a passage is `by_itself` those that name something,
     which no walk tells of it; against all words at their best. Where these match little, as a word does that happens
     to stand in one of fifty notes, that tells little; but what can match at all is less the fewer passages there are.
+
+    And how far the question is in other words than any passage, 0 to 1, by the share of their rarity that the best has.
     """
 
     def scores(wanted: list[int]) -> Floats:
@@ -269,9 +274,26 @@ def _words(view: View, told: list[int], untold: list[int], rows: Rows, by_itself
     matching = scores(untold)
     naming = scores(told) if told else np.float32(0)
     best_match = float((matching + naming).max())
+    all_there = view.lexical.rarities([*told, *untold], view.graph.alive)
+    share = best_match / all_there if all_there > 0 else 0.0
+    unmet = np.float32(1 - min(max((share - recipe.unmet) / (recipe.met - recipe.unmet), 0), 1))
     matching = matching + by_itself * naming
     most = max(best_match, min(recipe.matched, recipe.matched_words * view.lexical.rarity(1)))
-    return matching / np.float32(most) if most > 0 else matching
+    return (matching / np.float32(most) if most > 0 else matching), unmet
+
+
+def _shortness(view: View, rows: Rows, by_itself: Floats, recipe: Recipe) -> Floats:
+    """ln((1 + words) / 40) where that is below 0 and a passage is not whole as it is: a note by itself, or an answer.
+    One who is brief beside the other says as much in fewer words.
+    """
+
+    def lengths(some: Rows) -> Floats:
+        return np.log(1 + view.lexical.sizes[some].astype(np.float32))
+
+    short = lengths(rows) - np.log(np.float32(recipe.brief))
+    short += np.float32(recipe.terse) * view.chains.terseness(rows, lengths)
+    is_whole = (by_itself > HALF) | view.chains.are_answers(rows)
+    return np.where(is_whole, np.float32(0), np.minimum(0, short))
 
 
 def _reliance(weight: NDArray[np.float64], recipe: Recipe) -> Floats:

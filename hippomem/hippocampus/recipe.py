@@ -12,8 +12,8 @@ from hippomem.errors import InvalidInputError
 class Recipe:
     """The constants, chosen on hotpotqa_train and musique_train, the title hop's also on 200 questions of 2wiki,
     `crowding` and `everything` with popqa in view as well; `known`, `steepness`, `matched`, `brevity`, `asking`,
-    `alone`, `raised`, `unknown` and `compared` with everyday notes, LoCoMo and all sets of documents in view. All but
-    the cosine's are flat around these.
+    `alone`, `raised`, `unknown` and `compared` with everyday notes, LoCoMo and all sets of documents in view, `terse`,
+    `unmet` and `met` with other chats as well. All but the cosine's are flat around these.
 
     `Memory.recall(…, recipe=Recipe(words=0))` leaves a term out, to see what it is worth; a weight, `sentences`,
     `known` or `passage_share` of 0 switches off what it stands for, as False does for the mechanisms at the end.
@@ -32,9 +32,12 @@ class Recipe:
     matched_words: float = 1.2  # or so many times the rarity of a word that stands in one passage, where that is less
     brevity: float = 1.0
     brief: int = 40  # words below which a passage is seldom an answer
+    terse: float = 1.0  # of that which is spared by a turn whose speaker is brief beside the other
     asking: float = 0.5  # lost by a turn that ends with a question and answers none
     cosine: float = 6.0
     alone: float = 8.0  # more for cosines above those of the leading passages, where there is no more to go by
+    unmet: float = 0.1  # share of the rarity of the question's words up to which no passage is said to hold them
+    met: float = 0.16  # and from which on one does
     raised: float = 2.0  # of such a passage's logarithm of mass above theirs, at most
     unknown: float = 6.0  # that logarithm, below 0, from which on it is not known at all
     compared: int = 5  # leading passages whose mean stands for what is not known of another
@@ -66,6 +69,8 @@ class Recipe:
         for name in ("candidates", "brief", "floor", "nearest", "compared"):
             if getattr(self, name) <= 0:
                 raise InvalidInputError(f"a recipe's {name} must be above 0")
+        if self.met <= self.unmet:
+            raise InvalidInputError("a recipe's met must be above its unmet")
 
 
 U = Recipe()
