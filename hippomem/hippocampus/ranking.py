@@ -16,7 +16,8 @@ question names. D, L and F are smoothed over what was said before and after (cha
 
 r in [0, 1] is how far the graph knows the passage, by the weight s of its edges: r = s^8 / (s^8 + 4.7^8). What is
 missing of 1 goes to the mean logarithm of the five passages most like the question, weighted by their r and no lower
-than -6, so a note that names nothing is neither punished nor favoured for it. Of one that nothing was said around
+than -6, so a note that names nothing is neither punished nor favoured for it. Of turns of a conversation x1 tells half
+as much: it ends at what all of them talk about. Of one that nothing was said around
 either, its own words are all there is: there cosines count (1 - r) 8 more above or below the mean of these five, L has
 (1 - r) of the words that name something, few words are no fault, and what a walk brings it above that mean of the
 logarithms counts, up to 2. Cosines count 8 more everywhere where a question is in other words than all passages: where
@@ -153,10 +154,14 @@ def rank(
 
     terms: dict[str, Floats] = {}
     reliance = _reliance(graph.passage_weight[rows], recipe)
-    by_itself = (1 - reliance) * view.chains.are_alone(rows)
+    is_alone = view.chains.are_alone(rows)
+    by_itself = (1 - reliance) * is_alone
     leading = np.searchsorted(rows, near[lead[: recipe.compared]])
-    for name, weight, masses in zip(("walk", "named walk"), (recipe.walk, recipe.named_walk), walks, strict=False):
-        terms[name] = np.float32(weight) * _relative(masses.at(rows), leading, reliance, by_itself, recipe)
+    believed = reliance * np.where(is_alone, np.float32(1), np.float32(recipe.walk_of_turns))
+    kinds = (("walk", recipe.walk, believed), ("named walk", recipe.named_walk, reliance))
+    for (name, weight, trust), masses in zip(kinds, walks, strict=False):
+        relative = _relative(masses.at(rows), leading, reliance, trust, by_itself, recipe)
+        terms[name] = np.float32(weight) * relative
     cosine = _likeness(view, sought, rows, near, likeness, recipe)
     words, unmet = _words(view, told, untold, rows, by_itself, recipe)
     apart = np.maximum(by_itself, unmet) * (cosine - cosine[leading].mean())
@@ -324,16 +329,18 @@ def _suggested(view: View, vector: Floats, candidates: Rows, recipe: Recipe) -> 
     return _shares({entity: weights[entity] for entity in chosen if weights[entity] > 0})
 
 
-def _relative(mass: Floats, leading: Rows, reliance: Floats, by_itself: Floats, recipe: Recipe) -> Floats:
-    """ln of each mass over the largest; where the graph knows little of a passage, drawn to the mean of those of the
-    leading ones that it does know. What one `by_itself` has above that mean is told of it all the same.
+def _relative(
+    mass: Floats, leading: Rows, reliance: Floats, trust: Floats, by_itself: Floats, recipe: Recipe
+) -> Floats:
+    """ln of each mass over the largest; where there is little `trust` in it, drawn to the mean of those of the leading
+    ones that the graph knows. What one `by_itself` has above that mean is told of it all the same.
     """
     logs = np.log(mass + np.float32(recipe.floor))
     logs -= logs.max()
     mean = max(np.average(logs[leading], weights=reliance[leading] + LEAST), -recipe.unknown)
     above = logs - np.float32(mean)
     raised = by_itself * np.clip(above, 0, np.float32(recipe.raised))
-    return np.asarray(np.float32(mean) + reliance * above + raised, np.float32)
+    return np.asarray(np.float32(mean) + trust * above + raised, np.float32)
 
 
 def _shares(values: dict[int, float]) -> dict[int, float]:
