@@ -17,12 +17,12 @@ question names. D, L and F are smoothed over what was said before and after (cha
 r in [0, 1] is how far the graph knows the passage, by the weight s of its edges: r = s^8 / (s^8 + 4.7^8). What is
 missing of 1 goes to the mean logarithm of the five passages most like the question, weighted by their r and no lower
 than -6, so a note that names nothing is neither punished nor favoured for it. Of turns of a conversation x1 tells half
-as much: it ends at what all of them talk about. Of one that nothing was said around
-either, its own words are all there is: there cosines count (1 - r) 8 more above or below the mean of these five, L has
-(1 - r) of the words that name something, few words are no fault, and what a walk brings it above that mean of the
-logarithms counts, up to 2. Cosines count 8 more everywhere where a question is in other words than all passages: where
-the best match has less than a tenth of what its words tell together, and less of the 8 up to 16 %. Each expert is a
-term of its own in `Ranking.terms`, another one another entry.
+as much: it ends at what all of them talk about. Of one that nothing was said around either, its own words are all there
+is: there cosines count (1 - r) 8 more above or below the mean of these five, L has (1 - r) of the words that name
+something, few words are no fault, and what a walk brings it above that mean of the logarithms counts, up to 2. Cosines
+count 8 more everywhere where a question is in other words than all passages: where the best match has less than a tenth
+of what its words tell together, and less of the 8 up to 16 %. Each expert is a term of its own in `Ranking.terms`,
+another one another entry.
 
 Up to `everything` passages all of them are scored, after two walks over the whole graph. Above, the seeds are cut to
 the passages most like the question and the walks are local (push.py), and what is scored are those passages, those
