@@ -215,24 +215,19 @@ class Chains:
 
         Two take turns: what is two or four turns away is by the same, what is one or three away by the other.
         """
-        terse = np.zeros(len(rows), np.float32)
-        in_talk = np.nonzero(~self.are_alone(rows))[0]
-        if not len(in_talk):
-            return terse
-        told = rows[in_talk]
-        total = np.stack([lengths(told), np.zeros(len(told), np.float32)])  # own, other's
-        count = np.stack([np.ones(len(told), np.float32), np.zeros(len(told), np.float32)])
-        for direction in (0, 1):
-            at, there = told, np.ones(len(told), np.bool_)
+        near = self._near.array
+        total, count = np.zeros((2, len(rows)), np.float32), np.zeros((2, len(rows)), np.float32)  # own, other's
+        total[0], count[0] = lengths(rows), 1
+        for ways in (self._before.array, self._after.array):
+            at, there = rows, np.ones(len(rows), np.bool_)
             for step in range(1, TURNS + 1):
-                near = self.around(at)[direction]
-                there = there & (near != NONE)
-                at = np.where(there, near, at)
+                follower = ways[at]
+                there = there & (follower != NONE) & near[at if ways is self._before.array else follower]
+                at = np.where(there, follower, at)
                 total[step % 2] += lengths(at) * there
                 count[step % 2] += there
-        own, other = total / count
-        terse[in_talk] = np.maximum(0, other - own - np.float32(TERSE))
-        return terse
+        own, other = total / np.maximum(count, 1)
+        return np.where(count[1] > 0, np.maximum(0, other - own - np.float32(TERSE)), np.float32(0))
 
     def are_told(self, rows: Rows) -> NDArray[np.bool_]:
         """Which of `rows` (n,) are turns of a session or notes, and no documents or parts of such: (n,)."""

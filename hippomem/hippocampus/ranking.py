@@ -42,6 +42,7 @@ from numpy.typing import NDArray
 from hippomem.hippocampus.arrays import merged
 from hippomem.hippocampus.keys import plain
 from hippomem.hippocampus.leading import are_crowded, best, stand_aside, title_hop
+from hippomem.hippocampus.lexical import MOST
 from hippomem.hippocampus.lexical import terms as terms_of
 from hippomem.hippocampus.names import linked_names
 from hippomem.hippocampus.recipe import Recipe, U
@@ -51,6 +52,7 @@ from hippomem.hippocampus.view import View
 from hippomem.hippocampus.walks import walk
 
 HALF = 0.5  # by itself to more than this, a passage is whole however short it is
+LOGARITHMS = np.log1p(np.arange(MOST + 1, dtype=np.float32))  # of every number of words and one
 LEAST = 1e-3  # of a leading passage's weight in their mean: where the graph knows none of them, all count alike
 
 Floats = NDArray[np.float32]
@@ -293,12 +295,15 @@ def _shortness(view: View, rows: Rows, by_itself: Floats, recipe: Recipe) -> Flo
     """
 
     def lengths(some: Rows) -> Floats:
-        return np.log(1 + view.lexical.sizes[some].astype(np.float32))
+        return LOGARITHMS[view.lexical.sizes[some]]
 
-    short = lengths(rows) - np.log(np.float32(recipe.brief))
-    short += np.float32(recipe.terse) * view.chains.terseness(rows, lengths)
-    is_whole = (by_itself > HALF) | view.chains.are_answers(rows)
-    return np.where(is_whole, np.float32(0), np.minimum(0, short))
+    shortness = np.minimum(0, lengths(rows) - np.log(np.float32(recipe.brief)))
+    shortness[(by_itself > HALF) | view.chains.are_answers(rows)] = 0
+    short = np.nonzero(shortness)[0]
+    if recipe.terse and view.chains.any:
+        spared = np.float32(recipe.terse) * view.chains.terseness(rows[short], lengths)
+        shortness[short] = np.minimum(0, shortness[short] + spared)
+    return shortness
 
 
 def _reliance(weight: NDArray[np.float64], recipe: Recipe) -> Floats:
