@@ -218,12 +218,12 @@ class Chains:
         near = self._near.array
         total, count = np.zeros((2, len(rows)), np.float32), np.zeros((2, len(rows)), np.float32)  # own, other's
         total[0], count[0] = lengths(rows), 1
-        for ways in (self._before.array, self._after.array):
+        for ways, is_back in ((self._before.array, True), (self._after.array, False)):
             at, there = rows, np.ones(len(rows), np.bool_)
             for step in range(1, TURNS + 1):
-                follower = ways[at]
-                there = there & (follower != NONE) & near[at if ways is self._before.array else follower]
-                at = np.where(there, follower, at)
+                next_ = ways[at]
+                there = there & (next_ != NONE) & near[at if is_back else next_]
+                at = np.where(there, next_, at)
                 total[step % 2] += lengths(at) * there
                 count[step % 2] += there
         own, other = total / np.maximum(count, 1)

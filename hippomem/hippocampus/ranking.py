@@ -295,7 +295,7 @@ def _shortness(view: View, rows: Rows, by_itself: Floats, recipe: Recipe) -> Flo
     """
 
     def lengths(some: Rows) -> Floats:
-        return LOGARITHMS[view.lexical.sizes[some]]
+        return np.asarray(LOGARITHMS[view.lexical.sizes[some]])
 
     shortness = np.minimum(0, lengths(rows) - np.log(np.float32(recipe.brief)))
     shortness[(by_itself > HALF) | view.chains.are_answers(rows)] = 0
