@@ -115,7 +115,8 @@ def test_a_recipe_leaves_terms_out(fast: Opened) -> None:
 @pytest.mark.parametrize(
     "recipe",
     [{"sentences": 0}, {"known": 0}, {"passage_share": 0}, {"names": False}, {"words_once": False},
-     {"near_likeness": False}, {"near_words": False}, {"title_hop": 0}, {"cosine": 0}, {"walk": 0, "named_walk": 0}],
+     {"near_likeness": False}, {"near_words": False}, {"title_hop": 0}, {"cosine": 0}, {"terse": 0},
+     {"walk_of_turns": 0}, {"walk": 0, "named_walk": 0}],
 )  # fmt: skip
 def test_every_mechanism_can_be_switched_off(fast: Opened, recipe: dict[str, float]) -> None:
     memory = fast()
@@ -123,7 +124,9 @@ def test_every_mechanism_can_be_switched_off(fast: Opened, recipe: dict[str, flo
     assert len(memory.recall("When does the zeppelin land, Ada?", 3, recipe=Recipe(**recipe)).passages) == 3  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("recipe", [{"words": float("nan")}, {"walk": -1}, {"candidates": 0}, {"known": "4"}])
+@pytest.mark.parametrize(
+    "recipe", [{"words": float("nan")}, {"walk": -1}, {"candidates": 0}, {"known": "4"}, {"met": 0.1}]
+)
 def test_a_recipe_that_cannot_be_computed_is_refused(recipe: dict[str, float]) -> None:
     with pytest.raises(InvalidInputError, match="a recipe's"):
         Recipe(**recipe)  # type: ignore[arg-type]

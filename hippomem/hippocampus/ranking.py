@@ -297,7 +297,7 @@ def _shortness(view: View, rows: Rows, by_itself: Floats, recipe: Recipe) -> Flo
     def lengths(some: Rows) -> Floats:
         return np.asarray(LOGARITHMS[view.lexical.sizes[some]])
 
-    shortness = np.minimum(0, lengths(rows) - np.log(np.float32(recipe.brief)))
+    shortness: Floats = np.minimum(0, lengths(rows) - np.log(np.float32(recipe.brief)))
     shortness[(by_itself > HALF) | view.chains.are_answers(rows)] = 0
     short = np.nonzero(shortness)[0]
     if recipe.terse and view.chains.any:

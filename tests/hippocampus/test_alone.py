@@ -52,7 +52,7 @@ def test_the_graph_tells_of_a_titled_passage_instead(memory: Memory) -> None:
 def test_cosines_count_for_more_above_and_below_those_that_lead(memory: Memory) -> None:
     memory.add(DOCUMENT, title="Isla (river)")
     for text in (*NOTES, DOCUMENT):
-        plain, more = (causes(memory, text, alone=weight)["cosine"] for weight in (0, 8))
+        plain, more = (causes(memory, text, alone=weight, unmet=0, met=1e-6)["cosine"] for weight in (0, 8))
         found = memory.recall(QUESTION, k=20, method="dense")
         cosines = {passage.text: passage.causes["cosine"] for passage in found.passages}
         above = cosines[text] - sum(sorted(cosines.values())[-5:]) / 5
@@ -79,7 +79,8 @@ def test_what_was_said_in_a_session_is_not_alone(memory: Memory) -> None:
     for text in ("Isla rang.", "She sounded happy.", "She will come at Easter.", "Will you?"):
         memory.add(text, session="s", occurred_at=datetime(2026, 4, 1, tzinfo=UTC))
     assert causes(memory, "Isla rang.")["words"] < causes(memory, ISLA)["words"]
-    assert causes(memory, "Isla rang.", alone=0)["cosine"] == causes(memory, "Isla rang.")["cosine"]
+    met = {"unmet": 0.0, "met": 1e-6}
+    assert causes(memory, "Isla rang.", alone=0)["cosine"] == causes(memory, "Isla rang.", **met)["cosine"]
 
 
 def test_the_graph_does_not_draw_a_note_below_documents_it_knows(memory: Memory) -> None:

@@ -14,6 +14,7 @@ from hippomem.hippocampus.chains import (
     NEAR_CHARACTERS,
     NEAR_SECONDS,
     NONE,
+    TERSE,
     VECTOR_SMOOTHING,
     WORD_SMOOTHING,
     Chains,
@@ -104,6 +105,25 @@ def test_what_asks_and_what_answers_is_told_in_conversations_only() -> None:
     assert chains.any
     assert not chains.are_asking(every).any()
     assert not chains.are_answers(np.arange(6)).any()
+
+
+def test_who_is_brief_beside_the_other_is_told() -> None:
+    words = np.log1p(np.array([4, 60, 9, 40, 5, 80, 300, 4], np.float32))
+    chains = chained([Place(7, asks=row % 2 == 1) for row in range(6)] + [Place(8), Place(8)])
+    terseness = chains.terseness(np.arange(8), lambda rows: words[rows])
+    own, other = words[[0, 2, 4]].mean(), words[[1, 3]].mean()
+    assert terseness[0] == pytest.approx(other - own - TERSE, rel=1e-5)
+    own, other = words[[2, 0, 4]].mean(), words[[1, 3, 5]].mean()
+    assert terseness[2] == pytest.approx(other - own - TERSE, rel=1e-5)
+    assert not terseness[[1, 3, 5]].any()  # who is not brief
+    assert not terseness[[6, 7]].any()  # where nobody talks
+    chains.remove([1])
+    assert chains.terseness(np.array([0]), lambda rows: words[rows]) < terseness[0]  # the turns after it change sides
+
+
+def test_speakers_who_say_about_as_much_are_not_brief() -> None:
+    words = np.log1p(np.array([20, 28] * 4, np.float32))
+    assert not chained([(7, 0.0)] * 8).terseness(np.arange(8), lambda rows: words[rows]).any()
 
 
 def talk(notes: int, seed: int, drift: float) -> NDArray[np.float32]:

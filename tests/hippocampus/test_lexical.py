@@ -57,6 +57,14 @@ def test_what_is_removed_counts_for_nothing() -> None:
     np.testing.assert_allclose(index.scores(words, alive)[alive], left.scores(words, everything(left)), rtol=1e-6)
 
 
+def test_the_words_of_a_question_tell_as_much_as_they_are_rare() -> None:
+    index = index_of(TEXTS)
+    alive = everything(index)
+    rare, twice = math.log(1 + (len(TEXTS) + 0.5) / 0.5), math.log(1 + (len(TEXTS) - 2 + 0.5) / 2.5)
+    assert index.rarities(terms("painting nowhere painting"), alive) == pytest.approx(rare + twice)
+    assert index.rarities([], alive) == 0
+
+
 def test_compacting_gives_the_same_arrays_however_it_grew() -> None:
     at_once = index_of(TEXTS).compact(np.arange(len(TEXTS)))
     part = index_of(TEXTS[:3])
