@@ -1,6 +1,7 @@
 """Recall by way of sub-questions: a chat model splits the question, each part is recalled, the results are fused.
 
-Unfilled (`decompose`): one call, and all sub-questions are looked up as they are. Iterative (IRCoT's idea, Trivedi et
+Unfilled (`decompose`): one call, and all sub-questions are looked up. One that refers to the answer of another is about
+what the first passage for that one names (about.py). Iterative (IRCoT's idea, Trivedi et
 al., arXiv 2212.10509, on planned sub-questions): after each retrieval the model reads, and its answer is filled into
 the sub-questions that refer to it. The memory is only ever asked through its own `recall`, so that session, time and
 namespace hold for every part, and no lock is held while the model thinks.
@@ -29,25 +30,28 @@ class Fusion:
     question: float
 
 
-# Chosen on musique_train. What refers to an answer that is not known is vague, and its first places prove little; a
-# complete sub-question finds its passage at once.
-UNFILLED = Fusion(k=5.0, question=1.0)
+# Chosen on musique_train. What refers to an answer that is not known is vague, and its first places prove less than
+# those of a complete sub-question, which finds its passage at once.
+UNFILLED = Fusion(k=3.0, question=1.0)
 FILLED = Fusion(k=1.0, question=0.5)
 
 
 @dataclass(frozen=True, slots=True)
 class Guide:
-    """What a recall by sub-questions works with: the memory's `recall` of a text to a depth, its `get`, the model."""
+    """What a recall by sub-questions works with: the memory's `recall` of a text to a depth, about the passages with
+    some ids; its `get`, the model.
+    """
 
-    recall: Callable[[str, int], Recall]
+    recall: Callable[[str, int, Sequence[str]], Recall]
     get: Callable[[str], Passage]
     chat: Chat | None
     max_query_chars: int
 
 
-def recall_by_parts(guide: Guide, query: str, k: int, max_steps: int | None) -> Recall:
+def recall_by_parts(guide: Guide, query: str, k: int, max_steps: int | None, about: Sequence[str] = ()) -> Recall:
     """The k best passages for a question and its sub-questions; iterative with at most `max_steps` retrievals beside
-    that of the question itself, or unfilled where `max_steps` is None.
+    that of the question itself, or unfilled where `max_steps` is None. All are asked `about` the passages with these
+    ids.
 
     Where the model fails, the recall goes on with what there is, at the least as a plain one, and `warnings` say so.
     Raises ModelError and MissingDependencyError where the model cannot be set up, and what `guide.recall` raises.
@@ -55,14 +59,14 @@ def recall_by_parts(guide: Guide, query: str, k: int, max_steps: int | None) -> 
     if guide.chat is None:
         raise none_set("decompose and iterative ask")
     guide.chat.load()
-    run = _Run(guide, guide.chat, query, max(k, DEPTH))
+    run = _Run(guide, guide.chat, query, max(k, DEPTH), about)
     own = run.retrieve(query)
     plan = run.planned() if own and own.passages else ()  # nothing to find: nothing to ask
     if not plan:
         return run.plain(k)
     if max_steps is None:
         for number, sub_question in enumerate(plan, 1):
-            run.look_up(sub_question, *filled(sub_question, number, {}))
+            run.look_up(number, sub_question, *filled(sub_question, number, {}))
         return run.fused(k, UNFILLED)
     run.iterate(plan, max_steps)
     return run.fused(k, FILLED if run.is_whole else UNFILLED)
@@ -70,17 +74,21 @@ def recall_by_parts(guide: Guide, query: str, k: int, max_steps: int | None) -> 
 
 @dataclass
 class _Run:
-    """One recall in the making. `found` are the recalls to fuse, the question's first, with the step of each."""
+    """One recall in the making. `found` are the recalls to fuse, the question's first, with the step of each; `first`
+    is the first passage for each sub-question.
+    """
 
     guide: Guide
     chat: Chat
     query: str
     depth: int
+    about: Sequence[str]
     began: float = field(default_factory=time.perf_counter)
     found: list[tuple[int, Recall]] = field(default_factory=list)
     steps: list[SubQuestion] = field(default_factory=list)
     usage: Usage = field(default_factory=Usage)
     warnings: list[str] = field(default_factory=list)
+    first: dict[int, str] = field(default_factory=dict)
     timings: dict[str, float] = field(default_factory=dict)
     is_whole: bool = True
     is_silent: bool = False  # the model failed: it is not asked again
@@ -100,26 +108,38 @@ class _Run:
             self.warnings.append(f"plain recall: {plan.problem}")
         return plan.sub_questions
 
-    def retrieve(self, text: str) -> Recall | None:
+    def retrieve(self, text: str, about: Sequence[str] = ()) -> Recall | None:
         """Recall one text, once; None where nothing is left of it, or it was asked already."""
         text = text[: self.guide.max_query_chars].strip()
         if not any(map(str.isalnum, text)) or any(_same(text, recall.query) for _, recall in self.found):
             return None
-        recall = self.guide.recall(text, self.depth)
+        try:
+            recall = self.guide.recall(text, self.depth, [*self.about, *about])
+        except NotFoundError:
+            if not self.found:
+                raise
+            recall = self.guide.recall(text, self.depth, ())  # what it is about was forgotten meanwhile
         self.found.append((len(self.steps), recall))
         for stage, taken in recall.timings.items():
             if stage != "total":
                 self.timings[stage] = self.timings.get(stage, 0.0) + taken
         return recall
 
-    def look_up(self, sub_question: str, text: str, answers: Mapping[str, str], is_whole: bool) -> Sequence[Passage]:
-        """Recall a sub-question as a step; its passages, the question's own where both are the same."""
+    def look_up(
+        self, number: int, sub_question: str, text: str, answers: Mapping[str, str], missing: Sequence[int]
+    ) -> Sequence[Passage]:
+        """Recall a sub-question as a step; its passages, the question's own where both are the same. Where answers are
+        `missing`, it is about the first passages for the sub-questions that they were to come from.
+        """
         if not sub_question:  # the model left it out
             return ()
-        self.is_whole &= is_whole
+        self.is_whole &= not missing
         self.steps.append(SubQuestion(sub_question, text, answers))
-        recall = self.retrieve(text) or next((r for _, r in self.found if _same(text, r.query)), None)
+        about = [self.first[one] for one in missing if one in self.first]
+        recall = self.retrieve(text, about) or next((r for _, r in self.found if _same(text, r.query)), None)
         passages = recall.passages if recall else ()
+        if passages:
+            self.first[number] = passages[0].id
         self.steps[-1] = replace(self.steps[-1], passages=tuple(p.id for p in passages[:READ_PASSAGES]))
         return passages
 
@@ -128,12 +148,12 @@ class _Run:
         answers: dict[int, str] = {}
         known: list[tuple[str, str]] = []
         for number, sub_question in enumerate(plan[:max_steps], 1):
-            text, used, is_whole = filled(sub_question, number, answers)
-            passages = self.look_up(sub_question, text, used, is_whole)
+            text, used, missing = filled(sub_question, number, answers)
+            passages = self.look_up(number, sub_question, text, used, missing)
             reading = self.read(known, text, passages, max_steps)
             # What the model wants to look up instead takes the place of no sub-question that is still to come.
             if reading and reading.look_up and len(self.steps) + len(plan) - number < max_steps:
-                passages = self.look_up(sub_question, reading.look_up, {}, is_whole=True)
+                passages = self.look_up(number, sub_question, reading.look_up, {}, ())
                 reading = self.read(known, text, passages, max_steps)
             if reading and reading.answer:
                 answers[number] = reading.answer
@@ -164,7 +184,7 @@ class _Run:
 
     def plain(self, k: int) -> Recall:
         """The recall of the question alone."""
-        recall = self.guide.recall(self.query, k)
+        recall = self.guide.recall(self.query, k, self.about)
         timings = {**recall.timings, **self.timings, "total": 1e3 * (time.perf_counter() - self.began)}
         return replace(recall, timings=timings, usage=self.usage, warnings=tuple(self.warnings))
 

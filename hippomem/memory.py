@@ -258,6 +258,7 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         decompose: bool = False,
         iterative: bool = False,
         max_steps: int = 4,
+        about: str | Iterable[str] = (),
         context: int = 0,
         recipe: Recipe | None = None,
         learned: bool = True,
@@ -272,10 +273,12 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         consolidation archived, or found that a later passage contradicts altogether, comes back with `deep` only.
         Of more than 6,000 passages (`Recipe.everything`) only those near the question are ranked: a `k` of thousands
         may bring fewer.
+        `about` are ids of passages that the question is about without naming it, as a follow-up is ("Where was he
+        born?"): their names count as named by it.
         `context` gives each passage so many neighbours on either side, in its session or document (`before`, `after`).
         `method="dense"` is plain similarity search, to compare; `recipe` has other constants than the default ones, to
         experiment; `learned=False` leaves out what `feedback` taught. An empty memory gives an empty recall. Raises
-        InvalidInputError for an empty or too long question, or a number out of range.
+        InvalidInputError for an empty or too long question, or a number out of range, NotFoundError for an unknown id.
 
         Three ways ask the chat model (`llm`). `recognise`: it looks over the first twenty passages, and those that it
         finds to bear on the question rise. `decompose`: one call splits it, and its parts are recalled too.
@@ -290,6 +293,7 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
             raise InvalidInputError(f"recipe must be a Recipe, not {type(recipe).__name__}")
         moment = checked_moment(as_of, "as_of")
         session, source = checked_filter(session, "session"), checked_filter(source, "source")
+        names = checked_labels(about, "about")
         limits: dict[str, Any] = {"as_of": moment, "session": session, "source": source}
         limits |= {"method": method, "recipe": recipe, "learned": learned, "deep": deep}
         if recognise:
@@ -297,17 +301,22 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
                 "decompose": decompose,
                 "iterative": iterative,
                 "max_steps": max_steps,
+                "about": names,
                 "context": context,
             }
             return recognised(self._chat, partial(self.recall, **limits, **ways), query, k)
         if decompose or iterative:
-            part = partial(self.recall, **limits)
+
+            def part(text: str, depth: int, about: Iterable[str]) -> Recall:
+                return self.recall(text, depth, about=about, **limits)
+
             guide = Guide(part, partial(self._as_it_stood, moment), self._chat, self.settings.max_query_chars)
-            fused = recall_by_parts(guide, query, k, max_steps if iterative else None)
+            fused = recall_by_parts(guide, query, k, max_steps if iterative else None, names)
             with self._lock, self._synced() as (view, connection):
                 view = self._as_of(connection, moment) or view
                 windows = in_context(view, connection, self._number, fused.passages, context, moment)
             return replace(fused, passages=windows)
+        topics = {name: self._writer.current(name)[0] for name in names}
         timings: dict[str, float] = {}
         vector = self._question(query)
         timings["encode"] = time.perf_counter() - began
@@ -321,7 +330,10 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
             mark = time.perf_counter()
             advice = self._learning.advice(connection, view, vector, recipe or U, learned and method == "graph")
             timings["learned"] = time.perf_counter() - mark
-            ranked = partial(rank, recipe=advice[0], learned=advice[1]) if method == "graph" else dense
+            if topics and moment:
+                topics |= versions.by_id(connection, self._number, topics, moment)
+            led = view.rows_of(topics.values()) if topics else None
+            ranked = partial(rank, recipe=advice[0], learned=advice[1], about=led) if method == "graph" else dense
             ranking = ranked(view, query, vector, k, allowed)
             timings.update(ranking.seconds)
             mark = time.perf_counter()

@@ -59,12 +59,21 @@ def test_decompose_looks_up_the_question_and_its_parts(fast: Opened) -> None:
     assert (recall.query, recall.usage.calls, recall.warnings) == (QUESTION, 1, ())
     assert {"decompose", "fuse", "walk", "encode", "total"} <= recall.timings.keys()
     # By the formula, from the recalls of the parts alone.
-    parts = [ids(memory.recall(text, 50)) for text in (QUESTION, *(step.query for step in recall.steps))]
+    parts = [ids(memory.recall(text, 50)) for text in (QUESTION, recall.steps[0].query)]
+    parts.append(ids(memory.recall(recall.steps[1].query, 50, about=parts[1][0])))
     for passage in recall.passages:
-        assert passage.score == pytest.approx(sum(1 / (6 + part.index(passage.id)) for part in parts))
+        assert passage.score == pytest.approx(sum(1 / (4 + part.index(passage.id)) for part in parts))
         assert passage.score == pytest.approx(sum(passage.causes.values()))
         assert set(passage.causes) == {"question", "sub-question 1", "sub-question 2"}
     assert recall.steps[1].passages == tuple(parts[2][:5])
+
+
+def test_a_part_without_its_answer_is_about_what_was_found_for_the_one_before(fast: Opened) -> None:
+    memory = noted(fast, scripted({"sub_questions": ["What does Ada Thorne run?", "What is kept there, in #1?"]}))
+    assert memory.recall("What is kept there, in ?", 1).passages[0].title != "Northlight Labs"
+    steps = memory.recall("What is kept there by Ada Thorne's firm?", 3, decompose=True).steps
+    assert memory.get(steps[1].passages[0]).title in ("Ada Thorne", "Northlight Labs")
+    assert {memory.get(id_).title for id_ in steps[1].passages[:2]} == {"Ada Thorne", "Northlight Labs"}
 
 
 def test_iterative_reads_and_fills_in_what_it_read(fast: Opened) -> None:

@@ -39,6 +39,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hippomem.hippocampus.about import with_names_of
 from hippomem.hippocampus.arrays import merged
 from hippomem.hippocampus.keys import plain
 from hippomem.hippocampus.leading import are_crowded, best, stand_aside, title_hop
@@ -111,8 +112,10 @@ def rank(
     eligible: Flags | None = None,
     recipe: Recipe = U,
     learned: Learned | None = None,
+    about: Rows | None = None,
 ) -> Ranking:
-    """Score passages for a question whose embedding is `vector` (d,); `eligible` (rows,) limits what may win.
+    """Score passages for a question whose embedding is `vector` (d,); `eligible` (rows,) limits what may win. What the
+    passages at `about` name counts as named by the question (about.py).
 
     `learned` moves what passages are compared with (not the seeds on entities), and adds a term of its own.
     """
@@ -137,6 +140,8 @@ def rank(
     watch.lap("dense")
 
     named_seeds = _shares({entity: 1.0 / float(graph.frequency[entity]) for entity in named})
+    if about is not None:
+        named_seeds = with_names_of(graph, named_seeds, about)
     suggested_seeds = _suggested(view, vector, near[lead], recipe)
     passage_seeds, entity_seeds = _seeds(likeness, named_seeds, suggested_seeds, recipe.passage_share)
     watch.lap("sentences")
@@ -149,7 +154,7 @@ def rank(
     walks = [walk(graph, (near, passage_seeds), entity_seeds, wanted, recipe.epsilon)]
     if wanted is not None:
         wanted = merged(wanted, walks[0].heaviest(recipe.walked))
-    if named:
+    if named_seeds:
         walks.append(walk(graph, (near[:0], passage_seeds[:0]), named_seeds, wanted, recipe.epsilon))
     rows = near if wanted is None else merged(wanted, walks[-1].heaviest(recipe.walked))
     watch.lap("walk")

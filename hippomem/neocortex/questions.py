@@ -87,29 +87,28 @@ def read(
     return Reading(answer or None, None if answer else look_up or None, reply.usage)
 
 
-def filled(sub_question: str, number: int, answers: Mapping[int, str]) -> tuple[str, dict[str, str], bool]:
+def filled(sub_question: str, number: int, answers: Mapping[int, str]) -> tuple[str, dict[str, str], list[int]]:
     """A sub-question with the answers in place of its references: its text, what was filled in ("#1": answer), and
-    whether that was all. References without an answer are removed.
+    the numbers of the sub-questions that have no answer, each once. References to these are removed.
 
     Only numbers below its own `number` are references: "the #1 song" of a first sub-question is none. Answers are not
     searched for references in turn.
     """
     used: dict[str, str] = {}
-    is_whole = True
+    missing: dict[int, None] = {}
 
     def put(reference: re.Match[str]) -> str:
-        nonlocal is_whole
         place = int(reference[1])
         if not 1 <= place < number:
             return reference[0]
         if place not in answers:
-            is_whole = False
+            missing[place] = None
             return ""
         used[reference[0]] = answers[place]
         return answers[place]
 
     text = _REFERENCE.sub(put, sub_question)
-    return " ".join(text.split()), used, is_whole
+    return " ".join(text.split()), used, list(missing)
 
 
 def _items(found: Any) -> list[Any]:

@@ -36,6 +36,8 @@ def test_a_file_of_any_form_is_read(tmp_path: Path, name: str) -> None:
         ("third_notes", [40] * 3, 180),
         ("chats", [40] * 3, 449),
         ("more_chats", [40] * 3, 479),
+        ("assistant_chats", [40] * 3, 480),
+        ("more_assistant_chats", [40] * 3, 480),
     ],
 )
 def test_our_own_memories_have_evidence_for_every_question(name: str, questions: list[int], notes: int) -> None:

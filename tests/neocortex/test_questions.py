@@ -113,19 +113,20 @@ def test_the_model_sees_a_few_passages_of_limited_length() -> None:
 @pytest.mark.parametrize(
     ("planned", "number", "answers", "expected"),
     [
-        ("Who leads #1?", 2, {1: "Labs"}, ("Who leads Labs?", {"#1": "Labs"}, True)),
-        ("Who leads #1 ?", 2, {}, ("Who leads ?", {}, False)),
-        ("#1 >> performer", 2, {1: "Green"}, ("Green >> performer", {"#1": "Green"}, True)),
-        ("Green >> performer", 1, {}, ("Green >> performer", {}, True)),
-        ("#1 and #2 and #1", 3, {1: "a", 2: "b"}, ("a and b and a", {"#1": "a", "#2": "b"}, True)),
-        ("#1 and #2", 3, {2: "b"}, ("and b", {"#2": "b"}, False)),
-        ("the #1 song of 1984", 1, {}, ("the #1 song of 1984", {}, True)),
-        ("#3 of #1", 2, {1: "x"}, ("#3 of x", {"#1": "x"}, True)),
-        ("#1", 2, {1: "see #2 and \\1 \\g<0>"}, ("see #2 and \\1 \\g<0>", {"#1": "see #2 and \\1 \\g<0>"}, True)),
-        ("#12 #0 #1st", 2, {1: "x"}, ("#12 #0 #1st", {}, True)),
+        ("Who leads #1?", 2, {1: "Labs"}, ("Who leads Labs?", {"#1": "Labs"}, [])),
+        ("Who leads #1 ?", 2, {}, ("Who leads ?", {}, [1])),
+        ("#1 >> performer", 2, {1: "Green"}, ("Green >> performer", {"#1": "Green"}, [])),
+        ("Green >> performer", 1, {}, ("Green >> performer", {}, [])),
+        ("#1 and #2 and #1", 3, {1: "a", 2: "b"}, ("a and b and a", {"#1": "a", "#2": "b"}, [])),
+        ("#1 and #2", 3, {2: "b"}, ("and b", {"#2": "b"}, [1])),
+        ("#2 of #1 and #2", 3, {}, ("of and", {}, [2, 1])),
+        ("the #1 song of 1984", 1, {}, ("the #1 song of 1984", {}, [])),
+        ("#3 of #1", 2, {1: "x"}, ("#3 of x", {"#1": "x"}, [])),
+        ("#1", 2, {1: "see #2 and \\1 \\g<0>"}, ("see #2 and \\1 \\g<0>", {"#1": "see #2 and \\1 \\g<0>"}, [])),
+        ("#12 #0 #1st", 2, {1: "x"}, ("#12 #0 #1st", {}, [])),
     ],
 )
 def test_references(
-    planned: str, number: int, answers: dict[int, str], expected: tuple[str, dict[str, str], bool]
+    planned: str, number: int, answers: dict[int, str], expected: tuple[str, dict[str, str], list[int]]
 ) -> None:
     assert filled(planned, number, answers) == expected
