@@ -142,7 +142,7 @@ class AsyncMemory:
         decompose: bool = False,
         iterative: bool = False,
         max_steps: int = 4,
-        about: str | Iterable[str] = (),
+        about: str | Passage | Iterable[str | Passage] = (),
         context: int = 0,
         recipe: Recipe | None = None,
         learned: bool = True,

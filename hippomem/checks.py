@@ -126,11 +126,12 @@ def checked_filter(value: str | None, what: str) -> str | None:
     return None if value is None else checked_label(value, what)
 
 
-def checked_labels(value: str | Iterable[str], what: str) -> list[str]:
-    """One label, or several. Raises InvalidTextError or InvalidInputError."""
-    if isinstance(value, bytes) or not isinstance(value, str | Iterable):
+def checked_labels(value: str | Passage | Iterable[str | Passage], what: str) -> list[str]:
+    """One label, or several; a passage stands for its id. Raises InvalidTextError or InvalidInputError."""
+    if isinstance(value, bytes) or not isinstance(value, str | Passage | Iterable):
         raise InvalidInputError(f"{what} must be a string or several, not {type(value).__name__}")
-    return [checked_name(one, what) for one in ([value] if isinstance(value, str) else value)]
+    several = [value] if isinstance(value, str | Passage) else value
+    return [checked_name(one.id if isinstance(one, Passage) else one, what) for one in several]
 
 
 def checked_page(limit: int | None, offset: int) -> tuple[int | None, int]:

@@ -13,7 +13,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path as FilePath
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -223,11 +223,7 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         or none. The texts, vectors, and the names and facts that only they held are overwritten on disk; an entry in
         the history remains, without text. Raises NotFoundError where there is no such memory or source.
         """
-        if isinstance(target, Passage):
-            target = target.id
-        elif not isinstance(target, str) and isinstance(target, Iterable):
-            target = [one.id if isinstance(one, Passage) else one for one in target]
-        names = checked_labels(cast("str | list[str]", target), "target")
+        names = checked_labels(target, "target")
         self._check_open()
         with self._lock:
             # What is made only later has nothing of it; and a snapshot spares making it all anew.
@@ -258,7 +254,7 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         decompose: bool = False,
         iterative: bool = False,
         max_steps: int = 4,
-        about: str | Iterable[str] = (),
+        about: str | Passage | Iterable[str | Passage] = (),
         context: int = 0,
         recipe: Recipe | None = None,
         learned: bool = True,
@@ -273,8 +269,8 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         consolidation archived, or found that a later passage contradicts altogether, comes back with `deep` only.
         Of more than 6,000 passages (`Recipe.everything`) only those near the question are ranked: a `k` of thousands
         may bring fewer.
-        `about` are ids of passages that the question is about without naming it, as a follow-up is ("Where was he
-        born?"): their names count as named by it.
+        `about` are passages, or their ids, that the question is about without naming it, as a follow-up is ("Where was
+        he born?"): their names count as named by it.
         `context` gives each passage so many neighbours on either side, in its session or document (`before`, `after`).
         `method="dense"` is plain similarity search, to compare; `recipe` has other constants than the default ones, to
         experiment; `learned=False` leaves out what `feedback` taught. An empty memory gives an empty recall. Raises

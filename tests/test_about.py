@@ -31,7 +31,7 @@ def memory(fast: Opened) -> Memory:
 def test_a_follow_up_is_led_by_what_it_is_about(memory: Memory) -> None:
     first = memory.recall("What does Ada Thorne run?", 1).passages[0]
     plain = memory.recall(FOLLOW_UP, 3)
-    led = memory.recall(FOLLOW_UP, 3, about=first.id)
+    led = memory.recall(FOLLOW_UP, 3, about=first)
     assert led.passages[0].title == "Northlight Labs"
     assert "named walk" in led.passages[0].causes
     assert "named walk" not in plain.passages[0].causes
