@@ -268,9 +268,10 @@ class Learning:
 
 
 def weighted(recipe: Recipe, scale: dict[str, float]) -> Recipe:
-    """The recipe with each expert's weight times its multiplier."""
-    names = {name: name.replace(" ", "_") for name in EXPERTS}
-    return replace(recipe, **{field: getattr(recipe, field) * scale[name] for name, field in names.items()})
+    """The recipe with each expert's weight times its multiplier: its term in the ranking is multiplied by that."""
+    weights = {name.replace(" ", "_"): multiplier for name, multiplier in scale.items()}
+    weights["alone"] = weights["cosine"]  # a part of the same term
+    return replace(recipe, **{field: getattr(recipe, field) * multiplier for field, multiplier in weights.items()})
 
 
 def checked_confidence(confidence: float) -> float:

@@ -12,6 +12,9 @@ import pytest
 from traces import traces
 
 from hippomem import Document, InvalidInputError, Memory, NotFoundError, Recall, Settings, StoreFullError
+from hippomem.evidence import EXPERTS
+from hippomem.feedback import weighted
+from hippomem.hippocampus.recipe import U
 from hippomem.testing import HashEncoder, capitals
 
 Opened = Callable[..., Memory]
@@ -53,6 +56,19 @@ def test_what_was_useful_comes_first_the_next_time(memory: Memory) -> None:
     assert set(ids) == {p.id for p in learned.passages}
     assert memory.doctor().ok
     assert memory.stats()["learned"] == 2
+
+
+def test_a_learned_weight_multiplies_all_that_its_expert_says(memory: Memory) -> None:
+    fill(memory)
+    memory.add("A canoe goes well with a paddle.", title="Canoe")
+    scale = dict(zip(EXPERTS, (1.5, 0.5, 2.0, 0.25, 3.0, 1.0), strict=True))
+    question = "What goes well with the Canoe?"
+    plain, learned = (memory.recall(question, 20, recipe=recipe) for recipe in (U, weighted(U, scale)))
+    causes = {passage.id: passage.causes for passage in plain.passages}
+    assert len(causes) == 13
+    for passage in learned.passages:
+        for name, multiplier in scale.items():
+            assert passage.causes[name] == pytest.approx(multiplier * causes[passage.id][name], abs=1e-5), name
 
 
 def test_what_was_of_no_use_moves_down(memory: Memory) -> None:
