@@ -181,6 +181,9 @@ def recall(
         bool, typer.Option("--recognise", help="Raise what the chat model finds to bear on it.")
     ] = False,
     llm: Llm = None,
+    about: Annotated[
+        list[str] | None, typer.Option("--about", metavar="ID", help="A passage that a follow-up is about; repeatable.")
+    ] = None,
     context: Annotated[int, typer.Option(min=0, help="Neighbours of each passage, on either side.")] = 0,
     explain: Annotated[bool, typer.Option("--explain", help="Also ids, scores by cause, steps, times.")] = False,
     db: Db = None,
@@ -203,6 +206,7 @@ def recall(
             iterative=iterative,
             max_steps=max_steps,
             recognise=recognise,
+            about=about or (),
             context=context,
             learned=learned,
         )

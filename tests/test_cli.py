@@ -293,6 +293,14 @@ def test_recall_for_people(cli: Cli, notes: Path) -> None:
     assert len(json_of(dense)["passages"]) == 2
 
 
+def test_a_follow_up_is_about_what_was_recalled(cli: Cli, notes: Path) -> None:
+    cli("ingest", notes)
+    first = json_of(cli("recall", "What did Ada Thorne build?", "-k", 1, "--json"))["passages"][0]
+    led = json_of(cli("recall", "Where does it stand?", "--about", first["id"], "--json"))
+    assert led["passages"][0]["title"] == "Lantern Foundry"
+    assert "no memory has the id 'nowhere'" in error_of(cli("recall", "Where?", "--about", "nowhere"))
+
+
 def test_recall_of_a_part_of_the_memory(cli: Cli) -> None:
     cli("add", "Ada likes tea.", "--session", "s1", "--source", "notes/a", "--occurred-at", "2020-01-01T00:00Z")
     cli("add", "Ada likes coffee.", "--session", "s2", "--source", "b", "--occurred-at", "2022-01-01T00:00Z")
