@@ -126,8 +126,12 @@ def jobs(
         return
     with opened(db, namespace) as memory:
         found = memory.jobs(state.value if state else None, limit)
-        counts = memory.stats()["jobs"]
-    out.print_json({"counts": counts, "jobs": found}) if as_json else print_jobs(found, counts)
+        stats = memory.stats()
+        failing = memory._outages()
+    if as_json:
+        out.print_json({"counts": stats["jobs"], "outages": stats["outages"], "jobs": found})
+    else:
+        print_jobs(found, stats["jobs"], failing)
 
 
 @jobs_app.command()
@@ -143,18 +147,21 @@ def retry(
     namespace: Namespace = None,
     as_json: Json = False,
 ) -> None:
-    """Let dead jobs wait again, with all their attempts before them."""
+    """Let dead jobs wait again, with all their attempts before them, and ask a chat model that failed at once."""
     with opened(db, namespace, llm=llm) as memory:
         count = memory.retry_jobs(ids or None, renew=renew)
     out.print_json({"waiting_again": count}) if as_json else out.print_pairs({"waiting again": count})
 
 
-def print_jobs(found: Sequence[Job], counts: dict[str, int]) -> None:
-    """How many there are in each state, then a line for each."""
+def print_jobs(found: Sequence[Job], counts: dict[str, int], failing: Sequence[str]) -> None:
+    """How many there are in each state, what holds them up, then a line for each."""
     console = out.screen()
     console.print(out.styled((", ".join(f"{count:,} {state}" for state, count in counts.items()), "bold")))
+    for line in failing:
+        console.print(out.styled((out.visible(line), "yellow")))
     for job in found:
         tried = f", {job.attempts} attempts" if job.attempts > 1 else ""
+        tried += f", failed by its server {job.faults} times" if job.faults > 1 else ""
         console.print(
             f"{job.passage_id}  {job.state}{tried}  {out.visible(job.model)}  {out.snippet(job.title, 60)}",
             markup=False,

@@ -67,7 +67,9 @@ def undo(
 
 
 def worker(
-    until_idle: Annotated[bool, typer.Option("--until-idle", help="End where nothing is left to do.")] = False,
+    until_idle: Annotated[
+        bool, typer.Option("--until-idle", help="End where nothing is left to do, or a server fails for an hour.")
+    ] = False,
     all_namespaces: Annotated[
         bool, typer.Option("--all-namespaces", help="Those of the whole database in turn, new ones too.")
     ] = False,

@@ -302,6 +302,7 @@ def print_round(report: Report) -> None:
         counts = ", ".join(f"{count:,} {name}" for name, count in part.counts.items() if count) or "nothing to do"
         usage = f"; {part.usage}" if part.usage.calls else ""
         rest = "" if part.is_done or part.error else "; more is left"
+        rest = f"; goes on at {part.again_at:%H:%M:%S}Z" if part.again_at else rest
         console.print(styled((f"{part.name}: ", "bold"), f"{counts} in {part.seconds:.1f} s{usage}{rest}"))
         for note in part.notes:
             console.print(styled(("   " + visible(note), "dim")))

@@ -49,6 +49,7 @@ class InTurn:
 
         stopping = threading.Event()
         current: list[Worker] = []
+        waiting = None  # for a server, which is the same for all
 
         def stop() -> None:
             stopping.set()
@@ -65,8 +66,12 @@ class InTurn:
                     with self.opened(name) as memory:
                         worker = memory._new_worker(_teller(rounds, is_silent, name), progress=not is_silent)
                         current[:] = [worker]
+                        worker.waiting = waiting
                         rests.append(worker.work())
+                        waiting = worker.waiting
                         error = error or worker.error
+                if until_idle and waiting is not None and waiting.is_vain(self.memory._clock):
+                    error = error or waiting.error
                 is_idle = len(rounds) == done and not any(rest is not None and rest <= IDLE_SECONDS for rest in rests)
                 if until_idle and (is_idle or error):
                     break

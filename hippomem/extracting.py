@@ -30,13 +30,15 @@ from hippomem.neocortex.openie import Extracted, grounded, read_extraction, read
 from hippomem.neocortex.prices import Price, charged
 from hippomem.storage import ledger
 from hippomem.storage.jobs import Work
+from hippomem.storage.outages import Outage
 from hippomem.types import StepReport, Usage
 
 T = TypeVar("T")
 log = logging.getLogger("hippomem")
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds before another attempt, doubled each time; a random half of it less
+LONGEST_FAULT = 300.0  # the same after failures of the server
 PATIENCE = 60.0  # a round waits so long for an attempt that is due later, and leaves it to the next one otherwise
-NOBODY_THERE = 3  # calls that reached no server, one after the other, end a round
+OUTAGE_PATIENCE = 15.0  # and so long, until the next answer, for a server that fails
 GRACE = 5.0  # for calls in flight when a round is stopped
 MAX_NOTES = 20
 
@@ -53,7 +55,7 @@ class _Tally:
     usage: Usage = field(default_factory=Usage)
     notes: list[str] = field(default_factory=list)
     error: str | None = None
-    unreached: int = 0
+    waited: float = 0.0  # for a server that fails, in a row
     retries: list[datetime] = field(default_factory=list)  # when what failed is due again
     # One at a time: the store takes one writer, and a language pipeline is not made for several threads.
     hands: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "hippomem-extract-store"))
@@ -73,6 +75,7 @@ class ExtractionStep:
         self._chat = chat
         self._price = price
         self._concurrency = concurrency
+        self._logged: tuple[datetime, int] | None = None  # of the last outage: since when, and its failures
 
     def next_due(self) -> datetime | None:
         """When there is something to read; None where there is nothing."""
@@ -103,10 +106,21 @@ class ExtractionStep:
             if not isinstance(failed[0], HippomemError):
                 raise failed[0]
             tally.error = tally.error or str(failed[0])
+        outage = self._claims.outage() if tally.error is None else None
+        if outage is not None:
+            tally.error = outage.told(self._claims.now())
         is_done = tally.error is None and not self._claims.is_due()
         for line in self._claims.elsewhere() if is_done else ():
             tally.note(line)
-        return StepReport(self.name, dict(tally.counts), tally.usage, tuple(tally.notes), tally.error, is_done)
+        return StepReport(
+            self.name,
+            dict(tally.counts),
+            tally.usage,
+            tuple(tally.notes),
+            tally.error,
+            is_done,
+            again_at=outage.until if outage else None,
+        )
 
     async def _run(self, round: Round, tally: _Tally) -> None:
         running: set[asyncio.Task[None]] = set()
@@ -121,7 +135,7 @@ class ExtractionStep:
                         round.spend(units=len(claim.works), tokens=claim.expected_tokens)
                         running.add(asyncio.create_task(self._one(claim, round, tally)))
                     if not found.claims:
-                        pause = self._pause(asked_at, found.again_at, tally)
+                        pause = self._pause(asked_at, found, not running, tally)
                 if not running and (pause is None or self._is_over(round, tally)):
                     return
                 await self._wait(running, pause, round)
@@ -140,12 +154,23 @@ class ExtractionStep:
     def _is_over(self, round: Round, tally: _Tally) -> bool:
         return round.is_over or tally.error is not None
 
-    def _pause(self, asked_at: datetime, again_at: datetime | None, tally: _Tally) -> float | None:
+    def _pause(self, asked_at: datetime, found: Found, is_idle: bool, tally: _Tally) -> float | None:
         """Seconds until there may be more to claim than at `asked_at`; None where this round does not wait for it."""
+        if found.outage is not None:
+            self._log(found.outage)
+            rest = max(0.01, (found.outage.until - self._claims.now()).total_seconds())
+            tally.waited += rest if is_idle else 0.0
+            return rest if tally.waited <= OUTAGE_PATIENCE else None
         tally.retries = [moment for moment in tally.retries if moment > asked_at]
-        moments = [*tally.retries, *([again_at] if again_at else [])]
+        moments = [*tally.retries, *([found.again_at] if found.again_at else [])]
         pause = max(0.01, (min(moments) - self._claims.now()).total_seconds()) if moments else None
         return pause if pause is not None and pause <= PATIENCE else None
+
+    def _log(self, outage: Outage) -> None:
+        """Say once what each failure means."""
+        if self._logged != (outage.since, outage.failures):
+            self._logged = outage.since, outage.failures
+            log.warning("extract: %s", outage.told(self._claims.now()))
 
     async def _wait(self, running: set[asyncio.Task[None]], pause: float | None, round: Round) -> None:
         """Until a call has ended, a pause is over, or the round is stopped."""
@@ -199,7 +224,7 @@ class ExtractionStep:
         await self._by_hand(tally, partial(self._answered, claim, reply, time.monotonic() - began, tally))
 
     def _answered(self, claim: Claim, reply: Reply, seconds: float, tally: _Tally) -> None:
-        tally.unreached = 0
+        tally.waited = 0.0
         tally.usage += reply.usage
         several = read_extractions(reply.text, len(claim.works)) if len(claim.works) > 1 else None
         read = several or [read_extraction(reply.text)]
@@ -214,7 +239,8 @@ class ExtractionStep:
             seconds,
             charged(reply.usage, self._price),
         )
-        self._claims.record(claim, spent, {work.content: extracted.as_json() for work, extracted in usable})
+        if self._claims.record(claim, spent, {work.content: extracted.as_json() for work, extracted in usable}):
+            log.warning("extract: the chat model %r answers again", self._claims.kind.model)
         if usable:
             self._apply(claim, usable, tally)
         if len(usable) < len(found):
@@ -224,21 +250,22 @@ class ExtractionStep:
 
     def _failed(self, claim: Claim, error: BaseException, seconds: float, tally: _Tally) -> None:
         fault = fault_of(error)
-        self._claims.record(claim, ledger.Spent("failed", seconds=seconds), {})
-        tally.unreached = tally.unreached + 1 if fault.kind == Kind.unreachable else 0
+        self._claims.record(claim, ledger.Spent("failed", seconds=seconds), {}, is_servers=fault.is_servers)
         reason = str(self._chat.failure(error))
-        if fault.kind == Kind.setup or tally.unreached >= NOBODY_THERE:
+        if fault.kind == Kind.setup:
             tally.error = tally.error or reason
-        self._put_off(claim, fault, reason, tally)
+        self._put_off(claim, fault, reason, tally, self._chat.cause(error))
 
-    def _put_off(self, claim: Claim, fault: Fault, reason: str, tally: _Tally) -> None:
-        is_counted = fault.kind not in (Kind.setup, Kind.unreachable)
-        attempts = max(work.attempts for work in claim.works) + 1
-        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (attempts - 1)) * random.uniform(0.5, 1.0)  # noqa: S311
-        pause = max(pause, fault.wait or 0.0)
-        # Which of several passages was refused, nobody knows: each is asked about alone next.
-        is_final = fault.kind == Kind.refused and len(claim.works) == 1
-        back, dead = self._claims.give_back(claim, pause, reason, is_counted=is_counted, is_final=is_final)
+    def _put_off(self, claim: Claim, fault: Fault, reason: str, tally: _Tally, cause: str = "") -> None:
+        if fault.is_servers:
+            pause = _pause(max(work.attempts + work.faults for work in claim.works), LONGEST_FAULT, fault)
+            back, dead, pause = self._claims.server_failed(claim, fault, reason, cause, pause)
+        else:
+            pause = _pause(max(work.attempts for work in claim.works), LONGEST_PAUSE, fault)
+            # Which of several passages was refused, nobody knows: each is asked about alone next.
+            is_final = fault.kind == Kind.refused and len(claim.works) == 1
+            is_counted = fault.kind != Kind.setup
+            back, dead = self._claims.give_back(claim, pause, reason, is_counted=is_counted, is_final=is_final)
         tally.counts["retried"] += back
         tally.counts["dead"] += dead
         if back:
@@ -265,3 +292,9 @@ class ExtractionStep:
                     extracted.malformed,
                     extracted.elsewhere,
                 )
+
+
+def _pause(failures: int, longest: float, fault: Fault) -> float:
+    """Seconds before another attempt after so many that failed, and this one."""
+    pause: float = min(longest, FIRST_PAUSE * 2.0**failures) * random.uniform(0.5, 1.0)  # noqa: S311
+    return max(pause, fault.wait or 0.0)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from sqlalchemy import Connection
+
+from hippomem.neocortex.faults import Fault
+from hippomem.neocortex.faults import Kind as FaultKind
 from hippomem.neocortex.prices import BYTES_PER_TOKEN, count_tokens
 from hippomem.neocortex.prompts import EXTRACT, EXTRACT_SEVERAL, Prompt
-from hippomem.storage import jobs, ledger
-from hippomem.storage.jobs import Work
+from hippomem.storage import jobs, ledger, outages
+from hippomem.storage.jobs import MOST_FAULTS, Work
 from hippomem.storage.ledger import Call, Spent
+from hippomem.storage.outages import Outage
 from hippomem.writing import Writer
 
 LEASE_MARGIN = 30.0  # seconds beyond the time-out of a call: for reading its answer, and waiting to write
@@ -36,12 +41,15 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Jobs that are ours until the lease ends: for one call, or with the answers that are there (`kept`)."""
+    """Jobs that are ours until the lease ends: for one call, or with the answers that are there (`kept`). A probe is to
+    find out whether a server works again.
+    """
 
     token: int
     works: tuple[Work, ...]
     expected_tokens: int = 0
     kept: Mapping[str, str] | None = None
+    is_probe: bool = False
 
     @property
     def prompt(self) -> Prompt:
@@ -56,11 +64,14 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """New claims, how many jobs had no attempt left, and when there is more room where the limits leave none."""
+    """New claims, how many jobs had no attempt left, when there is more room where the limits leave none, and what
+    outage holds up the rest.
+    """
 
     claims: tuple[Claim, ...] = ()
     buried: int = 0
     again_at: datetime | None = None
+    outage: Outage | None = None
 
 
 @dataclass(slots=True)
@@ -77,14 +88,26 @@ class Claims:
         return self.writer.clock.now()
 
     def next_due(self) -> datetime | None:
-        """When something can be claimed; now, where a passage has no job yet."""
+        """When something can be claimed: at once, where a passage has no job yet; not before the end of a pause."""
+        return self._next(self.now())[0]
+
+    def outage(self) -> Outage | None:
+        """What holds up all that there is to do, until when; None where nothing is left to do, or can be done now."""
+        now = self.now()
+        moment, outage = self._next(now)
+        return replace(outage, until=moment) if outage and moment and moment > now else None
+
+    def _next(self, now: datetime) -> tuple[datetime | None, Outage | None]:
         with self.writer.store_.read() as connection:
             number = self.writer.number
-            if jobs.is_missing(connection, number, self.kind):
-                return self.now()
-            moment = jobs.next_due(connection, number, self.kind)
-        # What lies too far ahead was written before the clock went back.
-        return min(moment, self.now()) if moment is not None and moment > self.now() + jobs.AHEAD else moment
+            is_missing = jobs.is_missing(connection, number, self.kind)
+            moment = now if is_missing else jobs.next_due(connection, number, self.kind)
+            outage = outages.find(connection, self.kind.model, now)
+        if moment is not None:
+            # What lies too far ahead was written before the clock went back.
+            moment = now if moment > now + jobs.AHEAD else moment
+            moment = max(moment, outage.until) if outage else moment
+        return moment, outage
 
     def is_due(self) -> bool:
         """Whether something can be claimed at this moment."""
@@ -106,13 +129,18 @@ class Claims:
     def claim(self, calls: int, units: int | None, tokens: int | None) -> Found:
         """Claims for at most so many calls, passages and tokens."""
         if not self.is_due():
-            return Found()
+            return Found(outage=self.outage())
         with self.writer.store_.write() as connection:
             number, now = self.writer.number, self.now()
+            outage = outages.find(connection, self.kind.model, now)
+            if outage and outage.until > now:  # somebody was faster
+                return Found(outage=outage)
             jobs.enqueue_missing(connection, number, self.kind, now)
             buried = jobs.bury(connection, number, self.kind, now)
             limit = min(calls * MOST_IN_ONE, units if units is not None else calls * MOST_IN_ONE)
-            works = jobs.due(connection, number, self.kind, now, limit)
+            works = (
+                self._probe(connection, now, limit) if outage else jobs.due(connection, number, self.kind, now, limit)
+            )
             ends = now + timedelta(seconds=self.timeout + LEASE_MARGIN)
             kept = ledger.answered(
                 connection,
@@ -146,17 +174,52 @@ class Claims:
                     break
                 token = ledger.begin(connection, number, self._call(group[0].ingest, expected), now)
                 jobs.claim(connection, number, self.kind, group, token, ends)
-                claims.append(Claim(token, group, expected))
+                claims.append(Claim(token, group, expected, is_probe=outage is not None))
+                if outage:
+                    outages.hold(connection, self.kind.model, ends, now)
                 room = ledger.room(connection, self.kind.model, self.limits.requests, self.limits.tokens, now)
                 tokens = None if tokens is None else tokens - expected
             # More room in a minute is of no use to whom the budget stops.
             return Found(tuple(claims), buried, room.again_at if groups and not claims and not is_spent else None)
 
-    def record(self, claim: Claim, spent: Spent, answers: Mapping[str, str]) -> None:
-        """Enter how a call ended, and keep what it answered."""
+    def record(self, claim: Claim, spent: Spent, answers: Mapping[str, str], *, is_servers: bool = False) -> bool:
+        """Enter how a call ended, and keep what it answered. Returns whether that ended an outage, which only a failure
+        that `is_servers` does not.
+        """
         with self.writer.store_.write() as connection:
             ledger.end(connection, claim.token, spent)
             ledger.keep_answers(connection, self.writer.number, self.kind.prompt, self.kind.model, answers)
+            return not is_servers and outages.end(connection, self.kind.model, claim.token)
+
+    def server_failed(
+        self, claim: Claim, fault: Fault, reason: str, cause: str, pause: float
+    ) -> tuple[int, int, float]:
+        """Give back a claim that was failed by the server, for `pause` seconds or as long as the server is not asked.
+
+        That is no attempt of the job, unless others were answered since it was failed before: then it seems to be what
+        the server fails of, as long as no other is failed. Nor is it one where the server has too much to do, which may
+        meet the same one again and again. But it is, where a job has had too much of all that.
+
+        Returns how many wait for another attempt, how many are dead, and the seconds until then.
+        """
+        with self.writer.store_.write() as connection:
+            now, model = self.now(), self.kind.model
+            known = outages.find(connection, model, now)
+            work, is_busy = claim.works[0], fault.kind == FaultKind.busy
+            since = work.token if work.faults and not known else claim.token
+            is_suspect = not known and work.faults > 1 and work.attempts > 0
+            is_well = not is_busy and (is_suspect or ledger.was_answered_after(connection, model, since))
+            if is_well:
+                outages.end(connection, model, claim.token)
+            else:
+                token = ledger.newest(connection) if is_busy else claim.token
+                wait = fault.wait or 0.0
+                until = outages.fail(connection, model, token, cause, now, wait, is_probe=claim.is_probe)
+                pause = max(pause, (until - now).total_seconds())
+            is_counted = work.faults >= MOST_FAULTS or (work.faults > 0 and is_well)
+            due = now + timedelta(seconds=pause)
+            back, dead = jobs.give_back(connection, claim.token, due, reason, is_counted=is_counted, is_fault=True)
+            return back, dead, pause
 
     def give_back(
         self, claim: Claim, pause: float, reason: str, *, is_counted: bool, is_final: bool = False
@@ -165,7 +228,15 @@ class Claims:
         with self.writer.store_.write() as connection:
             due = self.now() + timedelta(seconds=pause)
             ledger.lose(connection, [claim.token])
+            if claim.is_probe:
+                outages.hold(connection, self.kind.model, self.now(), self.now())
             return jobs.give_back(connection, claim.token, due, reason, is_counted=is_counted, is_final=is_final)
+
+    def _probe(self, connection: Connection, now: datetime, limit: int) -> list[Work]:
+        """The job that goes first after a pause: one that no server has failed, for another may be why it fails."""
+        number, limit = self.writer.number, min(limit, 1)
+        untried = jobs.due(connection, number, self.kind, now, limit, is_untried=True)
+        return untried or jobs.due(connection, number, self.kind, now, limit)
 
     def _call(self, ingest: str | None, expected_tokens: int = 0) -> Call:
         return Call(self.kind.name, self.kind.model, ingest, expected_tokens)
@@ -193,7 +264,7 @@ def packed(works: Sequence[Work], group_chars: int) -> list[tuple[Work, ...]]:
         if work.content in contents:  # equal texts are asked about once: the second finds the answer kept
             continue
         contents.add(work.content)
-        if size > SHORT_CHARS or work.attempts or not group_chars:
+        if size > SHORT_CHARS or work.attempts or work.faults or not group_chars:
             groups.append([work])
             continue
         group, filled = open_.get(work.ingest, ([], 0))

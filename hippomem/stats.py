@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from hippomem.consolidation.replay_time import ReplayTime
 from hippomem.hippocampus.view import View
-from hippomem.storage import jobs, learning, ledger, reads, reviews, statuses
+from hippomem.storage import jobs, learning, ledger, outages, reads, reviews, statuses
 from hippomem.storage.store import Store
 
 LAST_INGESTS = 10
@@ -23,7 +23,7 @@ def stats(
     `chat_models` is the ledger: calls by outcome, tokens, seconds and dollars of each model and purpose; `ingests` the
     same for the last ingests by the id of their report, and for what came by none. `cost` is None where that of no call
     is known, and otherwise without the `calls_of_unknown_cost`; a lost call is one whose process died before it heard
-    of it.
+    of it. `outages` are the models whose server fails: since when, what for, and when it is asked again.
     """
     log = reads.last_sequence(connection, namespace)
     return {
@@ -38,6 +38,15 @@ def stats(
         "views": {name: {"applied": view.applied, "log": log} for name in ("graph", "vectors")},
         "encoder": store.info(connection, "encoder"),
         "jobs": jobs.counts(connection, namespace),
+        "outages": {
+            model: {
+                "since": outage.since,
+                "asked_again_at": outage.until,
+                "failures": outage.failures,
+                "reason": outage.reason,
+            }
+            for model, outage in outages.current(connection, now).items()
+        },
         "chat_models": ledger.totals(connection, namespace, "model", "purpose"),
         "ingests": ledger.totals(connection, namespace, "ingest")[-LAST_INGESTS:],
     }

@@ -26,7 +26,7 @@ from hippomem.neocortex.chat import Chat, none_set, resolve_chat
 from hippomem.neocortex.prices import charged, price_of
 from hippomem.neocortex.prompts import EXTRACT
 from hippomem.settings import Settings
-from hippomem.storage import jobs, reviews
+from hippomem.storage import jobs, outages, reviews
 from hippomem.storage.jobs import Kind
 from hippomem.storage.ledger import Call, Spent
 from hippomem.storage.ledger import enter as enter_call
@@ -188,7 +188,8 @@ class Thinking:
         `budget` is a `Budget`, or how many units (passages to read, replays) at most. `now` is the moment that the
         round is about, for what falls due by a schedule; calls of a model go by the clock. With `dry_run` nothing is
         done, and the report says what would be. May be called by any number of threads and processes at once, and
-        killed at any instant: what was done is done, and paid for once. A step that fails is told about in the report.
+        killed at any instant: what was done is done, and paid for once. A step that fails is told about in the report,
+        which says when it can go on (`again_at`) where a model's server fails: a round waits for that some seconds.
         `progress` shows on a terminal which step is at work, or is a function that is told the step and the units done.
         Raises InvalidInputError for a budget or a moment that cannot be.
         """
@@ -224,6 +225,7 @@ class Thinking:
         number = self._writer.look_up()
         with self._store.write() as connection:
             now = self._clock.now()
+            outages.lift(connection, now)
             count = jobs.retry(connection, number, now, ids)
             count += reviews.revive(connection, number) if ids is None else 0
             if renew and self._writer.kind is not None:
@@ -257,6 +259,12 @@ class Thinking:
         self._check_open()
         moments = [moment for step in self._steps if (moment := step.next_due()) is not None]
         return min(moments, default=None)
+
+    def _outages(self) -> list[str]:
+        """Which chat models' servers fail, for people to read."""
+        with self._store.read() as connection:
+            now = self._clock.now()
+            return [outage.told(now) for outage in outages.current(connection, now).values()]
 
     def _stop_working(self) -> None:
         if self._worker is not None:

@@ -323,6 +323,7 @@ class Budget:
 class StepReport:
     """What one step of a round did: `counts` by name, what it asked of a chat model, `notes` on single things, and
     `error` where it could not go on. `is_done` is False where something that is due was left for a later round.
+    `again_at` is when that can be, where the error is that a server fails, which may pass.
     """
 
     name: str
@@ -332,6 +333,7 @@ class StepReport:
     error: str | None = None
     is_done: bool = True
     seconds: float = 0.0
+    again_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,7 +365,8 @@ class Report:
 class Job:
     """What a chat model is to do with one passage. `state` is waiting, running, done or dead; `prompt` is its name with
     its version; `reason` why the last attempt failed; a job that waits or runs is claimed from `due_at` on at the
-    earliest; `ingest` the id of the `IngestReport` that the passage came with.
+    earliest; `ingest` the id of the `IngestReport` that the passage came with; `faults` how often the model's server
+    failed, which is no attempt of the job.
     """
 
     passage_id: str
@@ -376,6 +379,7 @@ class Job:
     due_at: datetime
     reason: str | None = None
     ingest: str | None = None
+    faults: int = 0
 
 
 @dataclass(frozen=True, slots=True)

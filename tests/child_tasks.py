@@ -14,7 +14,7 @@ import shutil
 import signal
 import sqlite3
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Barrier
 from typing import Any
@@ -37,6 +37,7 @@ import hippomem.doctor
 import hippomem.extracting
 import hippomem.extraction_calls
 import hippomem.reencode
+import hippomem.storage.outages
 import hippomem.transfer
 from hippomem import HippomemError, Memory, Settings, SimulatedClock, StoreAccessError, StoreFullError
 from hippomem.cli_graph import write_graph
@@ -374,6 +375,9 @@ def extract(db: Path, url: str, concurrency: int) -> None:
     )
     hippomem.extraction_calls.LEASE_MARGIN = 1.0
     hippomem.extracting.FIRST_PAUSE = 0.05
+    hippomem.storage.outages.FIRST = timedelta(seconds=0.05)
+    hippomem.storage.outages.LONGEST = timedelta(seconds=0.5)
+    hippomem.extracting.LONGEST_FAULT = 0.5
     hippomem.consolidation.worker.POLL_SECONDS = 0.2
     with Memory.open(settings=settings) as memory:
         memory._new_worker().run(until_idle=True)

@@ -23,7 +23,8 @@ FAULTS = ("429", "500", "hang", "cut off", "garbage", "wrong type")
 
 @dataclass
 class FaultyServer:
-    """`recorded` are the answers by text; a share of the calls fails, by one fault after the other.
+    """`recorded` are the answers by text; a share of the calls fails, by one fault after the other, or all by the fault
+    that it is `down` with; those about a text with the word `poison` get a 500.
 
     What it counts is what a provider would charge for: `answered` calls with their tokens; `paid` is how often each
     text had an answer that was of use.
@@ -33,6 +34,9 @@ class FaultyServer:
     share: float = 0.0
     faults: tuple[str, ...] = FAULTS
     seconds: float = 0.0
+    down: str = ""
+    poison: str = ""
+    retry_after: str = "0"
     requests: int = 0
     answered: int = 0
     input_tokens: int = 0
@@ -59,15 +63,17 @@ class FaultyServer:
             self.open_now -= 1
 
     async def _reply(self, body: dict[str, Any], request: Request) -> Response:
-        fault = ""
-        if self._random.random() < self.share:
+        fault = self.down
+        if not fault and self.poison and self.poison in body["messages"][-1]["content"]:
+            fault = "500"
+        elif not fault and self._random.random() < self.share:
             fault = self.faults[sum(self.happened.values()) % len(self.faults)]
             self.happened[fault] += 1
         await asyncio.sleep(self.seconds)
-        if fault == "429":
-            return JSONResponse(failure("slow down"), 429, {"Retry-After": "0"})
-        if fault == "500":
-            return JSONResponse(failure("out of order"), 500)
+        if fault in ("429", "503"):
+            return JSONResponse(failure("slow down"), int(fault), {"Retry-After": self.retry_after})
+        if fault in ("500", "401", "400"):
+            return JSONResponse(failure("out of order"), int(fault))
         if fault == "wrong type":
             return HTMLResponse("<html>proxy error</html>")
         if fault == "hang":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,9 @@ from typer.testing import CliRunner, Result
 
 from hippomem import Memory, Triple, extracting
 from hippomem.cli import app
+from hippomem.consolidation import worker
 from hippomem.neocortex.extraction import LocalExtractor
+from hippomem.storage import outages
 from hippomem.testing import HashEncoder, capitals
 
 Cli = Callable[..., Result]
@@ -167,11 +169,30 @@ def test_a_server_that_is_not_there(cli: Cli, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("HIPPOMEM_LLM", "openai:test-model")
     monkeypatch.setenv("HIPPOMEM_LLM_API_KEY", "none")
     monkeypatch.setenv("HIPPOMEM_LLM_BASE_URL", "http://127.0.0.1:9/v1")
+    monkeypatch.setattr(extracting, "OUTAGE_PATIENCE", 0.0)
+    monkeypatch.setattr(worker, "IDLE_SECONDS", 1.0)
+    monkeypatch.setattr(worker, "POLL_SECONDS", 0.2)
     result = cli("consolidate")
     assert result.exit_code == 1
-    assert "did not answer" in result.stderr
+    assert "error: extract: the chat model 'openai:test-model' fails (" in result.stderr
+    assert "check llm and llm_base_url" in result.stderr
+    assert "); it is asked again in 1 s" in result.stderr
+    told = cli("jobs").stdout
+    assert "the chat model 'openai:test-model' fails" in told
+    assert "asked again" in told
+    assert "did not answer" in told
+    listed = shown(cli("jobs", "--json"))
+    assert (listed["jobs"][0]["attempts"], listed["jobs"][0]["faults"]) == (0, 1)
+    assert listed["outages"]["openai:test-model"]["failures"] == 1
+    assert "outages.openai:test-model.reason: " in cli("stats").stdout
+    monkeypatch.setattr(outages, "FIRST", timedelta(seconds=0.1))
+    monkeypatch.setattr(outages, "LONGEST", timedelta(seconds=0.5))
+    for options in ([], ["--all-namespaces"]):
+        result = cli("worker", "--until-idle", *options)  # it waits for a time, and says what for
+        assert result.exit_code == 1
+        assert "the chat model 'openai:test-model' has failed for " in result.stderr
+        assert "; goes on at " in result.stdout
     assert shown(cli("jobs", "--json"))["jobs"][0]["attempts"] == 0
-    assert cli("worker", "--until-idle").exit_code == 1
 
 
 @pytest.fixture(autouse=True)

@@ -10,6 +10,7 @@ import logging
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 
 from hippomem.clock import Clock
@@ -18,8 +19,20 @@ from hippomem.types import Report
 
 log = logging.getLogger("hippomem")
 POLL_SECONDS = 5.0  # other processes add as well, and nobody wakes us then
-IDLE_SECONDS = 3600.0  # what falls due later is not waited for `until_idle`
+IDLE_SECONDS = 3600.0  # what falls due later is not waited for `until_idle`, nor a server that fails for longer
 LONGEST_PAUSE = 60.0  # after rounds that failed
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """That rounds wait for a server that fails, with what they say; since when, on the monotonic clock."""
+
+    error: str
+    since: float
+
+    def is_vain(self, clock: Clock) -> bool:
+        """Whether nobody who wants to see an end waits for longer."""
+        return clock.monotonic() - self.since > IDLE_SECONDS
 
 
 class Worker:
@@ -43,7 +56,8 @@ class Worker:
         self._waking = threading.Event()
         self._thread: threading.Thread | None = None
         self._failures = 0
-        self.error: str | None = None  # of the last round
+        self.error: str | None = None  # of the last round, where that is nothing to wait for
+        self.waiting: Waiting | None = None
 
     @property
     def is_running(self) -> bool:
@@ -71,11 +85,15 @@ class Worker:
             self._thread.join(timeout)
 
     def run(self, until_idle: bool = False) -> None:
-        """Work until asked to stop; `until_idle`: or until nothing is left that is due or will be soon."""
+        """Work until asked to stop; `until_idle`: or until nothing is left that is due or will be soon, or has waited
+        for a server that fails in vain."""
         while not self._stopping.is_set():
             self._waking.clear()
             due = self._seconds_to_work()
             if until_idle and (due is None or due > IDLE_SECONDS):
+                return
+            if until_idle and self.waiting is not None and self.waiting.is_vain(self._clock):
+                self.error = self.waiting.error
                 return
             if due == 0.0:
                 did_something = self._round()
@@ -110,11 +128,14 @@ class Worker:
             log.warning("consolidation: %s", error)
             self.error, self._failures = str(error), self._failures + 1
             return False
-        failed = [part.error for part in report.steps if part.error]
+        failed = [part.error for part in report.steps if part.error and part.again_at is None]
         self.error = failed[0] if failed else None
         self._failures = self._failures + 1 if failed else 0
+        held_up = [part.error for part in report.steps if part.error and part.again_at is not None]
+        since = self.waiting.since if self.waiting else self._clock.monotonic()
+        self.waiting = Waiting(held_up[0], since) if held_up else None
         did_something = any(any(part.counts.values()) for part in report.steps)
-        if self._told is not None and (did_something or failed):
+        if self._told is not None and (did_something or failed or held_up):
             self._told(report)
         return did_something
 

@@ -160,7 +160,7 @@ class Chat:
         tries = Retrying(
             stop=stop_after_attempt(self._retries + 1),
             wait=wait_random_exponential(multiplier=FIRST_PAUSE, max=LONGEST_PAUSE),
-            retry=retry_if_exception(lambda error: fault_of(error).kind in (Kind.passing, Kind.unreachable)),
+            retry=retry_if_exception(lambda error: fault_of(error).kind in (Kind.busy, Kind.passing, Kind.unreachable)),
             reraise=True,
         )
         try:
@@ -189,6 +189,13 @@ class Chat:
                 "(HIPPOMEM_LLM_TIMEOUT), or ask a faster model"
             )
         return self._failure(error, "did not answer", _advice(error))
+
+    def cause(self, error: BaseException) -> str:
+        """What a call failed for, without what the server said, which may quote what it was sent."""
+        if is_late(error):
+            return f"no answer within {self.timeout:g} s"
+        status = status_of(error)
+        return f"{type(error).__name__ if status is None else f'HTTP {status}'}: {_advice(error)}"
 
     def _answered(self, prompt: Prompt, messages: Sequence[tuple[str, str]]) -> Reply:
         if prompt.schema is None or not self._holds_to_schemas():

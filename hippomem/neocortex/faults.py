@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-TRANSIENT = frozenset({408, 409, 425, 429})  # and everything from 500 on
+BUSY = frozenset({429, 503, 529})
+TRANSIENT = frozenset({408, 409, 425})  # and everything from 500 on
 SETUP = frozenset({401, 402, 403, 404, 405})
 LONGEST_WISH = 600.0  # seconds that a server may ask us to wait
 
@@ -14,7 +15,8 @@ LONGEST_WISH = 600.0  # seconds that a server may ask us to wait
 class Kind(StrEnum):
     """Why a call failed."""
 
-    passing = "passing"  # too many requests, a fault of the server
+    busy = "busy"  # too many requests, too much load: whatever is asked
+    passing = "passing"  # a fault of the server
     late = "late"  # no answer within the time-out
     unreachable = "unreachable"  # nobody there: no call was made
     refused = "refused"  # this very call, and it will be again
@@ -29,6 +31,11 @@ class Fault:
     kind: Kind
     wait: float | None = None
 
+    @property
+    def is_servers(self) -> bool:
+        """Whether it is the server's, as far as one call can tell: it may pass by itself."""
+        return self.kind in (Kind.busy, Kind.passing, Kind.late, Kind.unreachable)
+
 
 def fault_of(error: BaseException) -> Fault:
     """What an exception of any provider's package means."""
@@ -36,6 +43,8 @@ def fault_of(error: BaseException) -> Fault:
     if status is not None:
         if status in SETUP or "insufficient_quota" in (getattr(error, "code", None), getattr(error, "type", None)):
             return Fault(Kind.setup)
+        if status in BUSY:
+            return Fault(Kind.busy, _wish(error))
         if status in TRANSIENT or status >= 500:
             return Fault(Kind.passing, _wish(error))
         return Fault(Kind.refused) if status >= 400 else Fault(Kind.odd)
@@ -43,7 +52,8 @@ def fault_of(error: BaseException) -> Fault:
         return Fault(Kind.late)
     if any(_says(cause, "ConnectError", "gaierror", "ConnectionRefused") for cause in _causes(error)):
         return Fault(Kind.unreachable)
-    return Fault(Kind.passing if isinstance(error, OSError) or _says(error, "Connect") else Kind.odd)
+    is_cut = isinstance(error, OSError) or _says(error, "Connect", "ReadError", "WriteError", "RemoteProtocol")
+    return Fault(Kind.passing if is_cut else Kind.odd)
 
 
 def status_of(error: BaseException) -> int | None:

@@ -2,7 +2,8 @@
 
 A job is claimed with a lease and a fencing token, which is the number of the call that is made for it. Who is slower
 than the lease loses the job to another, and finds out by the token when it comes back: what it brings is not applied.
-An attempt is counted when it begins, so that a job which kills its process ends up dead as well.
+An attempt is counted when it begins, so that a job which kills its process ends up dead as well. Where it fails for the
+server's reasons it was none, and the server is not asked for a while (`outages.py`).
 
 waiting → running → done
    ↑         ├→ waiting, later: the attempt failed; or its process died, and the lease ran out
@@ -24,6 +25,7 @@ from hippomem.storage.schema import facts, jobs, passages
 from hippomem.types import Job
 
 MAX_ATTEMPTS = 5
+MOST_FAULTS = 300  # failures of the server that are no attempts of one job: a day of them, five minutes apart
 AHEAD = timedelta(hours=2)  # nothing is put off for longer: what is, was written before the clock went back
 OWN_EXTRACTORS = ("user", "rules")
 STATES = ("waiting", "running", "done", "dead")
@@ -51,6 +53,7 @@ class Work:
     ingest: str | None
     attempts: int
     token: int
+    faults: int = 0
 
 
 def enqueue(
@@ -113,9 +116,11 @@ def renew(
     return count
 
 
-def due(connection: Connection, namespace: int, kind: Kind, now: datetime, limit: int) -> list[Work]:
+def due(
+    connection: Connection, namespace: int, kind: Kind, now: datetime, limit: int, *, is_untried: bool = False
+) -> list[Work]:
     """Jobs that can be claimed, the longest due first: those waiting, and those whose lease is over. Not those about a
-    content that another one is running about: its answer will do.
+    content that another one is running about: its answer will do. `is_untried`: only those that no server has failed.
     """
     twins = jobs.alias()
     running = exists().where(
@@ -137,13 +142,14 @@ def due(connection: Connection, namespace: int, kind: Kind, now: datetime, limit
             jobs.c.ingest,
             jobs.c.attempts,
             jobs.c.token,
+            jobs.c.faults,
         )
         .join(passages, and_(passages.c.namespace == jobs.c.namespace, passages.c.number == jobs.c.passage))
-        .where(*_claimable(namespace, kind, now), ~running)
+        .where(*_claimable(namespace, kind, now), ~running, *([jobs.c.faults == 0] if is_untried else []))
         .order_by(jobs.c.due_at, jobs.c.number)
         .limit(limit)
     )
-    return [Work(*row) for row in connection.execute(query)]
+    return [Work(*tuple(row)) for row in connection.execute(query)]
 
 
 def claim(
@@ -206,9 +212,11 @@ def give_back(
     *,
     is_counted: bool = True,
     is_final: bool = False,
+    is_fault: bool = False,
 ) -> tuple[int, int]:
     """What is left of a claim goes back, to be tried from `due_at` on; or is dead, where its attempts are used up or
-    it `is_final`. An attempt that is not `is_counted` was none. Returns how many wait again, and how many are dead.
+    it `is_final`. An attempt that is not `is_counted` was none; `is_fault`: the server failed. Returns how many wait
+    again, and how many are dead.
     """
     own = (jobs.c.token == token, jobs.c.state == "running")
     attempts = jobs.c.attempts - (0 if is_counted else 1)
@@ -217,7 +225,9 @@ def give_back(
     if is_counted:
         dead = connection.execute(update(jobs).where(*own, over).values(state="dead", reason=reason)).rowcount
     back = connection.execute(
-        update(jobs).where(*own).values(state="waiting", reason=reason, due_at=due_at, attempts=attempts)
+        update(jobs)
+        .where(*own)
+        .values(state="waiting", reason=reason, due_at=due_at, attempts=attempts, faults=jobs.c.faults + int(is_fault))
     )
     return back.rowcount, dead
 
@@ -231,13 +241,16 @@ def bury(connection: Connection, namespace: int, kind: Kind, now: datetime) -> i
 
 
 def retry(connection: Connection, namespace: int, now: datetime, passage_ids: Sequence[str] | None = None) -> int:
-    """Dead jobs are waiting again, with all attempts before them: those of these passages, or all. Returns how many."""
-    where = [jobs.c.namespace == namespace, jobs.c.state == "dead"]
+    """Dead jobs are waiting again, with all attempts before them: those of these passages, or all. Returns how many.
+    Those that wait because a server has failed them are due now."""
+    where = [jobs.c.namespace == namespace]
     if passage_ids is not None:
         own = select(passages.c.number).where(passages.c.namespace == namespace, passages.c.id.in_(passage_ids))
         where.append(jobs.c.passage.in_(own))
-    done = connection.execute(update(jobs).where(*where).values(state="waiting", attempts=0, due_at=now))
-    return done.rowcount
+    waiting = jobs.c.state == "waiting", jobs.c.faults > 0, jobs.c.due_at > now
+    connection.execute(update(jobs).where(*where, *waiting).values(due_at=now))
+    again = {"state": "waiting", "attempts": 0, "faults": 0, "due_at": now}
+    return connection.execute(update(jobs).where(*where, jobs.c.state == "dead").values(**again)).rowcount
 
 
 def next_due(connection: Connection, namespace: int, kind: Kind) -> datetime | None:
@@ -284,7 +297,7 @@ def listed(connection: Connection, namespace: int, state: str | None, limit: int
     query = (
         select(
             passages.c.id, passages.c.title, jobs.c.kind, jobs.c.prompt, jobs.c.model, jobs.c.state, jobs.c.attempts,
-            jobs.c.due_at, jobs.c.reason, jobs.c.ingest,
+            jobs.c.due_at, jobs.c.reason, jobs.c.ingest, jobs.c.faults,
         )
         .join(passages, and_(passages.c.namespace == jobs.c.namespace, passages.c.number == jobs.c.passage))
         .where(jobs.c.namespace == namespace)

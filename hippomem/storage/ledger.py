@@ -99,6 +99,17 @@ def room(connection: Connection, model: str, requests: int | None, tokens: int |
     )
 
 
+def was_answered_after(connection: Connection, model: str, number: int) -> bool:
+    """Whether this model has answered a call that began after the one with this number."""
+    later = calls.c.number > number, calls.c.model == model, calls.c.outcome == "answered"
+    return connection.execute(select(calls.c.number).where(*later).limit(1)).first() is not None
+
+
+def newest(connection: Connection) -> int:
+    """The number of the call that began last, 0 without one."""
+    return connection.execute(select(func.max(calls.c.number))).scalar() or 0
+
+
 def answered(
     connection: Connection, namespace: int, prompt: str, model: str, contents: Iterable[str], everywhere: bool
 ) -> dict[str, str]:

@@ -1,4 +1,5 @@
-"""The tables. The namespace is part of every key but the log's own sequence; there is no row without one.
+"""The tables. The namespace is part of every key but the log's own sequence and what is known of the servers of models;
+of a memory there is no row without one.
 
 documents   what was ingested, by source, with the fingerprint of what was read
 passages    the texts; `number` orders them, `id` is the hash of namespace, source, title and text
@@ -9,6 +10,7 @@ learning_*  what feedback taught: queries with their vectors, and the passages t
 rehearsals  which learning events were replayed into the weights, in which order
 changes     the log: one row a change to a passage or to what was learned, in the order of commits; views follow it
 jobs        what a chat model is to do with a passage, and how far that is: claimed with a lease and a fencing token
+outages     models whose server fails, with the pause until it is asked again
 calls       the ledger: one row a call of a chat model, written when it begins; its number is the fencing token
 answers     what it answered about a content, so that nothing is paid for twice
 reviews     when each passage is due to be replayed, by channel; a row is claimed with a lease and a fencing token
@@ -286,11 +288,24 @@ jobs = Table(
     Column("due_at", UTCDateTime, nullable=False),  # may be claimed from then on; of a running one: its lease ends
     Column("token", Number, nullable=False),  # the call that holds it; who has another one lost it
     Column("reason", Text),  # why the last attempt failed
+    Column("faults", Integer, nullable=False, server_default="0"),  # failures of the server, which are no attempts
     ForeignKeyConstraint(["namespace", "passage"], ["passages.namespace", "passages.number"], name="fk_jobs_namespace"),
     UniqueConstraint("namespace", "passage", "kind", "prompt", "model", name="uq_jobs_namespace_passage"),
     Index("ix_jobs_namespace_state", "namespace", "state", "due_at"),
     Index(None, "token"),
     sqlite_autoincrement=True,
+)
+
+outages = Table(
+    "outages",
+    metadata,
+    Column("model", String(255), primary_key=True),
+    Column("since", UTCDateTime, nullable=False),  # the first failure
+    Column("until", UTCDateTime, nullable=False),  # nobody asks before; of a probe under way: its lease ends
+    Column("failures", Integer, nullable=False),  # the first one, and those of probes
+    Column("token", Number, nullable=False),  # the newest call that was begun before the last one
+    Column("reason", Text, nullable=False),  # quotes no passage: it is told in all namespaces
+    sqlite_with_rowid=False,
 )
 
 calls = Table(
@@ -497,4 +512,4 @@ versions = Table(
 
 BESIDE_PASSAGES = (reviews, review_log, usages, statuses, validities, strengths, cues, versions)
 
-HEAD = "0005"  # the newest migration; a test holds it to the migration scripts
+HEAD = "0006"  # the newest migration; a test holds it to the migration scripts
