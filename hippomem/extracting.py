@@ -259,7 +259,7 @@ class ExtractionStep:
     def _put_off(self, claim: Claim, fault: Fault, reason: str, tally: _Tally, cause: str = "") -> None:
         if fault.is_servers:
             pause = _pause(max(work.attempts + work.faults for work in claim.works), LONGEST_FAULT, fault)
-            back, dead, pause = self._claims.server_failed(claim, fault, reason, cause, pause)
+            back, dead = self._claims.server_failed(claim, fault, reason, cause, pause)
         else:
             pause = _pause(max(work.attempts for work in claim.works), LONGEST_PAUSE, fault)
             # Which of several passages was refused, nobody knows: each is asked about alone next.

@@ -191,16 +191,14 @@ class Claims:
             ledger.keep_answers(connection, self.writer.number, self.kind.prompt, self.kind.model, answers)
             return not is_servers and outages.end(connection, self.kind.model, claim.token)
 
-    def server_failed(
-        self, claim: Claim, fault: Fault, reason: str, cause: str, pause: float
-    ) -> tuple[int, int, float]:
-        """Give back a claim that was failed by the server, for `pause` seconds or as long as the server is not asked.
+    def server_failed(self, claim: Claim, fault: Fault, reason: str, cause: str, pause: float) -> tuple[int, int]:
+        """Give back a claim that was failed by the server, for `pause` seconds, and until the server is asked again.
 
         That is no attempt of the job, unless others were answered since it was failed before: then it seems to be what
         the server fails of, as long as no other is failed. Nor is it one where the server has too much to do, which may
         meet the same one again and again. But it is, where a job has had too much of all that.
 
-        Returns how many wait for another attempt, how many are dead, and the seconds until then.
+        Returns how many wait for another attempt, and how many are dead.
         """
         with self.writer.store_.write() as connection:
             now, model = self.now(), self.kind.model
@@ -214,12 +212,10 @@ class Claims:
             else:
                 token = ledger.newest(connection) if is_busy else claim.token
                 wait = fault.wait or 0.0
-                until = outages.fail(connection, model, token, cause, now, wait, is_probe=claim.is_probe)
-                pause = max(pause, (until - now).total_seconds())
+                outages.fail(connection, model, token, cause, now, wait, is_probe=claim.is_probe)
             is_counted = work.faults >= MOST_FAULTS or (work.faults > 0 and is_well)
             due = now + timedelta(seconds=pause)
-            back, dead = jobs.give_back(connection, claim.token, due, reason, is_counted=is_counted, is_fault=True)
-            return back, dead, pause
+            return jobs.give_back(connection, claim.token, due, reason, is_counted=is_counted, is_fault=True)
 
     def give_back(
         self, claim: Claim, pause: float, reason: str, *, is_counted: bool, is_final: bool = False

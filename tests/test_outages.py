@@ -186,7 +186,7 @@ class Ward:
     def take(self, calls: int = 4) -> tuple[extraction_calls.Claim, ...]:
         return self.claims.claim(calls, None, None).claims
 
-    def fail(self, claim: extraction_calls.Claim, fault: Fault = FAILED) -> tuple[int, int, float]:
+    def fail(self, claim: extraction_calls.Claim, fault: Fault = FAILED) -> tuple[int, int]:
         self.claims.record(claim, Spent("failed"), {}, is_servers=True)
         return self.claims.server_failed(claim, fault, "HTTP 500", "HTTP 500", 0.0)
 
@@ -310,6 +310,20 @@ def test_a_probe_that_is_killed_or_stopped(wards: list[Ward], clock: SimulatedCl
     assert probe.is_probe
     assert not first.answer(replace(lost, token=0))
     assert first.answer(probe)
+
+
+def test_what_fails_while_a_probe_is_under_way_does_not_wait_for_its_lease(
+    wards: list[Ward], clock: SimulatedClock
+) -> None:
+    ward = wards[0]
+    one, two = ward.take(2)
+    ward.fail(one)
+    clock.advance(timedelta(seconds=1))
+    (probe,) = ward.take()
+    ward.fail(two)
+    assert ward.answer(probe)
+    clock.advance(timedelta(seconds=1))
+    assert len(ward.take(30)) == 19
 
 
 def test_a_clock_that_goes_back_prolongs_no_pause(wards: list[Ward], clock: SimulatedClock) -> None:

@@ -60,9 +60,9 @@ def find(connection: Connection, model: str, now: datetime) -> Outage | None:
 
 def fail(
     connection: Connection, model: str, token: int, reason: str, now: datetime, wait: float = 0.0, *, is_probe: bool
-) -> datetime:
+) -> None:
     """A call has failed for the server's reasons, which asks for a `wait` of so many seconds. The pause grows where the
-    call was a probe: what was under way before tells nothing new. Returns when it ends.
+    call was a probe: what was under way before tells nothing new.
     """
     known = find(connection, model, now)
     until = now + timedelta(seconds=wait)
@@ -80,7 +80,6 @@ def fail(
     }
     connection.execute(delete(outages).where(outages.c.model == model))
     connection.execute(insert(outages).values(model=model, **values))
-    return until
 
 
 def hold(connection: Connection, model: str, until: datetime, now: datetime) -> None:
