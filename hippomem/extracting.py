@@ -41,6 +41,8 @@ PATIENCE = 60.0  # a round waits so long for an attempt that is due later, and l
 OUTAGE_PATIENCE = 15.0  # and so long, until the next answer, for a server that fails
 GRACE = 5.0  # for calls in flight when a round is stopped
 MAX_NOTES = 20
+# The state of each outage, by database and model, that was logged last: one worker opens namespaces again and again.
+_said: dict[tuple[str, str], tuple[datetime, int]] = {}
 
 
 @dataclass
@@ -75,10 +77,13 @@ class ExtractionStep:
         self._chat = chat
         self._price = price
         self._concurrency = concurrency
-        self._logged: tuple[datetime, int] | None = None  # of the last outage: since when, and its failures
 
     def next_due(self) -> datetime | None:
-        """When there is something to read; None where there is nothing."""
+        """When there is something to read; None where there is nothing. Says so where a server that fails is why not
+        now: whoever asks is about to wait.
+        """
+        if (outage := self._claims.outage()) is not None:
+            self._log(outage)
         return self._claims.next_due()
 
     def run(self, round: Round) -> StepReport:
@@ -168,8 +173,9 @@ class ExtractionStep:
 
     def _log(self, outage: Outage) -> None:
         """Say once what each failure means."""
-        if self._logged != (outage.since, outage.failures):
-            self._logged = outage.since, outage.failures
+        about, state = (self._claims.writer.store_.id, outage.model), (outage.since, outage.failures)
+        if _said.get(about) != state:
+            _said[about] = state
             log.warning("extract: %s", outage.told(self._claims.now()))
 
     async def _wait(self, running: set[asyncio.Task[None]], pause: float | None, round: Round) -> None:

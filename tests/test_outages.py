@@ -340,11 +340,20 @@ def test_a_clock_that_goes_back_prolongs_no_pause(wards: list[Ward], clock: Simu
 
 
 def test_a_pause_holds_after_a_restart_and_in_other_namespaces(
-    wards: list[Ward], clock: SimulatedClock, fast: Opened, monkeypatch: pytest.MonkeyPatch
+    wards: list[Ward],
+    clock: SimulatedClock,
+    fast: Opened,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level(logging.WARNING, "hippomem")
     monkeypatch.setattr(extracting, "OUTAGE_PATIENCE", 0.0)
     for claim in wards[0].take():
         wards[0].fail(claim, Fault(Kind.busy, 45.0))
+    for _ in range(3):  # a worker that waits says so from the beginning, once
+        assert wards[0].memory._next_due() is not None
+        assert wards[1].memory._next_due() is not None
+    assert len(caplog.messages) == 1
     for ward in wards:
         ward.memory.close()
     chat = ScriptedChatModel(answers=['{"entities": [], "triples": []}'])
