@@ -13,6 +13,7 @@ import resource
 import shutil
 import signal
 import sqlite3
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -202,6 +203,23 @@ def write(db: Path, namespace: str, parts: list[tuple[int, int]], together: Barr
             memory.ingest(records(number, first))
             say(log, memory.add(f"Note after {first} by {PEOPLE[first % 12]}.").id)
         say(log, memory.stats()["passages"])
+
+
+def forked(db: Path, log: Path) -> None:
+    """Open a memory, fork, and close it before the child, which says what it added."""
+    memory = opened(db)
+    memory.add("Ada was here before the fork.")
+    child = os.fork()
+    if child:
+        memory.close()
+        say(log, "closed")
+        os.waitpid(child, 0)
+        return
+    while not said(log):
+        time.sleep(0.01)
+    for number in range(20):
+        say(log, memory.add(f"Note {number} of the child.").id)
+    os._exit(0)  # as a process that is killed
 
 
 def as_nobody(db: Path, log: Path) -> None:

@@ -145,3 +145,14 @@ def test_a_process_with_an_older_view_saves_nothing_that_was_forgotten(
     assert traces(db, [b"Visitor17", b"visitor17", target.text.encode()]) == []
     with opened(db) as memory:
         assert memory.doctor().ok
+
+
+def test_a_forked_process_loses_nothing_when_its_parent_closes_the_memory(
+    children: ForkServerContext, tmp_path: Path
+) -> None:
+    alone(children, child_tasks.forked, tmp_path / "m.db", tmp_path / "log")
+    with opened(tmp_path / "m.db") as memory:
+        notes = said(tmp_path / "log")[1:]
+        assert len(notes) == 20
+        assert all(memory.get(id_) for id_ in notes)
+        assert memory.doctor().ok

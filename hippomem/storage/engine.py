@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
@@ -38,6 +39,7 @@ BESIDE = ("-wal", "-shm", "-journal")  # after a database's name: what lies besi
 WRITING = "BEGIN IMMEDIATE"
 # kB. In a large store every row touches pages all over the indexes; what does not fit is written twice.
 READING_CACHE, WRITING_CACHE = 65536, 131072
+_engines: WeakSet[Engine] = WeakSet()  # of files
 
 
 def parse(db: str | Path) -> URL:
@@ -93,7 +95,21 @@ def connect(url: URL) -> Engine:
     engine = create_engine(url, **options)
     event.listen(engine, "connect", _prepare)
     event.listen(engine, "begin", _begin)
+    if path is not None:
+        _engines.add(engine)
     return engine
+
+
+def _close_what_is_idle() -> None:
+    """Before a fork. A child has its parent's connections without their locks, which SQLite does not notice: where the
+    parent closes the database, as its last user, the log is deleted, and with it all that the child writes later.
+    """
+    for engine in list(_engines):
+        engine.dispose()  # both connect again
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_close_what_is_idle)
 
 
 def replaceable(path: Path) -> Path:
