@@ -21,7 +21,7 @@ from hippomem.ingest.pipeline import Reading, Stored
 from hippomem.learning import learned_of
 from hippomem.storage import jobs, learning, links, reads, updates, versions, writes
 from hippomem.storage.rows import NewPassage, content_id, has_validity, passage_id, said
-from hippomem.storage.store import DUE, SCRUB, Store
+from hippomem.storage.store import Store
 from hippomem.types import Event, Forgotten, Passage, Triple
 
 ATTEMPTS = 5  # at a write that others interfere with
@@ -256,7 +256,7 @@ class Writer:
             taught = len(events) + len(learning.events_about(connection, self.number, numbers))
             removed = writes.remove_passages(connection, self.number, list(numbers), now, "forget")
             writes.forget_history(connection, self.number, removed.ids)
-            self.store_.set_info(connection, SCRUB, DUE)
+            self.store_.owe_scrub(connection)
             before()
         self.store_.scrub()
         ids = (*removed.ids, *events)

@@ -23,7 +23,7 @@ from hippomem.storage import migrate
 from hippomem.storage.schema import HEAD, namespaces, store_info
 
 MAX_NAMESPACE = 255  # characters
-SCRUB, DUE = "scrub", "due"  # remembered from a deletion until its traces are off the disk
+SCRUB = "scrub"  # which deletion was the last one, until its traces are off the disk
 
 
 class Store:
@@ -46,7 +46,7 @@ class Store:
             self._file = dialect.identity(self.url)
             with self.read() as connection:
                 self.id = self.info(connection, "store_id") or ""
-                unfinished = self.info(connection, SCRUB) == DUE
+                unfinished = self.info(connection, SCRUB)
             if unfinished:  # a process ended between forgetting and cleaning up
                 with suppress(StoreError):
                     self.scrub()
@@ -181,13 +181,18 @@ class Store:
         if changed.rowcount == 0:
             connection.execute(insert(store_info).values(key=key, value=value))
 
+    def owe_scrub(self, connection: Connection) -> None:
+        """Remember, in the transaction of a deletion, that its traces are to go: should this process be killed before
+        `scrub` is through, that is done when the store is opened next."""
+        self.set_info(connection, SCRUB, uuid.uuid4().hex)
+
     def scrub(self) -> None:
-        """Leave nothing of what was deleted on the disk. Where that fails, it is done when the store is opened next,
-        if the transaction of the deletion said by `set_info(connection, SCRUB, DUE)` that it is due.
-        """
+        """Leave nothing of what was deleted on the disk. Where that fails, it is owed until the store is opened."""
         self._check_open()
         if self.path is None:
             return
+        with self.read() as connection:
+            owed = self.info(connection, SCRUB)
         try:
             with dialect.translated(self.url):
                 dialect.scrub(self._engine)
@@ -199,7 +204,8 @@ class Store:
                 "temporary files are (SQLITE_TMPDIR)"
             ) from error
         with self.write() as connection:
-            self.set_info(connection, SCRUB, "")
+            if self.info(connection, SCRUB) == owed:  # else others have deleted something since
+                self.set_info(connection, SCRUB, "")
 
     def integrity(self) -> list[str]:
         """What the database finds wrong with itself."""
