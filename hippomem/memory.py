@@ -448,7 +448,8 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         vector = self._questions.known(query)
         if vector is not None:
             return vector
-        if self._view is None or not self._view.size:  # else there was something when it was last asked
+        last = self._view
+        if last is None or not last.size:  # else there was something when it was last asked
             with self._lock, self._synced() as (view, _):
                 if not view.size:
                     return None

@@ -40,22 +40,25 @@ class Viewing:
     _check_open: Callable[[], None]
     _tried = 0  # how much the view had changed when it was to be saved in vain
     _dropped = math.inf  # when its snapshot was removed, by the monotonic clock
+    _cleared = 0  # the last change for which snapshots from before it were removed
 
     @contextmanager
     def _synced(self) -> Iterator[tuple[View, Connection]]:
         """The view with every change that is committed, and the read transaction that it equals."""
         self._check_open()
-        self._view = self._view or (self._snapshots.load() if self._snapshots else View())
+        view = self._view = self._view or (self._snapshots.load() if self._snapshots else View())
         with self._store.read() as connection:  # not before the view is loaded, which others may have saved just now
             check_encoder(connection, self._encoder_number)
-            if not self._view.applied:  # else the changes that it has followed prove the number
+            if not view.applied:  # else the changes that it has followed prove the number
                 self._writer.look_up()
-            while not catch_up(self._view, connection, self._writer.number, self._encoder_number):
-                self._view = View()  # the database was put back to an earlier state, as from a backup
+            self._view = None  # where it stops half way, as by Ctrl-C, it is not to be used
+            while not catch_up(view, connection, self._writer.number, self._encoder_number):
+                view = View()  # the database was put back to an earlier state, as from a backup
                 self._writer.look_up()
                 if self._snapshots:
                     self._snapshots.discard()
-            yield self._view, connection
+            self._view = view
+            yield view, connection
         self._tend()
 
     @contextmanager
@@ -92,6 +95,9 @@ class Viewing:
         """Remove all snapshots; a new one is due."""
         if self._snapshots:
             self._snapshots.drop()
+        self._note_bare()
+
+    def _note_bare(self) -> None:
         if self._view and self._view.saved_rows:
             self._view.saved_rows = 0
             self._dropped = time.monotonic()
@@ -101,7 +107,14 @@ class Viewing:
         time ago: forgetting again and again is not to save as often. Where that fails, as on a full disk, it is tried
         again when it has changed twice as much."""
         view = self._view
-        if not self._snapshots or not view or view.changed < 2 * self._tried:
+        if not self._snapshots or not view:
+            return
+        if view.purged > self._cleared:
+            # Whoever forgot, or saved a view meanwhile, may have been killed before they removed what still has it.
+            self._cleared = view.purged
+            if not self._snapshots.drop_before(view.purged):
+                self._note_bare()
+        if view.changed < 2 * self._tried:
             return
         is_bare = not view.saved_rows and time.monotonic() - self._dropped > BARE_SECONDS
         if self._snapshots.is_overgrown(view) or is_bare:
@@ -110,14 +123,16 @@ class Viewing:
             self._tried = 0 if self._view is not view else self._tried
 
     def _save(self, closing: bool) -> None:
-        """Write a snapshot where it is due. A full disk is no failure: the next opening replays the log."""
+        """Write a snapshot where it is due. Where that fails, as on a full disk, the next opening replays the log."""
         view = self._view
         if view is None or self._snapshots is None or not self._snapshots.is_due(view):
             return
-        with suppress(OSError, RuntimeError):
+        with suppress(Exception):  # no failure to save a view may be one of what it served
             self._snapshots.save(view)
             with self._store.read() as connection:
-                if reads.forgotten_after(connection, self._writer.number, view.applied):
-                    self._snapshots.drop()  # it was forgotten while we were writing what we still had
-            if not closing:
-                self._view = self._snapshots.load()
+                forgotten = reads.forgotten_after(connection, self._writer.number, view.applied)
+            if forgotten:  # while we were writing what we still had
+                self._snapshots.drop_before(forgotten)
+                return
+            loaded = View() if closing else self._snapshots.load()
+            self._view = loaded if loaded.applied else view

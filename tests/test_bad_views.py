@@ -9,6 +9,8 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from datetime import datetime, timedelta
+from functools import partial
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
@@ -17,9 +19,13 @@ import child_tasks
 import numpy as np
 import pytest
 from child_tasks import opened, records, said
+from traces import traces
 
-from hippomem import Memory
+from hippomem import Memory, SimulatedClock
 from hippomem.hippocampus import snapshot as snapshots
+from hippomem.hippocampus.lexical import LexicalIndex
+from hippomem.hippocampus.view import View
+from hippomem.testing import HashEncoder
 
 QUESTIONS = ("Whom did Ada Thorne meet at Gannet Point?", "What of Visitor17?", "ferry")
 
@@ -313,3 +319,108 @@ def test_a_database_that_is_put_back_under_an_open_memory(
         assert other.add("Ada met Cid.").created
         assert [p.text for p in other.recall("Ada").passages] == ["Ada met Cid."]
         assert other.doctor().ok
+
+
+@pytest.mark.parametrize("has_later", [True, False])
+@pytest.mark.parametrize("prefix", ["", "tmp-"])
+def test_a_view_from_before_a_forget_whose_saving_was_killed_is_cleared_away(
+    db: Path, snapshot: Path, tmp_path: Path, prefix: str, has_later: bool
+) -> None:
+    shutil.copytree(snapshot, tmp_path / "saved")
+    with opened(db) as memory:
+        memory.forget(memory.recall("What of Visitor17?", 1).passages[0])
+    (later,) = (file.parent for file in db.parent.rglob("m.db.views/*/*/manifest.json"))
+    if not has_later:
+        shutil.rmtree(later)
+    (tmp_path / "saved").rename(snapshot.with_name(prefix + snapshot.name))
+    needles = [b"Visitor17", b"visitor17"]
+    assert traces(db, needles)
+    for _ in range(2):
+        with opened(db) as memory:
+            assert len(memory.recall("ferry", 500).passages) == 109
+        assert traces(db, needles) == []
+        assert len(list(snapshot.parent.iterdir())) == 1  # which the next process need not make anew
+
+
+def test_a_view_of_another_process_that_forgot_is_saved_anew(tmp_path: Path) -> None:
+    with opened(tmp_path / "m.db") as memory:
+        memory.ingest(records(100))
+        with opened(tmp_path / "m.db") as other:
+            other.forget(other.passages(limit=1)[0].id)
+            other._view = None  # as where it is killed
+        assert not list(tmp_path.rglob("manifest.json"))
+        memory.recall("ferry")
+    assert list(tmp_path.rglob("manifest.json"))
+
+
+def test_an_update_while_a_view_is_saved_costs_no_snapshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = snapshots.Snapshots._write
+    with opened(tmp_path / "m.db") as memory, opened(tmp_path / "m.db") as other:
+
+        def interrupted(*args: Any) -> None:
+            write(*args)
+            monkeypatch.undo()
+            other.update(other.passages(limit=1)[0].id, "Ada went home.")
+
+        monkeypatch.setattr(snapshots.Snapshots, "_write", interrupted)
+        memory.ingest(records(100))
+        assert list(tmp_path.rglob("manifest.json"))
+        assert memory.doctor().ok
+
+
+def test_a_snapshot_that_is_replaced_while_it_is_read(
+    db: Path, snapshot: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = snapshots.Snapshots._read
+
+    def replaced(self: snapshots.Snapshots, folder: Path) -> View:
+        monkeypatch.undo()
+        folder.rename(folder.with_name(f"{folder.name[:-1]}x"))
+        return read(self, folder)
+
+    monkeypatch.setattr(snapshots.Snapshots, "_read", replaced)
+    with opened(db) as memory:
+        memory.recall("ferry")
+        assert memory._view is not None
+        assert memory._view.saved_rows == 100  # it was read, not rebuilt
+
+
+def test_no_failure_to_save_a_view_is_one_of_the_recall(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*_args: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(snapshots, "OPEN", 8)
+    monkeypatch.setattr(snapshots.Snapshots, "_write", failing)
+    with opened(tmp_path / "m.db") as memory:
+        memory.ingest(records(100))
+        assert len(memory.recall("ferry", 500).passages) == 100
+
+
+@pytest.mark.parametrize("as_of", [None, SimulatedClock().now()])
+def test_a_recall_that_is_interrupted_while_it_reads_the_log_can_be_repeated(
+    db: Path, monkeypatch: pytest.MonkeyPatch, as_of: datetime | None
+) -> None:
+    """As by Ctrl-C in a notebook, whose memory stays open."""
+    clock = SimulatedClock()
+    again = partial(Memory.open, db, encoder=HashEncoder(64), pipeline=child_tasks.PIPELINE, clock=clock)
+    with again() as memory, again() as other:
+        assert len(memory.recall("ferry", 500, as_of=as_of).passages) == 110
+        clock.advance(timedelta(days=1))
+        for number, passage in enumerate(memory.passages(limit=5)):
+            other.update(passage.id, f"Ada met Eve{number} in Oslo.")
+        append, steps = LexicalIndex.append, iter(range(1 if as_of else 3))
+
+        def interrupted(*args: Any) -> Any:
+            if next(steps, None) is None:
+                raise KeyboardInterrupt
+            return append(*args)
+
+        monkeypatch.setattr(LexicalIndex, "append", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            memory.recall("ferry", 500, as_of=as_of)
+        monkeypatch.undo()
+        with again() as fresh:
+            for moment in (None, as_of):
+                found, expected = (m.recall("ferry", 500, as_of=moment).passages for m in (memory, fresh))
+                assert {p.text for p in found} == {p.text for p in expected}
+        assert memory.doctor().ok

@@ -43,6 +43,7 @@ def catch_up(view: View, connection: Connection, namespace: int, encoder: int) -
     for some in chunks(missing, BATCH):
         view.append([indexed(row) for row in reads.view_rows(connection, namespace, encoder, some)])
     view.applied, view.mark = log[-1].sequence, log[-1].mark
+    view.purged = max((e.sequence for e in own if e.action == "forget"), default=view.purged)
     return True
 
 

@@ -33,20 +33,19 @@ class Past:
         standing = versions.standing_at(connection, namespace, moment)
         if not standing.versions:
             return None
-        view = self._view
+        view, self._view = self._view, None  # until it is of that moment: one that stopped half way is none
         if view is None or view.removed > view.size or not catch_up(view, connection, namespace, encoder):
             self._standing = versions.Standing(frozenset(), frozenset())
             view = fresh()
             if not catch_up(view, connection, namespace, encoder):
                 view = View()
                 catch_up(view, connection, namespace, encoder)
-            self._view = view
         view.remove((self._standing.versions - standing.versions) | standing.replaced)
         back = [n for n in sorted(self._standing.replaced - standing.replaced) if view.row_of(n) is None]
         view.append([indexed(row) for row in reads.view_rows(connection, namespace, encoder, back)])
         earlier = [n for n in sorted(standing.versions) if view.row_of(n) is None]
         view.append([indexed(row) for row in versions.view_rows(connection, namespace, encoder, earlier)])
-        self._standing = standing
+        self._view, self._standing = view, standing
         return view
 
     def drop(self) -> None:

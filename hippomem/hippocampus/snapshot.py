@@ -34,6 +34,7 @@ GROWTH = 4  # a snapshot is due when a quarter of its rows is new or gone: the c
 OPEN = 1024  # changed rows below which a view that is in use is left as it is
 SMALLEST = 64  # rows below which replaying the log is as fast
 ABANDONED_SECONDS = 3600.0  # an unfinished snapshot that nobody has written to for so long
+UNFINISHED = "tmp-"
 DROPS = 20  # rounds, while other processes go on writing theirs
 
 
@@ -47,9 +48,14 @@ class Snapshots:
 
     def load(self) -> View:
         """The newest usable snapshot as a view, or an empty view."""
-        for folder in self._present():
+        tried: set[Path] = set()
+        # Looked for again each time: others may replace what was there by a newer one.
+        while folder := next((folder for folder in self._present() if folder not in tried), None):
+            tried.add(folder)
             with suppress(Exception):  # whatever is wrong with it, nothing is lost
-                return self._read(folder)
+                view = self._read(folder)
+                self.drop_before(view.applied)  # what was left by processes that were killed
+                return view
         return View()
 
     def save(self, view: View) -> None:
@@ -57,11 +63,11 @@ class Snapshots:
         if view.vectors is None:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        work = self.folder / f"tmp-{uuid.uuid4().hex}"
+        name = f"{view.applied:015d}-{uuid.uuid4().hex[:12]}"
+        work, final = self.folder / f"{UNFINISHED}{name}", self.folder / name
         work.mkdir()
         try:
             self._write(view, work)
-            final = self.folder / f"{view.applied:015d}-{work.name[4:16]}"
             work.rename(final)
             _sync(self.folder)
         except BaseException:
@@ -102,6 +108,19 @@ class Snapshots:
                 shutil.rmtree(folder, ignore_errors=True)
         raise StoreAccessError(f"{left[0]} cannot be removed: see that you may write there, then repeat this")
 
+    def drop_before(self, change: int) -> bool:
+        """Remove the snapshots from before this change that can be removed, also unfinished ones, whose processes then
+        fail to save them. Whether there is a later one.
+        """
+        is_left = False
+        for entry in self._everything():
+            applied = entry.name.removeprefix(UNFINISHED)[:15]
+            if applied.isdecimal() and int(applied) < change:
+                shutil.rmtree(entry, ignore_errors=True)
+            else:
+                is_left |= entry.name[:1].isdecimal()
+        return is_left
+
     def discard(self) -> None:
         """Remove all snapshots that can be removed: for what is of no use any more."""
         with suppress(StoreAccessError):
@@ -123,7 +142,7 @@ class Snapshots:
             return []
 
     def _present(self) -> list[Path]:
-        return [folder for folder in reversed(self._everything()) if not folder.name.startswith("tmp-")]
+        return [folder for folder in reversed(self._everything()) if not folder.name.startswith(UNFINISHED)]
 
     def _write(self, view: View, folder: Path) -> None:
         live = np.nonzero(view.graph.alive)[0]
@@ -187,7 +206,7 @@ class Snapshots:
 def _is_abandoned(folder: Path) -> bool:
     """Whether a process ended while it wrote this snapshot."""
     with suppress(OSError):
-        return folder.name.startswith("tmp-") and time.time() - folder.stat().st_mtime > ABANDONED_SECONDS
+        return folder.name.startswith(UNFINISHED) and time.time() - folder.stat().st_mtime > ABANDONED_SECONDS
     return False
 
 

@@ -85,6 +85,7 @@ class View:
         self.chains = Chains(lambda rows: taken()(rows), **(chains or {}))  # type: ignore[misc]
         self.applied = applied
         self.mark = mark
+        self.purged = 0  # the last change that it followed of those that forgot something
         self.saved_rows = 0 if numbers is None else len(numbers)
         self.removed = 0
         self._base_sentences = sentences

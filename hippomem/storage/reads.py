@@ -12,9 +12,6 @@ from sqlalchemy import Connection, Select, and_, bindparam, func, select
 
 from hippomem.storage.rows import Analysis, ViewRow
 from hippomem.storage.schema import (
-    LEARNING_ACTIONS,
-    MARKING,
-    RELINKING,
     UTCDateTime,
     analyses,
     changes,
@@ -79,14 +76,12 @@ def log_from(connection: Connection, namespace: int, sequence: int) -> list[LogE
     return [LogEntry(*row) for row in rows]
 
 
-def forgotten_after(connection: Connection, namespace: int, sequence: int) -> bool:
-    """Whether anything was taken out after `sequence`."""
-    query = select(changes.c.sequence).where(
-        changes.c.namespace == namespace,
-        changes.c.sequence > sequence,
-        changes.c.action.not_in(("add", "link", *LEARNING_ACTIONS, *RELINKING, *MARKING)),
+def forgotten_after(connection: Connection, namespace: int, sequence: int) -> int:
+    """The last change after `sequence` that forgot something, 0 where there is none."""
+    query = select(func.max(changes.c.sequence)).where(
+        changes.c.namespace == namespace, changes.c.sequence > sequence, changes.c.action == "forget"
     )
-    return connection.execute(query.limit(1)).first() is not None
+    return int(connection.execute(query).scalar() or 0)
 
 
 def view_rows(connection: Connection, namespace: int, encoder: int, numbers: Iterable[int]) -> Iterator[ViewRow]:
