@@ -32,6 +32,7 @@ from hippomem.neocortex.neural_memory.state import MapFile
 from hippomem.settings import Settings
 from hippomem.storage import learning as rows
 from hippomem.storage import reads
+from hippomem.storage.schema import LEARNING_ACTIONS
 from hippomem.storage.store import Store
 from hippomem.types import LearningEvent, Passage
 
@@ -98,10 +99,12 @@ class Learning:
         if self._memory is None and not rows.anything(connection, number):
             self._followed = at
             return None
-        if self._memory is None or not self.log.catch_up(connection, number, self._memory):
-            self._memory = self.log.made(connection, number, self.file)
-        self._memory.applied, self._memory.mark = at
-        return None if self._memory.empty else self._memory
+        memory, self._memory = self._memory, None  # until it is as the log says: it may stop half way, as by Ctrl-C
+        if memory is None or not self.log.catch_up(connection, number, memory):
+            memory = self.log.made(connection, number, self.file)
+        memory.applied, memory.mark = at
+        self._memory = memory
+        return None if memory.empty else memory
 
     def advice(
         self, connection: Connection, view: View, vector: Floats, recipe: Recipe, learned: bool = True
@@ -202,11 +205,11 @@ class Learning:
                 if memory is None:
                     return Rehearsal((), True, 0.0, 0.0)
                 before = memory.snapshot()
-                done = memory.rehearse(numbers, interferers=interferers, guard=guard, passes=passes)
-                if not done.kept or not done.numbers:
-                    return done
                 written = None
                 try:
+                    done = memory.rehearse(numbers, interferers=interferers, guard=guard, passes=passes)
+                    if not done.kept or not done.numbers:
+                        return done
                     written = self._write_rehearsal(done, memory.applied, also)
                 except _GivenUpError:
                     return replace(done, kept=False, reason="it was not to be written")
@@ -222,10 +225,10 @@ class Learning:
     def _write_rehearsal(
         self, done: Rehearsal, at: int, also: Callable[[Connection], bool] | None
     ) -> tuple[int, str] | None:
-        """The log entry that was written, None where the log went on since `at`."""
+        """The log entry that was written, None where others taught or untaught something since `at`."""
         with self.store.write() as connection:
             number = self.number()
-            if reads.last_sequence(connection, number) != at:
+            if any(entry.action in LEARNING_ACTIONS for entry in reads.log_from(connection, number, at + 1)):
                 return None
             if also is not None and not also(connection):
                 raise _GivenUpError

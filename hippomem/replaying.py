@@ -269,6 +269,8 @@ class Replaying(Viewing):
         if there is None or (status and (status.archived_at or status.invalid_at)):
             return None  # what is said again may hold again
         with self._store.write() as connection:
+            if statuses.id_of(connection, self._writer.number, there[0]) is None:
+                return None  # forgotten or updated meanwhile
             reviews.count_uses(connection, self._writer.number, [there[0]], self._clock.now())
         return as_event(there[1], created=False)
 

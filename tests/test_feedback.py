@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from hippomem import Document, InvalidInputError, Memory, NotFoundError, Recall,
 from hippomem.evidence import EXPERTS
 from hippomem.feedback import weighted
 from hippomem.hippocampus.recipe import U
+from hippomem.neocortex.neural_memory import NeuralMemory
 from hippomem.testing import HashEncoder, capitals
 
 Opened = Callable[..., Memory]
@@ -465,3 +467,66 @@ def test_a_full_fast_store_is_made_again_from_the_log(fast: Opened, tmp_path: Pa
 
 def small(tmp_path: Path) -> Settings:
     return Settings(db=str(tmp_path / "m.db"), neural_capacity=5, encoder=HashEncoder(), pipeline=capitals())
+
+
+def taught(memory: Memory) -> None:
+    for number, id_ in enumerate(fill(memory)[:6]):
+        memory.feedback(f"what came as note {number}?", [id_])
+
+
+def test_a_rehearsal_that_is_interrupted_has_not_happened(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by Ctrl-C in a notebook, whose memory stays open."""
+    taught(memory)
+    learner = memory._learning
+
+    def interrupted(*_args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(NeuralMemory, "_absorbed_of", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        learner.rehearse(learner.draw(4, seed=1))
+    monkeypatch.undo()
+    assert memory.doctor().ok
+    assert learner.rehearse(learner.draw(4, seed=1)).kept
+    assert memory.doctor().ok
+
+
+def test_following_what_others_taught_can_be_interrupted(
+    fast: Opened, memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = fast()
+    learner = other._learning
+    taught(other)
+    memory.recall(QUESTION)
+    for seed in range(2):
+        assert learner.rehearse(learner.draw(4, seed=seed)).kept
+    replay, steps = NeuralMemory.replay, iter(range(1))
+
+    def interrupted(*args: Any) -> Any:
+        if next(steps, None) is None:
+            raise KeyboardInterrupt
+        return replay(*args)
+
+    monkeypatch.setattr(NeuralMemory, "replay", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        memory.recall(QUESTION)
+    monkeypatch.undo()
+    assert memory.doctor().ok
+
+
+def test_a_rehearsal_goes_on_beside_writes_that_teach_nothing(
+    fast: Opened, memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, learner = fast(), memory._learning
+    taught(memory)
+    rehearse, times = NeuralMemory.rehearse, []
+
+    def slow(*args: Any, **options: Any) -> Any:
+        times.append(other.add(f"Note {len(times)} came meanwhile."))
+        return rehearse(*args, **options)
+
+    monkeypatch.setattr(NeuralMemory, "rehearse", slow)
+    assert learner.rehearse(learner.draw(4, seed=1)).kept
+    assert len(times) == 1
+    assert memory.doctor().ok
+    assert other.doctor().ok

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -12,13 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from traces import traces
+from traces import plant, traces
 
 from hippomem import Document, EncoderMismatchError, InvalidInputError, Memory, NotFoundError, StoreBusyError
 from hippomem.analyse import Analyser
+from hippomem.consolidation import tidying
 from hippomem.hippocampus.snapshot import Snapshots
 from hippomem.neocortex.encoder import Encoded
 from hippomem.storage import engine
+from hippomem.storage.store import Store
 from hippomem.testing import HashEncoder
 
 Opened = Callable[..., Memory]
@@ -241,3 +244,59 @@ def test_forgetting_while_another_reads_is_made_up_for(
         assert traces(tmp_path / "m.db", [b"Lantern Foundry"])
     fast()
     assert traces(tmp_path / "m.db", [b"Lantern Foundry", b"lantern foundry"]) == []
+
+
+def test_forgetting_while_another_overwrites_its_own_traces_is_owed_until_it_is_done(
+    fast: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = fast(), fast()
+    events = [one.add("Ada hid the Lantern Foundry key."), one.add("Bea hid the Marble Harbour key.")]
+    scrub = engine.scrub
+
+    def killed(*_args: object) -> None:
+        raise KeyboardInterrupt
+
+    def interrupted(*args: Any) -> None:
+        scrub(*args)
+        monkeypatch.setattr(engine, "scrub", killed)
+        with pytest.raises(KeyboardInterrupt):
+            two.forget(events[1].id)
+        plant(tmp_path / "m.db", b"Marble Harbour")
+
+    monkeypatch.setattr(engine, "scrub", interrupted)
+    one.forget(events[0].id)
+    monkeypatch.undo()
+    fast()
+    assert traces(tmp_path / "m.db", [b"Lantern Foundry", b"Marble Harbour"]) == []
+
+
+def test_what_a_round_looks_at_is_forgotten_meanwhile(fast: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = fast(), fast()
+    junk, kept = two.add("ok"), two.add("Ada met Bea in the old harbour.", source="one")
+    again = two.add("Ada met Bea in the old harbour!", source="two")
+
+    def planned(*args: Any) -> deque[Any]:  # after the last read, before the write
+        monkeypatch.undo()
+        two.forget([junk.id, kept.id])
+        return deque(*args)
+
+    monkeypatch.setattr(tidying, "deque", planned)
+    report = one.consolidate()
+    assert [(step.name, step.error) for step in report.steps if step.error] == []
+    assert one.recall("Whom did Ada meet?").passages[0].id == again.id
+
+
+def test_what_a_text_repeats_is_forgotten_meanwhile(fast: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = fast(), fast()
+    event = two.add("Ada met Bea in the old harbour.", source="one")
+    assert one.recall("Whom did Ada meet?").passages
+    write = Store.write
+
+    def interrupted(store: Store) -> Any:
+        monkeypatch.undo()
+        two.forget(event.id)
+        return write(store)
+
+    monkeypatch.setattr(Store, "write", interrupted)
+    assert one.add("Ada met Bea in the old harbour.").created
+    assert texts(two) == ["Ada met Bea in the old harbour."]

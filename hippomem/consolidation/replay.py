@@ -125,16 +125,18 @@ class ReplayStep:
             with self.store.write() as connection:
                 chosen = [review for review, _ in batch]
                 held = reviews.claim(connection, self.namespace(), self.channel.name, chosen, self.clock.now())
-            for review, reason in batch:
-                if round.is_over:
-                    break
-                if review.passage in held:
-                    token = held.pop(review.passage)
-                    self._replay(review, token, reason, now, counts, notes, is_overloaded)
-                    round.spend(units=1)
-            if held:
-                with self.store.write() as connection:
-                    reviews.release(connection, self.namespace(), self.channel.name, held)
+            try:
+                for review, reason in batch:
+                    if round.is_over:
+                        break
+                    if review.passage in held:
+                        token = held.pop(review.passage)
+                        self._replay(review, token, reason, now, counts, notes, is_overloaded)
+                        round.spend(units=1)
+            finally:  # where one fails, the others are not to blame
+                if held:
+                    with self.store.write() as connection:
+                        reviews.release(connection, self.namespace(), self.channel.name, held)
         # At least a second: what another one holds is due, and not to be had.
         rest = max(1.0, REST * (self.clock.monotonic() - began))
         self._rests_until = self.clock.monotonic() + rest

@@ -165,7 +165,7 @@ class _Desk:
         """Keep junk out of the neural memory."""
         why = flag_of(passage.text)
         status = statuses.status_of(self.connection, self.namespace, [number]).get(number)
-        if why is None or (status and status.flag is not None):
+        if why is None or (status and status.flag is not None) or not self._is_there(number):
             return
         self._did("flagged", passage.id, why)
         if not self.is_dry:
@@ -181,6 +181,8 @@ class _Desk:
         ours, theirs = known.get(number), known.get(other)
         if (ours and (ours.archived_at or ours.merged_into)) or (theirs and theirs.archived_at):
             return  # done, or undone, or given way itself
+        if not (self._is_there(number) and self._is_there(other)):
+            return
         self._did("merged", passage.id, f"says the same as {kept.id}")
         if not self.is_dry:
             statuses.set_status(self.connection, self.namespace, number, archived_at=self.now, merged_into=kept.id)
@@ -238,6 +240,10 @@ class _Desk:
         if not self.is_dry:
             detail = {"fact": validities.fact_id(*fact), "why": why}
             self._log("promote" if support else "demote", newest, id_, detail)
+
+    def _is_there(self, number: int) -> bool:
+        """Whether a passage was not forgotten or updated since it was looked at."""
+        return statuses.id_of(self.connection, self.namespace, number) is not None
 
     def _did(self, what: str, id_: str, why: str) -> None:
         self.counts[what] += 1

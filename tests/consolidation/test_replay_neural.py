@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import func, select
 
-from hippomem import Memory, SimulatedClock
+from hippomem import Memory, SimulatedClock, StoreBusyError
 from hippomem.neocortex.neural_memory import NeuralMemory
 from hippomem.storage.schema import rehearsals, review_log, reviews
 
@@ -102,3 +102,18 @@ def test_the_same_events_at_the_same_moment_are_rehearsed_as_often_as_was_done(m
         moments = connection.execute(select(rehearsals.c.recorded_at)).scalars().all()
     assert sorted(moments) == [NOW + timedelta(microseconds=n) for n in range(3)]
     assert memory.doctor().ok
+
+
+def test_what_was_claimed_with_one_that_fails_is_free_again_at_once(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_args: object, **_options: object) -> None:
+        raise StoreBusyError("others keep writing")
+
+    monkeypatch.setattr(NeuralMemory, "rehearse", failing)
+    assert memory.consolidate()["replay neural"].error
+    monkeypatch.undo()
+    with memory._store.read() as connection:
+        query = select(reviews.c.attempts).where(reviews.c.channel == "neural")
+        assert sorted(connection.execute(query).scalars()) == [0] * (len(PEOPLE) - 1) + [1]
+    assert memory.consolidate()["replay neural"].counts["replayed"] == len(PEOPLE) - 1
