@@ -214,7 +214,7 @@ class Claims:
                 wait = fault.wait or 0.0
                 outages.fail(connection, model, token, cause, now, wait, is_probe=claim.is_probe)
             is_counted = work.faults >= MOST_FAULTS or (work.faults > 0 and is_well)
-            due = now + timedelta(seconds=pause)
+            due, reason = now + timedelta(seconds=pause), self._tellable(connection, claim, reason)
             return jobs.give_back(connection, claim.token, due, reason, is_counted=is_counted, is_fault=True)
 
     def give_back(
@@ -226,7 +226,14 @@ class Claims:
             ledger.lose(connection, [claim.token])
             if claim.is_probe:
                 outages.hold(connection, self.kind.model, self.now(), self.now())
+            reason = self._tellable(connection, claim, reason)
             return jobs.give_back(connection, claim.token, due, reason, is_counted=is_counted, is_final=is_final)
+
+    def _tellable(self, connection: Connection, claim: Claim, reason: str) -> str:
+        """Why a call failed, which may quote any of what it was about; where some of that is gone, without the words."""
+        if jobs.are_there(connection, self.writer.number, claim.works):
+            return reason
+        return "the call failed, and some of what it was about was forgotten meanwhile"
 
     def _probe(self, connection: Connection, now: datetime, limit: int) -> list[Work]:
         """The job that goes first after a pause: one that no server has failed, for another may be why it fails."""

@@ -79,6 +79,40 @@ def test_a_refused_call_for_several_passages_is_not_the_end_of_all(
     assert len(refused) == 2
 
 
+def test_what_is_forgotten_while_it_is_refused_is_in_no_reason(fast: Opened, tmp_path: Path) -> None:
+    def answer(messages: list[BaseMessage]) -> str:
+        memory.forget(events[0].id)
+        raise RefusedError(messages[-1].text)
+
+    memory = fast(llm=ScriptedChatModel(answers=answer))
+    events = [memory.add(f"{name} owes Bea a boat.", title=name) for name in ("Zebulon", "Ines", "Oskar")]
+    memory.consolidate(budget=Budget(units=3))
+    assert [job.state for job in memory.jobs()] == ["waiting"] * 2
+    assert all(job.reason for job in memory.jobs())
+    assert traces(tmp_path, b"Zebulon") == []
+
+
+def test_what_is_forgotten_while_others_are_asked_about_again_is_in_no_reason(
+    fast: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(step_module, "FIRST_PAUSE", 0.0)
+    found: list[list[str]] = []
+
+    def answer(messages: list[BaseMessage]) -> str:
+        if '"passages"' in messages[-1].text:
+            raise RefusedError(messages[-1].text)
+        if "Ines" in messages[-1].text:
+            memory.forget(events[0].id)
+            found.append(traces(tmp_path, b"Zebulon"))
+        return read(messages)
+
+    memory = fast(llm=ScriptedChatModel(answers=answer))
+    events = [memory.add(f"{name} owes Bea a boat.", title=name) for name in ("Zebulon", "Ines", "Oskar")]
+    memory.consolidate(budget=Budget(units=3))
+    memory.consolidate()
+    assert found == [[]]
+
+
 @pytest.mark.timeout(40)  # there is room for another call in a minute
 def test_a_round_does_not_wait_longer_than_its_seconds(fast: Opened) -> None:
     limits = Settings(llm_requests_per_minute=1, llm_group_chars=0)

@@ -156,7 +156,11 @@ def claim(
     connection: Connection, namespace: int, kind: Kind, claimed: Sequence[Work], token: int, lease_ends: datetime
 ) -> None:
     """Take jobs that are due, in the transaction that found them so. The call of the one before is lost."""
-    lose(connection, [work.token for work in claimed if work.token])
+    before = {work.token for work in claimed if work.token}
+    lose(connection, before)
+    # A reason may quote any passage of its call, and by the token it is known which these were.
+    for some in chunks(before):
+        connection.execute(update(jobs).where(jobs.c.token.in_(some)).values(reason=None))
     numbers = [work.number for work in claimed]
     # What this model has read with this prompt already is not read with it again.
     twins = jobs.alias()
@@ -192,6 +196,13 @@ def held(connection: Connection, token: int) -> set[int]:
     return set(
         connection.execute(select(jobs.c.number).where(jobs.c.token == token, jobs.c.state == "running")).scalars()
     )
+
+
+def are_there(connection: Connection, namespace: int, works: Sequence[Work]) -> bool:
+    """Whether all that a claim is about is there still."""
+    numbers = {work.passage for work in works}
+    query = select(func.count()).where(passages.c.namespace == namespace, passages.c.number.in_(numbers))
+    return bool(connection.execute(query).scalar_one() == len(numbers))
 
 
 def finish(connection: Connection, token: int, numbers: Iterable[int]) -> None:
