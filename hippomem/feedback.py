@@ -254,11 +254,15 @@ class Learning:
         if self.file is not None and self._memory is not None and self._memory.replayed:
             self.file.save(self._memory)
 
-    def dampened(self, connection: Connection, view: View) -> int:
-        """For how many events the slow map is dampened by following the log to this moment."""
-        if self._memory is None:  # it is made, when that is needed, without them
+    @property
+    def stale(self) -> int | None:
+        """For how many events the slow map is dampened; None while there is none."""
+        return self._memory.stale if self._memory else None
+
+    def dampened(self, connection: Connection, view: View, before: int | None) -> int:
+        """For how many more events than `before` it is by following the log to this moment."""
+        if before is None:  # it is made, when that is needed, without them
             return 0
-        before = self._memory.stale
         memory = self.memory(connection, view)
         return max(0, memory.stale - before) if memory else 0
 

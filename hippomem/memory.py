@@ -202,8 +202,10 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
             id_ = uuid.uuid4().hex[:12]
             sink = Labelled(self._writer, id_)
             report = Ingest(sink, our.namespace, *limits, progress=bar).run(sources)
-        with self._lock, self._synced():
-            self._save(closing=False)
+        with self._lock:
+            with self._synced():
+                pass
+            self._save(closing=False)  # without a transaction, for which those who forget would wait
         taken = {name: seconds[name] - before[name] for name in seconds}
         taken |= {"total": time.perf_counter() - began, "cpu_total": time.process_time() - cpu}
         return replace(report, seconds=taken, id=id_)
@@ -226,19 +228,22 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         names = checked_labels(target, "target")
         self._check_open()
         with self._lock:
-            # What is made only later has nothing of it; and a snapshot spares making it all anew.
-            has_view = self._has_view()
-            # Dropped before the deed is done: a crash in between costs a rebuild, not a trace left behind.
-            gone = self._writer.forget(names, self._drop_snapshots)
+            # A snapshot spares making a view anew; one that is made only later has nothing of what is forgotten.
+            self._load()
+            stale = self._learning.stale
+        # Views are dropped before the deed is done: a crash in between costs a rebuild, not a trace left behind. Other
+        # threads go on meanwhile, as overwriting it on the disk may take long.
+        gone = self._writer.forget(names, self._drop_snapshots)
+        with self._lock:
             self._drop_snapshots()
             self._past.drop()
-            if not has_view:
+            if self._view is None:
                 with self._store.read() as connection:
                     prove_gone(connection, self._number, None, gone.ids)
                 return gone
             with self._synced() as (view, connection):
                 prove_gone(connection, self._number, view, gone.ids)
-                return replace(gone, dampened=self._learning.dampened(connection, view))
+                return replace(gone, dampened=self._learning.dampened(connection, view, stale))
 
     # -- reading ------------------------------------------------------------------------------------------------
 

@@ -84,12 +84,11 @@ class Viewing:
         fresh = self._snapshots.load if self._snapshots else View
         return self._past.at(connection, self._writer.number, self._encoder_number, moment, fresh)
 
-    def _has_view(self) -> bool:
-        """Whether there is a view, in memory or in a snapshot, which is loaded."""
+    def _load(self) -> None:
+        """Load the view where there is a snapshot of it."""
         if self._view is None and self._snapshots:
             loaded = self._snapshots.load()
             self._view = loaded if loaded.applied else None
-        return self._view is not None
 
     def _drop_snapshots(self) -> None:
         """Remove all snapshots; a new one is due."""
@@ -98,8 +97,9 @@ class Viewing:
         self._note_bare()
 
     def _note_bare(self) -> None:
-        if self._view and self._view.saved_rows:
-            self._view.saved_rows = 0
+        view = self._view
+        if view and view.saved_rows:
+            view.saved_rows = 0
             self._dropped = time.monotonic()
 
     def _tend(self) -> None:

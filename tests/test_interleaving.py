@@ -300,3 +300,41 @@ def test_what_a_text_repeats_is_forgotten_meanwhile(fast: Opened, monkeypatch: p
     monkeypatch.setattr(Store, "write", interrupted)
     assert one.add("Ada met Bea in the old harbour.").created
     assert texts(two) == ["Ada met Bea in the old harbour."]
+
+
+def test_opening_waits_but_a_moment_for_those_who_keep_what_is_forgotten_from_being_overwritten(
+    fast: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader, memory = fast(), fast()
+    event = memory.add("Ada hid the Lantern Foundry key.")
+    with reader._store.read() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM passages").scalar() == 1
+        with monkeypatch.context() as patched:
+            patched.setattr(engine, "BUSY_SECONDS", 0.3)
+            with pytest.raises(StoreBusyError):
+                memory.forget(event.id)
+        began = time.monotonic()
+        fast()
+        assert time.monotonic() - began < 20
+    fast()
+    assert traces(tmp_path / "m.db", [b"Lantern Foundry", b"lantern foundry"]) == []
+
+
+def test_a_view_is_saved_after_an_ingest_without_keeping_those_who_forget_waiting(
+    fast: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "BUSY_SECONDS", 1.0)
+    one, two = fast(), fast()
+    event = two.add("Ada met Bea.")
+    forgotten = []
+    write = Snapshots._write
+
+    def interrupted(*args: Any) -> None:
+        write(*args)
+        monkeypatch.setattr(Snapshots, "_write", write)
+        forgotten.append(two.forget(event.id))
+
+    monkeypatch.setattr(Snapshots, "_write", interrupted)
+    one.ingest([Document(text=f"Visitor{number} came to Oslo.") for number in range(80)])
+    assert forgotten
+    assert one.doctor().ok

@@ -14,6 +14,7 @@ import pytest
 from child_tasks import opened, records
 
 from hippomem import ClosedError, Memory, NotFoundError
+from hippomem.storage import engine
 
 Opened = Callable[..., Memory]
 
@@ -60,6 +61,28 @@ def test_recalls_go_on_while_the_doctor_or_the_graph_take_their_time(
     assert memory.doctor().ok
     assert memory.graph().number_of_nodes() >= 20
     assert found == [5]
+
+
+def test_recalls_go_on_while_what_is_forgotten_is_overwritten(fast: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = fast()
+    memory.ingest(records(20))
+    target, *others = memory.passages()
+    found: list[set[str]] = []
+    scrub = engine.scrub
+
+    def slow(*args: Any) -> None:
+        other = threading.Thread(
+            target=lambda: found.append({p.id for p in memory.recall("What of Visitor7?", 50).passages})
+        )
+        other.start()
+        other.join(10)
+        assert found, "the recall waits"
+        scrub(*args)
+
+    monkeypatch.setattr(engine, "scrub", slow)
+    memory.forget(target)
+    assert found == [{passage.id for passage in others}]
+    assert memory.doctor().ok
 
 
 def test_the_doctor_finds_all_well_while_others_write(fast: Opened, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -181,12 +181,12 @@ def integrity(connection: Connection) -> list[str]:
     return found + [f"foreign key: {tuple(row)}" for row in connection.execute(text("PRAGMA foreign_key_check"))]
 
 
-def scrub(engine: Engine) -> None:
+def scrub(engine: Engine, patience: float) -> None:
     """After a deletion: leave nothing of it in the file or its log, which takes about 5 ms a megabyte.
 
     It is not enough that SQLite zeroes what it deletes: as pages fill and empty, rows move from one to another and
     leave copies in the gaps. So the file is written anew. Waits for readers of an earlier state, lets others write
-    meanwhile, and raises StoreBusyError where it takes too long.
+    meanwhile, and raises StoreBusyError where that takes more than `patience` seconds.
     """
     with engine.connect().execution_options(hippomem_begin=None) as connection:
         connection.exec_driver_sql("PRAGMA temp_store = FILE")  # the copy may be larger than the memory there is
@@ -198,12 +198,10 @@ def scrub(engine: Engine) -> None:
         # where another connection empties it just now, SQLite does not wait at all. So it is tried again and again.
         connection.exec_driver_sql("PRAGMA busy_timeout = 50")
         try:
-            deadline = time.monotonic() + BUSY_SECONDS
+            deadline = time.monotonic() + patience
             while connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").scalar_one():
                 if time.monotonic() > deadline:
-                    raise StoreBusyError(
-                        f"{engine.url.database}: others have been reading for over {BUSY_SECONDS:.0f} s"
-                    )
+                    raise StoreBusyError(f"{engine.url.database}: others have been reading for over {patience:.0f} s")
                 time.sleep(LET_IN_SECONDS)
         finally:
             connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")

@@ -23,6 +23,7 @@ from hippomem.storage import migrate
 from hippomem.storage.schema import HEAD, namespaces, store_info
 
 MAX_NAMESPACE = 255  # characters
+OPENING_SECONDS = 2.0  # for those who read, before what another process owes is left to the next opening
 SCRUB = "scrub"  # which deletion was the last one, until its traces are off the disk
 
 
@@ -49,7 +50,7 @@ class Store:
                 unfinished = self.info(connection, SCRUB)
             if unfinished:  # a process ended between forgetting and cleaning up
                 with suppress(StoreError):
-                    self.scrub()
+                    self.scrub(OPENING_SECONDS)
         except BaseException:
             self._engine.dispose()
             raise
@@ -186,8 +187,10 @@ class Store:
         `scrub` is through, that is done when the store is opened next."""
         self.set_info(connection, SCRUB, uuid.uuid4().hex)
 
-    def scrub(self) -> None:
-        """Leave nothing of what was deleted on the disk. Where that fails, it is owed until the store is opened."""
+    def scrub(self, patience: float | None = None) -> None:
+        """Leave nothing of what was deleted on the disk. Where that fails, as others read for longer than `patience`
+        seconds, it is owed until the store is opened.
+        """
         self._check_open()
         if self.path is None:
             return
@@ -195,7 +198,7 @@ class Store:
             owed = self.info(connection, SCRUB)
         try:
             with dialect.translated(self.url):
-                dialect.scrub(self._engine)
+                dialect.scrub(self._engine, dialect.BUSY_SECONDS if patience is None else patience)
         except StoreError as error:
             reason = getattr(error.__cause__, "orig", error)  # without the advice, which is for what was not kept
             raise type(error)(
