@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
-from hippomem.hippocampus.catchup import catch_up
+from hippomem.hippocampus.catchup import catch_up, rebuilt_in_steps
 from hippomem.hippocampus.past import Past
 from hippomem.hippocampus.snapshot import Snapshots
 from hippomem.hippocampus.view import View
@@ -24,6 +24,7 @@ from hippomem.writing import Writer
 Copy = TypeVar("Copy")
 Made = TypeVar("Made")
 ATTEMPTS = 3
+STEP = 4096  # changes that are followed in one transaction, some seconds long: others wait for it to forget
 BARE_SECONDS = 300.0  # that a process which is killed may leave no snapshot
 
 
@@ -47,18 +48,23 @@ class Viewing:
         """The view with every change that is committed, and the read transaction that it equals."""
         self._check_open()
         view = self._view = self._view or (self._snapshots.load() if self._snapshots else View())
-        with self._store.read() as connection:  # not before the view is loaded, which others may have saved just now
-            check_encoder(connection, self._encoder_number)
+        while True:
             if not view.applied:  # else the changes that it has followed prove the number
-                self._writer.look_up()
-            self._view = None  # where it stops half way, as by Ctrl-C, it is not to be used
-            while not catch_up(view, connection, self._writer.number, self._encoder_number):
-                view = View()  # the database was put back to an earlier state, as from a backup
-                self._writer.look_up()
-                if self._snapshots:
-                    self._snapshots.discard()
-            self._view = view
-            yield view, connection
+                number = self._writer.look_up()
+                view = rebuilt_in_steps(self._store.read, number, self._encoder_number)
+            with self._store.read() as connection:  # not before the view is loaded: others may have saved it just now
+                check_encoder(connection, self._encoder_number)
+                number, since = self._writer.number, view.applied
+                self._view = None  # where it stops half way, as by Ctrl-C, it is not to be used
+                if not catch_up(view, connection, number, self._encoder_number, STEP):
+                    view = View()  # the database was put back to an earlier state, as from a backup
+                    if self._snapshots:
+                        self._snapshots.discard()
+                    continue
+                self._view = view
+                if view.applied < since + STEP - 1 or view.applied == reads.last_sequence(connection, number):
+                    yield view, connection
+                    break
         self._tend()
 
     @contextmanager

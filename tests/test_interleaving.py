@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 from traces import plant, traces
 
-from hippomem import Document, EncoderMismatchError, InvalidInputError, Memory, NotFoundError, StoreBusyError
+from hippomem import Document, EncoderMismatchError, InvalidInputError, Memory, NotFoundError, StoreBusyError, viewing
 from hippomem.analyse import Analyser
 from hippomem.consolidation import tidying
+from hippomem.hippocampus import catchup
 from hippomem.hippocampus.snapshot import Snapshots
 from hippomem.neocortex.encoder import Encoded
 from hippomem.storage import engine
@@ -337,4 +338,38 @@ def test_a_view_is_saved_after_an_ingest_without_keeping_those_who_forget_waitin
     monkeypatch.setattr(Snapshots, "_write", interrupted)
     one.ingest([Document(text=f"Visitor{number} came to Oslo.") for number in range(80)])
     assert forgotten
+    assert one.doctor().ok
+
+
+@pytest.mark.parametrize("has_view", [True, False])
+def test_a_long_log_is_followed_in_transactions_between_which_others_forget(
+    fast: Opened, monkeypatch: pytest.MonkeyPatch, has_view: bool
+) -> None:
+    monkeypatch.setattr(engine, "BUSY_SECONDS", 1.0)
+    monkeypatch.setattr(viewing, "STEP", 8)
+    monkeypatch.setattr(catchup, "BATCH", 8)
+    one, two = fast(), fast()
+    events = [two.add(f"Visitor{number} came to Oslo.") for number in range(4)]
+    if has_view:
+        assert one.recall("Oslo").passages
+    events += [two.add(f"Guest{number} left for Bergen.") for number in range(36)]
+    deeds = [
+        lambda: two.forget(events[0].id),
+        lambda: two.update(events[1].id, "Ada came to Oslo."),
+        lambda: two.forget(events[39].id),
+        lambda: two.update(events[38].id, "Bea left for Bergen."),
+        lambda: two.add(events[37].text, triples=[("Guest33", "likes", "Bergen")]),
+    ]
+    read = Store.read
+
+    def between(store: Store) -> Any:
+        if store is one._store and deeds:
+            deeds.pop()()
+        return read(store)
+
+    monkeypatch.setattr(Store, "read", between)
+    found = one.recall("Bergen", 100).passages
+    assert not deeds
+    monkeypatch.undo()
+    assert {p.id for p in found} == {p.id for p in two.passages()}
     assert one.doctor().ok

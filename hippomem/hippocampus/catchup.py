@@ -22,13 +22,13 @@ from hippomem.storage.writes import chunks
 BATCH = 2048  # passages held in memory at once
 
 
-def catch_up(view: View, connection: Connection, namespace: int, encoder: int) -> bool:
-    """Apply all changes since `view.applied`.
+def catch_up(view: View, connection: Connection, namespace: int, encoder: int, most: int = reads.EVERY) -> bool:
+    """Apply all changes since `view.applied`, or the first of them.
 
     Returns False, with the view as it was, where it has followed another log than this one: the database was put back
     to an earlier state, and the view may hold what is no longer there.
     """
-    log = reads.log_from(connection, namespace, view.applied)
+    log = reads.log_from(connection, namespace, view.applied, most)
     if view.applied:
         if not log or (log[0].sequence, log[0].mark) != (view.applied, view.mark):
             return False
@@ -60,6 +60,7 @@ def rebuilt_in_steps(read: Callable[[], AbstractContextManager[Connection]], nam
     with read() as connection:
         numbers = reads.passage_numbers(connection, namespace)
         newest = reads.log_from(connection, namespace, reads.last_sequence(connection, namespace))
+        view.purged = reads.forgotten_after(connection, namespace, 0)
     for some in chunks(numbers, BATCH):
         with read() as connection:
             view.append([indexed(row) for row in reads.view_rows(connection, namespace, encoder, some)])

@@ -67,12 +67,14 @@ _LOG_FROM = (
     )
     .where(changes.c.namespace == bindparam("namespace"), changes.c.sequence >= bindparam("first"))
     .order_by(changes.c.sequence)
+    .limit(bindparam("most"))
 )
+EVERY = (1 << 63) - 1
 
 
-def log_from(connection: Connection, namespace: int, sequence: int) -> list[LogEntry]:
-    """The changes from `sequence` on, oldest first."""
-    rows = connection.execute(_LOG_FROM, {"namespace": namespace, "first": sequence})
+def log_from(connection: Connection, namespace: int, sequence: int, most: int = EVERY) -> list[LogEntry]:
+    """The changes from `sequence` on, oldest first, at most so many."""
+    rows = connection.execute(_LOG_FROM, {"namespace": namespace, "first": sequence, "most": most})
     return [LogEntry(*row) for row in rows]
 
 
