@@ -57,7 +57,7 @@ class Viewing:
                 number, since = self._writer.number, view.applied
                 self._view = None  # where it stops half way, as by Ctrl-C, it is not to be used
                 if not catch_up(view, connection, number, self._encoder_number, STEP):
-                    view = View()  # the database was put back to an earlier state, as from a backup
+                    view, self._cleared = View(), 0  # the database was put back to an earlier state, as from a backup
                     if self._snapshots:
                         self._snapshots.discard()
                     continue
