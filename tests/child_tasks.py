@@ -40,7 +40,7 @@ import hippomem.extraction_calls
 import hippomem.reencode
 import hippomem.storage.outages
 import hippomem.transfer
-from hippomem import HippomemError, Memory, Settings, SimulatedClock, StoreAccessError, StoreFullError
+from hippomem import HippomemError, Memory, Settings, SimulatedClock, StoreAccessError, StoreFullError, viewing
 from hippomem.cli_graph import write_graph
 from hippomem.hippocampus import snapshot
 from hippomem.ingest.pipeline import Reading, Stored
@@ -413,3 +413,61 @@ def consolidate(db: Path, moment: datetime, log: Path) -> None:
             if not any(part.counts.get("replayed") for part in report.steps):
                 break
         say(log, "ended")
+
+
+def outcome(log: Path) -> tuple[dict[str, list[str]], set[str], set[str]]:
+    """What `take_part` said: the words of each memory that is there, by its id; those that were forgotten; and those of
+    which nobody knows, as their process was killed before it said so."""
+    live: dict[str, list[str]] = {}
+    forgotten: set[str] = set()
+    unsure: set[str] = set()
+    begun: list[str] = []
+    for line in [*said(log), "begins nothing"]:
+        first, *rest = line.split()
+        if first == "begins":
+            unsure.update(word for old in begun[1:2] for word in [*live.pop(old, []), *begun[2:]])
+            begun = rest
+        elif first == "done":
+            deed, old, *words = begun
+            words = live.pop(old, []) + words
+            if deed == "forget":
+                forgotten.update(words)
+            else:
+                live[rest[0]] = words
+            begun = []
+    return live, forgotten, unsure
+
+
+def take_part(db: Path, log: Path, seed: int) -> None:
+    """Do one thing after the other with a memory and say so, until killed; only what it added itself is changed."""
+    snapshot.OPEN, snapshot.SMALLEST = 48, 16
+    viewing.STEP, viewing.BARE_SECONDS = 64, 1.0
+    rng = random.Random(seed)  # noqa: S311
+    live = outcome(log)[0]
+    try:
+        with opened(db) as memory:
+            while True:
+                word = "".join(rng.choices("abcdefghijklmnopqrstuvwxyz", k=12)).title()
+                text = f"{rng.choice(PEOPLE)} told {word} at {rng.choice(PLACES)} to wait for {rng.choice(PEOPLE)}."
+                id_ = rng.choice(sorted(live)) if live else "none"
+                deed = rng.choice(("add", "add", "update", "forget", "look")) if live else "add"
+                if deed == "look":
+                    found = memory.recall(f"What of {live[id_][-1]}?", 1000, deep=True)
+                    assert id_ in {p.id for p in found.passages}, f"{id_} is not found"
+                    memory.feedback(found, [id_])
+                    assert [part.error for part in memory.consolidate(budget=4).steps if part.error] == []
+                    memory.ingest([{"text": f"{word} left.", "source": log.name}])
+                    assert [check for check in memory.doctor().checks if not check.ok] == []
+                    continue
+                say(log, "begins", deed, "none" if deed == "add" else id_, *([word] if deed != "forget" else []))
+                if deed == "forget":
+                    memory.forget(id_)
+                    live.pop(id_)
+                    say(log, "done", id_)
+                else:
+                    event_ = memory.add(text) if deed == "add" else memory.update(id_, text)
+                    live[event_.id] = [*(live.pop(id_) if deed == "update" else []), word]
+                    say(log, "done", event_.id)
+    except BaseException as error:
+        say(log, "error", repr(error))
+        raise

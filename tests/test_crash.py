@@ -250,3 +250,39 @@ def test_encoding_anew_that_is_killed_goes_on(children: ForkServerContext, fille
         sizes.add(Memory.reencode(db, encoder=HashEncoder(96)))
         assert described(db, dimension=96) == expected
     assert len(sizes) > 2
+
+
+@pytest.mark.slow
+def test_processes_that_do_everything_at_once_and_are_killed(children: ForkServerContext, tmp_path: Path) -> None:
+    db, logs = tmp_path / "store" / "m.db", [tmp_path / f"log{number}" for number in range(4)]
+    db.parent.mkdir()
+    rng, running = random.Random(5), {}  # noqa: S311
+    ends, seed = time.monotonic() + 30, 0
+    while time.monotonic() < ends:
+        for log in logs:
+            if log not in running:
+                seed += 1
+                running[log] = children.Process(target=child_tasks.take_part, args=(db, log, seed))
+                running[log].start()
+        time.sleep(rng.uniform(0.1, 2.0))
+        victim = running.pop(rng.choice(logs))
+        victim.kill()
+        victim.join()
+        assert victim.exitcode == -signal.SIGKILL
+    for child in running.values():
+        child.kill()
+        child.join()
+    assert [line for log in logs for line in said(log) if line.startswith("error")] == []
+    gone = set()
+    with opened(db) as memory:
+        assert [check for check in memory.doctor().checks if not check.ok] == []
+        ids = {p.id for p in memory.passages()}
+        for log in logs:
+            live, forgotten, unsure = child_tasks.outcome(log)
+            gone |= forgotten - unsure
+            assert live
+            assert live.keys() <= ids
+            for id_ in sorted(live)[:20]:
+                assert id_ in {p.id for p in memory.recall(f"What of {live[id_][-1]}?", 9, deep=True).passages}
+    assert gone
+    assert traces(db, [form.encode() for word in gone for form in (word, word.lower())]) == []
