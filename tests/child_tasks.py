@@ -15,7 +15,7 @@ import signal
 import sqlite3
 import time
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Barrier
 from typing import Any
@@ -143,7 +143,9 @@ def live(db: Path, folder: Path, log: Path) -> None:
             memory.ingest(records(100, first))
         memory.ingest(folder)
         for i in range(10):
-            say(log, memory.add(f"{PEOPLE[i]} wrote note {i} in {PLACES[i % 6]}.", triples=[("Ada", "sent", "it")]).id)
+            text = f"{PEOPLE[i]} wrote note {i} in {PLACES[i % 6]}."
+            # Dated: what is said again without a date counts as said then.
+            say(log, memory.add(text, triples=[("Ada", "sent", "it")], occurred_at=datetime(2026, 1, 1, tzinfo=UTC)).id)
         memory.recall("Whom did Ada Thorne meet?")
 
 
