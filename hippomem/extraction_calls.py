@@ -230,7 +230,7 @@ class Claims:
             return jobs.give_back(connection, claim.token, due, reason, is_counted=is_counted, is_final=is_final)
 
     def _tellable(self, connection: Connection, claim: Claim, reason: str) -> str:
-        """Why a call failed, in its words, which may quote any of what it was about, only where all of that is there."""
+        """Why a call failed: in its words, which may quote any of what it was about, where all of that is there."""
         if jobs.are_there(connection, self.writer.number, claim.works):
             return reason
         return "the call failed, and some of what it was about was forgotten meanwhile"
