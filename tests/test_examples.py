@@ -44,7 +44,7 @@ SHOWS = {
         "refused: True Error executing tool recall: query is empty",
         '{"passages": 2,',
     ],
-    "support_bot.py": ["“Backlight reset” comes at place 8; without", "“Backlight reset” comes at place 2; without"],
+    "support_bot.py": ["“Backlight reset” comes at place 8; without", "“Backlight reset” comes at place 1; without"],
     "from_mem0.py": [
         "but I love science fiction.",
         "food: Alice is a vegetarian and allergic to nuts.",

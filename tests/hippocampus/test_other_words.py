@@ -26,7 +26,7 @@ def memory(tmp_path: Path) -> Memory:
 
 
 def cosines(memory: Memory, question: str, **constants: float) -> dict[str, float]:
-    found = memory.recall(question, k=3, recipe=Recipe(**constants))  # type: ignore[arg-type]
+    found = memory.recall(question, k=9, recipe=Recipe(**constants))  # type: ignore[arg-type]
     return {passage.title or "": passage.causes["cosine"] for passage in found.passages}
 
 
@@ -46,3 +46,10 @@ def test_one_in_other_words_is_left_to_likeness(memory: Memory, question: str) -
 def test_between_the_two_it_counts_in_part(memory: Memory) -> None:
     shares = [cosines(memory, SAME, unmet=unmet, met=1.0)["Alloa"] for unmet in (0.0, 0.2, 0.9)]
     assert cosines(memory, SAME)["Alloa"] < shares[0] < shares[1] <= shares[2]
+
+
+def test_what_the_question_names_is_left_to_the_graph(memory: Memory) -> None:
+    named = "Who keeps bees beside Heron House?"
+    assert cosines(memory, named) != pytest.approx(cosines(memory, named, alone=0), abs=0.01)
+    memory.add("It was sold in spring.", title="Alder", triples=[("Alder", "owns", "Heron House")])
+    assert cosines(memory, named)["Tay"] == pytest.approx(cosines(memory, named, alone=0)["Tay"], abs=0.01)
