@@ -20,9 +20,9 @@ than -6, so a note that names nothing is neither punished nor favoured for it. O
 as much: it ends at what all of them talk about. Of one that nothing was said around either, its own words are all there
 is: there cosines count (1 - r) 8 more above or below the mean of these five, L has (1 - r) of the words that name
 something, few words are no fault, and what a walk brings it above that mean of the logarithms counts, up to 2. Cosines
-count 8 more everywhere where a question is in other words than all passages: where the best match, with the names that
-the graph knows, has less than a tenth of what its words tell together, and less of the 8 up to 16 %. Each expert is a
-term of its own in `Ranking.terms`, another one another entry.
+count 8 more everywhere where a question is in other words than all passages: where the best match has less than a tenth
+of what its words tell together, and less of the 8 up to 16 %. Each expert is a term of its own in `Ranking.terms`,
+another one another entry.
 
 Up to `everything` passages all of them are scored, after two walks over the whole graph. Above, the seeds are cut to
 the passages most like the question and the walks are local (push.py), and what is scored are those passages, those
@@ -274,8 +274,8 @@ def _words(
     which no walk tells of it; against all words at their best. Where these match little, as a word does that happens
     to stand in one of fifty notes, that tells little; but what can match at all is less the fewer passages there are.
 
-    And how far the question is in other words than any passage, 0 to 1, by the share of their rarity that the best has;
-    what it names, the graph knows.
+    And how far the question is in other words than any passage, 0 to 1, by the share of their rarity that the best has.
+    Names that stand in no text, but in facts, are not missed there: the graph knows them.
     """
 
     def scores(wanted: list[int]) -> Floats:
@@ -287,8 +287,9 @@ def _words(
     matching = scores(untold)
     naming = scores(told) if told else np.float32(0)
     best_match = float((matching + naming).max())
-    named, others = (view.lexical.rarities(wanted, view.graph.alive) for wanted in (told, untold))
-    share = (named + float(matching.max())) / (named + others) if told or untold else 0.0
+    all_there = view.lexical.rarities([*told, *untold], view.graph.alive)
+    of_facts = [term for term in told if not len(view.lexical.postings(term, view.graph.alive)[0])]
+    share = (best_match + len(of_facts) * view.lexical.rarity(0)) / all_there if all_there > 0 else 0.0
     unmet = np.float32(1 - min(max((share - recipe.unmet) / (recipe.met - recipe.unmet), 0), 1))
     matching = matching + by_itself * naming
     most = max(best_match, min(recipe.matched, recipe.matched_words * view.lexical.rarity(1)))

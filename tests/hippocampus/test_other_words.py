@@ -48,7 +48,7 @@ def test_between_the_two_it_counts_in_part(memory: Memory) -> None:
     assert cosines(memory, SAME)["Alloa"] < shares[0] < shares[1] <= shares[2]
 
 
-def test_what_the_question_names_is_left_to_the_graph(memory: Memory) -> None:
+def test_a_name_that_only_facts_hold_is_left_to_the_graph(memory: Memory) -> None:
     named = "Who keeps bees beside Heron House?"
     assert cosines(memory, named) != pytest.approx(cosines(memory, named, alone=0), abs=0.01)
     memory.add("It was sold in spring.", title="Alder", triples=[("Alder", "owns", "Heron House")])
