@@ -34,6 +34,8 @@ def test_a_follow_up_is_led_by_what_it_is_about(memory: Memory) -> None:
     led = memory.recall(FOLLOW_UP, 3, about=first)
     assert led.passages[0].title == "Northlight Labs"
     assert "named walk" in led.passages[0].causes
+    assert led.passages[0].why[0].startswith("what the question is about names Northlight Labs → “Northlight Labs”")
+    assert led.passages[0].entities == ()
     assert "named walk" not in plain.passages[0].causes
 
 

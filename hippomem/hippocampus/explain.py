@@ -28,7 +28,9 @@ _values_of = attrgetter(*_FIELDS)
 
 @dataclass(frozen=True, slots=True)
 class _Trace:
-    """(entity, row) hops from the question to a row; none where only likeness leads there."""
+    """(entity, row) hops from the question to a row; none where only likeness leads there. Where the question does not
+    name the first entity, it is about what does.
+    """
 
     row: int
     named: tuple[int, ...]
@@ -65,7 +67,7 @@ def explain(
             name = ranking.named.get(entity) or _spelled(keys[entity], told, at)
             sought = [keys[e] for e in (entity, onward) if e is not None]
             steps.append(Step(name, at.id, at.title or _beginning(at.text), _told(told, sought, moment)))
-        path = Path(passage.id, tuple(steps), _in_words(steps)) if steps else None
+        path = Path(passage.id, tuple(steps), _in_words(steps, bool(trace.named))) if steps else None
         if path:
             paths.append(path)
         names = tuple(ranking.named[entity] for entity in trace.named)
@@ -99,6 +101,10 @@ def _traces(view: View, ranking: Ranking) -> list[_Trace]:
             traces.append(_Trace(target, tuple(direct), ((direct[0], target),)))
             continue
         run = run_of[target]
+        if about := ranking.about.intersection(every[run]):
+            rarest = min(about, key=lambda entity: (int(graph.frequency[entity]), graph.keys.key(entity)))
+            traces.append(_Trace(target, (), ((rarest, target),)))
+            continue
         ways = [
             (rarity / bridges[entity][0] ** 0.5, entity)
             for entity, rarity in zip(every[run], rarities[run], strict=True)
@@ -171,10 +177,11 @@ def _with_end(fact: Triple) -> str:
     return str(fact) + (f" until {fact.invalid_at:%Y-%m-%d}" if fact.invalid_at else "")
 
 
-def _in_words(steps: list[Step]) -> str:
+def _in_words(steps: list[Step], is_named: bool) -> str:
     told = []
     for place, step in enumerate(steps):
-        begin = f"the question names {step.entity}" if place == 0 else f"which names {step.entity}"
+        first = "the question names" if is_named else "what the question is about names"
+        begin = f"{first} {step.entity}" if place == 0 else f"which names {step.entity}"
         facts = "; ".join(map(_with_end, step.facts))
         told.append(f"{begin} → “{step.passage_title}”" + (f" ({facts})" if facts else ""))
     return ", ".join(told)

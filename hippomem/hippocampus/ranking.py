@@ -79,7 +79,7 @@ class Ranking:
     up to it. Rows that are not among them were too far from the question to be looked at.
 
     `named` are the entities of the question with its words for them, `order` the best rows, `seconds` by stage,
-    `learned` what earlier feedback said.
+    `learned` what earlier feedback said, `about` the entities of what the question is about without naming them.
     """
 
     rows: Rows
@@ -89,6 +89,7 @@ class Ranking:
     order: Rows
     seconds: Mapping[str, float]
     learned: Learned | None = None
+    about: frozenset[int] = frozenset()
 
     def queries(self, row: int) -> int:
         """How many earlier queries like this one spoke for or against a passage."""
@@ -192,7 +193,8 @@ def rank(
     score = score + terms["crowding"]
     order = rows[best(score, view.ties[rows], k)]
     watch.lap("hop")
-    return Ranking(rows, score, terms, named, order, watch.seconds, learned)
+    told_of = frozenset(named_seeds).difference(named)
+    return Ranking(rows, score, terms, named, order, watch.seconds, learned, told_of)
 
 
 def dense(
