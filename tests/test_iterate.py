@@ -72,7 +72,6 @@ def test_a_part_without_its_answer_is_about_what_was_found_for_the_one_before(fa
     memory = noted(fast, scripted({"sub_questions": ["What does Ada Thorne run?", "What is kept there, in #1?"]}))
     assert memory.recall("What is kept there, in ?", 1).passages[0].title != "Northlight Labs"
     steps = memory.recall("What is kept there by Ada Thorne's firm?", 3, decompose=True).steps
-    assert memory.get(steps[1].passages[0]).title in ("Ada Thorne", "Northlight Labs")
     assert {memory.get(id_).title for id_ in steps[1].passages[:2]} == {"Ada Thorne", "Northlight Labs"}
 
 
