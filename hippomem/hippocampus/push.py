@@ -55,7 +55,7 @@ def local_pagerank(
     `epsilon` 0 it equals the exact walk; else no value is above it. The first call compiles, or loads what an earlier
     process has compiled.
     """
-    from hippomem.hippocampus.push_kernel import reset, walk
+    from hippomem.hippocampus.push_kernel import MASS, reset, walk
 
     work = _borrow(graph)
     seeds = (passage_seeds.nodes, passage_seeds.values, entity_seeds.nodes, entity_seeds.values)
@@ -64,7 +64,7 @@ def local_pagerank(
     for own, there, seen in zip(work, (graph.alive, graph.frequency), found, strict=True):
         reached = np.sort(own.seen_list[:seen])
         reached = reached[np.asarray(there[reached], np.bool_)]
-        masses.append(Sparse(reached, own.mass[reached]))
+        masses.append(Sparse(reached, own.state[reached, MASS]))
         reset(own, seen)
     graph.idle.append(work)  # not where anything failed: it has to be all zeros
     return masses[0], masses[1]
@@ -92,7 +92,7 @@ def _borrow(graph: KnowledgeGraph) -> tuple[Work, Work]:
     needed = (graph.rows, graph.nodes)
     while graph.idle:
         work: tuple[Work, Work] = graph.idle.pop()  # so that two walks at once have their own
-        if all(len(own.now) >= size for own, size in zip(work, needed, strict=True)):
+        if all(len(own.state) >= size for own, size in zip(work, needed, strict=True)):
             return work
     rows, nodes = (_zeros(size + size // 4 + 16) for size in needed)
     return rows, nodes
@@ -101,6 +101,5 @@ def _borrow(graph: KnowledgeGraph) -> tuple[Work, Work]:
 def _zeros(size: int) -> Work:
     from hippomem.hippocampus.push_kernel import Work
 
-    now, then, mass, flow = np.zeros((4, size))
-    flows, seen = np.zeros(size // 64 + 1, np.uint64), np.zeros(size, np.bool_)
-    return Work(now, then, mass, flow, flows, seen, *np.zeros((3, size), np.int32))
+    flows, seen = np.zeros((2, size // 64 + 1), np.uint64)
+    return Work(np.zeros((size, 4)), flows, seen, *np.zeros((3, size), np.int32))

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 GONE = 1e-6  # a sum of weights that is none: what subtracting leaves behind
 TINY = 1e-200  # mass over an edge that is too near to 0 to tell from it
 BLOCK = 64  # passages whose edges are fetched from memory at once
+MASS, FLOW = 2, 3  # columns of Work.state
 ONE, WORD = np.uint64(1), np.uint64(63)
 
 
@@ -45,19 +46,17 @@ class Side(NamedTuple):
 
 
 class Work(NamedTuple):
-    """What a walk writes to for one kind of node, (nodes,) each: all 0 between walks, but for the lists.
+    """What a walk writes to for one kind of node: all 0 between walks, but for the lists, (nodes,) each.
 
-    `now` and `then`: the mass after this step and the next; `mass`: the result; `flow`: what goes out of a node to the
-    result of its neighbours over an edge of weight 1, summed over all steps; `flows` (nodes / 64,): a bit for each node
-    that has some, few enough to stay in the processor's cache.
+    `state` (nodes, 4), so that all of a node comes from memory at once: in two columns the mass after this step and the
+    next, by turns; in MASS the result; in FLOW what goes out of a node to the result of its neighbours over an edge of
+    weight 1, summed over all steps. `flows` and `seen` (nodes / 64,): a bit for each node that has some flow, that was
+    met; few enough to stay in the processor's cache.
     """
 
-    now: NDArray[np.float64]
-    then: NDArray[np.float64]
-    mass: NDArray[np.float64]
-    flow: NDArray[np.float64]
+    state: NDArray[np.float64]
     flows: NDArray[np.uint64]
-    seen: NDArray[np.bool_]
+    seen: NDArray[np.uint64]
     now_list: NDArray[np.int32]
     then_list: NDArray[np.int32]
     seen_list: NDArray[np.int32]
@@ -66,44 +65,47 @@ class Work(NamedTuple):
 @_compiled
 def _push(
     side: Side,
-    mass: NDArray[np.float64],
+    state: NDArray[np.float64],
+    now: int,
     nodes: NDArray[np.int32],
     count: int,
     threshold: float,
-    then: NDArray[np.float64],
+    others: NDArray[np.float64],
+    then: int,
     then_list: NDArray[np.int32],
 ) -> int:
-    """Spread the mass of `nodes[:count]` over their edges into `then`, but for nodes where little would go over an
-    edge. Returns how many others it reached, listed in `then_list`.
+    """Spread the mass of `nodes[:count]`, in the column `now` of their `state`, over their edges into the column `then`
+    of `others`, but for nodes where little would go over an edge. Returns how many others it reached, listed in
+    `then_list`.
     """
     reached = 0
     for i in range(count):
         node = nodes[i]
         if side.total[node] <= GONE:
             continue
-        flow = mass[node] / side.total[node]  # over an edge of weight 1
+        flow = state[node, now] / side.total[node]  # over an edge of weight 1
         if flow < threshold:
             continue
         if node < len(side.starts) - 1:
             for at in range(side.starts[node], side.starts[node + 1]):
                 other = side.others[at]
-                if then[other] == 0.0:
+                if others[other, then] == 0.0:
                     then_list[reached] = other
                     reached += 1
-                then[other] += flow * side.weights[at]
+                others[other, then] += flow * side.weights[at]
         link = side.first[node]
         while link:
             other = side.log_others[link - 1]
-            if then[other] == 0.0:
+            if others[other, then] == 0.0:
                 then_list[reached] = other
                 reached += 1
-            then[other] += flow * side.log_weights[link - 1]
+            others[other, then] += flow * side.log_weights[link - 1]
             link = side.link[link - 1]
     return reached
 
 
 @_compiled
-def _gather(side: Side, rows: NDArray[np.int32], count: int, others: Work, mass: NDArray[np.float64]) -> int:
+def _gather(side: Side, rows: NDArray[np.int32], count: int, others: Work, state: NDArray[np.float64]) -> int:
     """Add to the mass of `rows[:count]` the weighted sum of the flow over their edges.
 
     First one edge at each end of every row of a block is read: those loads do not wait for each other, as they would
@@ -124,12 +126,12 @@ def _gather(side: Side, rows: NDArray[np.int32], count: int, others: Work, mass:
                 for at in range(side.starts[row], side.starts[row + 1]):
                     other = side.others[at]
                     if others.flows[other >> 6] >> (np.uint64(other) & WORD) & ONE:
-                        found += side.weights[at] * others.flow[other]
+                        found += side.weights[at] * others.state[other, FLOW]
             link = side.first[row]
             while link:
-                found += side.log_weights[link - 1] * others.flow[side.log_others[link - 1]]
+                found += side.log_weights[link - 1] * others.state[side.log_others[link - 1], FLOW]
                 link = side.link[link - 1]
-            mass[row] += found
+            state[row, MASS] += found
     return read
 
 
@@ -137,22 +139,23 @@ def _gather(side: Side, rows: NDArray[np.int32], count: int, others: Work, mass:
 def _see(work: Work, nodes: NDArray[np.int32], count: int, seen: int) -> int:
     for i in range(count):
         node = nodes[i]
-        if not work.seen[node]:
-            work.seen[node] = True
+        bit = ONE << (np.uint64(node) & WORD)
+        if not work.seen[node >> 6] & bit:
+            work.seen[node >> 6] |= bit
             work.seen_list[seen] = node
             seen += 1
     return seen
 
 
 @_compiled
-def _start(work: Work, nodes: NDArray[np.int32], values: NDArray[np.float64]) -> int:
+def _start(work: Work, now: int, nodes: NDArray[np.int32], values: NDArray[np.float64]) -> int:
     count = 0
     for i in range(len(nodes)):
         if values[i] > 0.0:
-            if work.now[nodes[i]] == 0.0:
+            if work.state[nodes[i], now] == 0.0:
                 work.now_list[count] = nodes[i]
                 count += 1
-            work.now[nodes[i]] += values[i]
+            work.state[nodes[i], now] += values[i]
     return count
 
 
@@ -171,12 +174,13 @@ def walk(
     epsilon: float,
 ) -> tuple[int, int, int]:
     """See push.local_pagerank. Returns how many passages and entities were seen: the beginnings of both `seen_list`s,
-    with their values in `mass`; and what `_gather` does. The caller takes those and calls `reset`.
+    with their values in MASS; and what `_gather` does. The caller takes those and calls `reset`.
     """
-    rows_now, rows_then, rows_list, rows_reached = rows.now, rows.then, rows.now_list, rows.then_list
-    nodes_now, nodes_then, nodes_list, nodes_reached = nodes.now, nodes.then, nodes.now_list, nodes.then_list
-    rows_count = _start(rows, row_seeds, row_values)
-    nodes_count = _start(nodes, node_seeds, node_values)
+    now, then = 0, 1
+    on_rows, rows_list, rows_reached = rows.state, rows.now_list, rows.then_list
+    on_nodes, nodes_list, nodes_reached = nodes.state, nodes.now_list, nodes.then_list
+    rows_count = _start(rows, now, row_seeds, row_values)
+    nodes_count = _start(nodes, now, node_seeds, node_values)
     rows_seen = _see(rows, row_seeds, len(row_seeds), 0)
     nodes_seen = _see(nodes, node_seeds, len(node_seeds), 0)
     power = 1.0
@@ -184,9 +188,9 @@ def walk(
         share = power * (1.0 - damping if step < iterations else 1.0)
         if step == 0:  # what reaches passages later is gathered at the end
             for i in range(rows_count):
-                rows.mass[rows_list[i]] = share * rows_now[rows_list[i]]
+                on_rows[rows_list[i], MASS] = share * on_rows[rows_list[i], now]
         for i in range(nodes_count):
-            nodes.mass[nodes_list[i]] += share * nodes_now[nodes_list[i]]
+            on_nodes[nodes_list[i], MASS] += share * on_nodes[nodes_list[i], now]
         if step == iterations:
             break
         power *= damping
@@ -194,21 +198,22 @@ def walk(
         for i in range(nodes_count):
             node = nodes_list[i]
             if entities.total[node] > GONE:
-                nodes.flow[node] += onward * nodes_now[node] / entities.total[node]
+                on_nodes[node, FLOW] += onward * on_nodes[node, now] / entities.total[node]
                 nodes.flows[node >> 6] |= ONE << (np.uint64(node) & WORD)
         threshold = max(epsilon / power, TINY)
-        rows_there = _push(entities, nodes_now, nodes_list, nodes_count, threshold, rows_then, rows_reached)
-        nodes_there = _push(passages, rows_now, rows_list, rows_count, threshold, nodes_then, nodes_reached)
+        rows_there = _push(entities, on_nodes, now, nodes_list, nodes_count, threshold, on_rows, then, rows_reached)
+        nodes_there = _push(passages, on_rows, now, rows_list, rows_count, threshold, on_nodes, then, nodes_reached)
         rows_seen = _see(rows, rows_reached, rows_there, rows_seen)
         nodes_seen = _see(nodes, nodes_reached, nodes_there, nodes_seen)
         for i in range(rows_count):
-            rows_now[rows_list[i]] = 0.0
+            on_rows[rows_list[i], now] = 0.0
         for i in range(nodes_count):
-            nodes_now[nodes_list[i]] = 0.0
-        rows_now, rows_then, rows_list, rows_reached = rows_then, rows_now, rows_reached, rows_list
-        nodes_now, nodes_then, nodes_list, nodes_reached = nodes_then, nodes_now, nodes_reached, nodes_list
+            on_nodes[nodes_list[i], now] = 0.0
+        now, then = then, now
+        rows_list, rows_reached = rows_reached, rows_list
+        nodes_list, nodes_reached = nodes_reached, nodes_list
         rows_count, nodes_count = rows_there, nodes_there
-    read = _gather(passages, rows.seen_list, rows_seen, nodes, rows.mass)
+    read = _gather(passages, rows.seen_list, rows_seen, nodes, on_rows)
     return rows_seen, nodes_seen, read
 
 
@@ -217,6 +222,7 @@ def reset(work: Work, seen: int) -> None:
     """Leave everything as it was before the walk."""
     for i in range(seen):
         node = work.seen_list[i]
-        work.now[node] = work.then[node] = work.mass[node] = work.flow[node] = 0.0
+        for column in range(4):
+            work.state[node, column] = 0.0
         work.flows[node >> 6] = 0
-        work.seen[node] = False
+        work.seen[node >> 6] = 0

@@ -254,7 +254,7 @@ def test_seeds_given_twice_add_up_and_nothing_is_left_behind() -> None:
             np.testing.assert_allclose(one.values, other.values, rtol=1e-12)
     (work,) = graph.idle
     for own in work:
-        assert not any(array.any() for array in own[:5])
+        assert not any(array.any() for array in own[:3])
 
 
 def test_nothing_in_nothing_out() -> None:
