@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Select, delete, insert, select, union
+from sqlalchemy import Connection, Select, delete, exists, insert, or_, select
 
 from hippomem.errors import StoreBusyError
 from hippomem.evidence import Renewed
@@ -55,37 +55,45 @@ def reencode(store: Store, encoder: Encoder, progress: bool) -> int:
 
 
 def _missing(current: int) -> Select[Any]:
-    """Contents of passages that lack vectors of the encoder after `current`."""
+    """Contents of passages, and of what they were before updates, that lack vectors of the encoder after `current`."""
     fresh = analyses.alias()
-    texts = union(*(select(t.c.namespace, t.c.content, t.c.title, t.c.text) for t in (passages, versions))).subquery()
-    return (
-        select(analyses.c.namespace, analyses.c.content, analyses.c.sentences, texts.c.title, texts.c.text)
-        .join(texts, (texts.c.namespace == analyses.c.namespace) & (texts.c.content == analyses.c.content))
-        .where(
-            analyses.c.encoder == current,
-            ~select(fresh.c.content)
-            .where(
-                fresh.c.namespace == analyses.c.namespace,
-                fresh.c.content == analyses.c.content,
-                fresh.c.encoder == current + 1,
-            )
-            .exists(),
-        )
-        .group_by(analyses.c.namespace, analyses.c.content)
+    is_there = exists().where(
+        fresh.c.namespace == analyses.c.namespace,
+        fresh.c.content == analyses.c.content,
+        fresh.c.encoder == current + 1,
     )
+    is_used = (
+        exists().where(t.c.namespace == analyses.c.namespace, t.c.content == analyses.c.content)
+        for t in (passages, versions)
+    )
+    query = select(analyses.c.namespace, analyses.c.content, analyses.c.sentences)
+    return query.where(analyses.c.encoder == current, ~is_there, or_(*is_used))
+
+
+def _texts(connection: Connection, rows: Any) -> dict[tuple[int, str], tuple[str, str]]:
+    """(namespace, content) -> (title, text) of such contents."""
+    found: dict[tuple[int, str], tuple[str, str]] = {}
+    for space in {row.namespace for row in rows}:
+        own = [row.content for row in rows if row.namespace == space]
+        for t in (passages, versions):
+            query = select(t.c.content, t.c.title, t.c.text).where(t.c.namespace == space, t.c.content.in_(own))
+            found.update({(space, row.content): (row.title, row.text) for row in connection.execute(query)})
+    return found
 
 
 def _batch(store: Store, encoder: Encoder, current: int) -> int:
     with store.read() as connection:
         rows = connection.execute(_missing(current).limit(BATCH)).all()
+        said = _texts(connection, rows)
     if not rows:
         return 0
     texts, spans = [], []
     for row in rows:
-        shift = len(row.title) + 1 if row.title else 0
+        title, text = said[row.namespace, row.content]
+        shift = len(title) + 1 if title else 0
         sentences = np.frombuffer(row.sentences, np.int32).reshape(-1, 2).tolist()
-        texts.append(f"{row.title}\n{row.text}" if row.title else row.text)
-        spans.append(([(0, len(row.title))] if row.title else []) + [(a + shift, b + shift) for a, b in sentences])
+        texts.append(f"{title}\n{text}" if title else text)
+        spans.append(([(0, len(title))] if title else []) + [(a + shift, b + shift) for a, b in sentences])
     encoded = encoder.encode_passages(texts, spans)
     with store.write() as connection:
         if _is_done(store, connection, encoder, current):
