@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test test-all lint bench clean
+.PHONY: demo test test-all test-postgres lint bench clean
 
 demo: $(READY)
 	$(BIN)/hippomem demo
@@ -13,6 +13,10 @@ test: $(READY)
 
 test-all: $(READY)
 	$(BIN)/pytest -n auto --dist worksteal -m ""
+
+test-postgres: $(READY)
+	HIPPOMEM_TEST_DB=postgres $(BIN)/pytest -n auto --dist worksteal -m "not slow and not sqlite" \
+	  --ignore tests/connectors --ignore tests/eval
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -172,10 +172,9 @@ def print_jobs(found: Sequence[Job], counts: dict[str, int], failing: Sequence[s
 
 def print_estimate(paths: list[str], db: str | None, namespace: str | None, llm: str | None, as_json: bool) -> None:
     """`ingest --dry-run`. Where there is no database yet, none is made."""
-    from hippomem.storage.engine import file_of, parse
+    from hippomem.storage import engine
 
-    file = file_of(parse(database(db)))
-    is_new = file is not None and not file.exists()
+    is_new = not engine.database(database(db)).exists()
     with opened(":memory:" if is_new else db, namespace, new=True, llm=llm) as memory:
         found = memory.estimate(paths, progress=sys.stderr.isatty())
     out.print_json(found) if as_json else out.print_pairs(estimate_pairs(found))

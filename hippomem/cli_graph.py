@@ -33,7 +33,7 @@ def write_graph(graph: networkx.MultiDiGraph, path: Path) -> None:
     left out, and characters that XML forbids become U+FFFD. Raises InvalidInputError for another ending,
     or in the place of a database, a device or a pipe, StoreAccessError where the file cannot be written.
     """
-    from hippomem.storage.engine import replaceable
+    from hippomem.storage.files import replaceable
 
     check_ending(path)
     as_bytes = _graphml if path.suffix.lower() == ".graphml" else _node_link

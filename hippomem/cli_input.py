@@ -66,10 +66,9 @@ def database(db: str | None) -> str:
 
 def existing_database(db: str | None) -> str:
     """`database`, which must be there: what only reads is no reason to make one. Raises NotFoundError."""
-    from hippomem.storage.engine import file_of, parse
+    from hippomem.storage import engine
 
-    name = database(db)
-    file = file_of(parse(name))
-    if file is not None and not file.exists():
-        raise NotFoundError(f"there is no database {file}: hippomem add and hippomem ingest make one")
+    found = engine.database(name := database(db))
+    if not found.exists():
+        raise NotFoundError(f"there is no database {found.name}: hippomem add and hippomem ingest make one")
     return name

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 Db = Annotated[
     str | None,
-    typer.Option("--db", metavar="FILE", help="The database. Otherwise HIPPOMEM_DB, hippomem.toml, hippomem.db."),
+    typer.Option(
+        "--db",
+        metavar="FILE",
+        help="The database, or its URL. Otherwise HIPPOMEM_DB, hippomem.toml, hippomem.db.",
+    ),
 ]
 Namespace = Annotated[
     str | None,

@@ -40,7 +40,7 @@ def draw_retention(graded: Graded, file: Path) -> None:
     curves = retention_by_age(graded)
     if not curves:
         raise InvalidInputError("there is nothing to plot yet: no memory has been reviewed")
-    from hippomem.storage.engine import replaceable
+    from hippomem.storage.files import replaceable
 
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg

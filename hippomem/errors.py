@@ -9,7 +9,7 @@ HippomemError
 ├── StoreError                         the database
 │   ├── ForeignStoreError              a database or file of another program
 │   ├── NewerStoreError                written by a newer hippomem
-│   ├── StoreAccessError               cannot be opened or written: permissions, missing folder
+│   ├── StoreAccessError               cannot be opened or written: permissions, missing folder, no server
 │   ├── StoreFullError                 the disk is full; the transaction was rolled back
 │   ├── StoreBusyError                 another process held the write lock for too long
 │   ├── ClosedError                    used after close()

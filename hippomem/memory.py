@@ -57,7 +57,7 @@ from hippomem.replaying import Replaying
 from hippomem.settings import Settings, load_settings
 from hippomem.stats import stats
 from hippomem.storage import versions
-from hippomem.storage.engine import made_whole, parse
+from hippomem.storage.engine import database
 from hippomem.storage.store import Store, check_namespace
 from hippomem.teaching import Teaching
 from hippomem.thinking import Thinking, chat_of, extraction_kind, steps_with_chat
@@ -94,7 +94,7 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         kind = extraction_kind(self._chat) if self._chat else None
         self._writer = Writer(store, analyser, settings.namespace, self._encoder_number, clock, kind)
         self._snapshots = (
-            Snapshots(store.path, settings.namespace, store.id, self._encoder_number) if store.path else None
+            Snapshots(store.views, settings.namespace, store.id, self._encoder_number) if store.views else None
         )
         self._view: View | None = None
         self._past = Past()
@@ -122,11 +122,12 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
     ) -> Memory:
         """Open a memory, created when new. What is not given comes from `settings`, else from the environment.
 
-        `db` is a path or ":memory:"; `encoder` the name or folder of a sentence-transformers model, a LangChain
-        `Embeddings`, or an `Encoder`; `pipeline` the name of a spaCy pipeline; `llm` a LangChain chat model or
-        "provider:model", asked only by what says so. Models are loaded when first needed. `background` consolidates on
-        a thread, until the memory is closed. Raises EncoderMismatchError where the store's vectors were made by another
-        encoder, InvalidInputError for a setting that cannot be, and the StoreError family.
+        `db` is a path, ":memory:", or the URL of a Postgres database ("postgresql://…"); `encoder` the name or folder
+        of a sentence-transformers model, a LangChain `Embeddings`, or an `Encoder`; `pipeline` the name of a spaCy
+        pipeline; `llm` a LangChain chat model or "provider:model", asked only by what says so. Models are loaded when
+        first needed. `background` consolidates on a thread, until the memory is closed. Raises EncoderMismatchError
+        where the store's vectors were made by another encoder, InvalidInputError for a setting that cannot be,
+        MissingDependencyError where Postgres's driver is not installed, and the StoreError family.
         """
         path = None if db is None else checked_path(db, "db")
         ready = load_settings(settings, db=path, namespace=namespace, encoder=encoder, pipeline=pipeline, llm=llm)
@@ -349,7 +350,7 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         with self._lock, self._synced() as (view, connection):
             views = self._snapshots.bytes_on_disk() if self._snapshots else 0
             counted = stats(self._store, connection, self._number, view, views, self._clock.now())
-        return {**counted, "namespace": self.settings.namespace, "db": self.settings.db}
+        return {**counted, "namespace": self.settings.namespace, "db": self._store.name}
 
     def graph(self) -> networkx.MultiDiGraph:
         """The knowledge graph for exploring, drawing and export: passages, entities, mentions and facts."""
@@ -370,7 +371,7 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
 
         `namespace` gives it another name than it had. Passages that are there already stay as they are. Raises
         SourceError where the file is not a whole export, and EncoderMismatchError, before the store is touched. A new
-        one that cannot be filled, as where the disk is full, is removed again.
+        file that cannot be filled, as where the disk is full, is removed again.
         """
         from hippomem.transfer import check, header, load
 
@@ -380,7 +381,7 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         check_namespace(ready.namespace)
         encoder = resolve_encoder(ready.encoder, ready.encoder_backend, ready.encoder_precision)
         check(file, ready.namespace, encoder.identity)
-        with made_whole(parse(ready.db)):
+        with database(ready.db).made_whole():
             memory = cls.open(settings=ready)
             try:
                 load(file, memory._writer)

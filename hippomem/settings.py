@@ -34,7 +34,10 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,  # a misspelt name would show its value, which may be a key
     )
 
-    db: str = Field(default="hippomem.db", description="path of the database, or :memory:")
+    db: str = Field(
+        default="hippomem.db",
+        description="path of the database, postgresql://…, or :memory:",
+    )
     namespace: str = Field(default="default", description="whose memory: every read and write is inside one namespace")
     encoder: Any = Field(
         default=PACKAGED_ENCODER,

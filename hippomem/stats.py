@@ -34,7 +34,7 @@ def stats(
             **statuses.status_counts(connection, namespace),
         },
         "edges": view.graph.edge_count(),
-        "bytes": {"database": store.bytes_on_disk(), "views": views_bytes},
+        "bytes": {"database": store.bytes_on_disk(connection), "views": views_bytes},
         "views": {name: {"applied": view.applied, "log": log} for name in ("graph", "vectors")},
         "encoder": store.info(connection, "encoder"),
         "jobs": jobs.counts(connection, namespace),

@@ -26,7 +26,7 @@ from hippomem.errors import (
 )
 from hippomem.hippocampus.keys import entity_key
 from hippomem.storage import links, reads, versions, writes
-from hippomem.storage.engine import replaceable
+from hippomem.storage.files import replaceable
 from hippomem.storage.rows import Analysis, FactRow, Links, MentionRow, NewPassage, content_id, passage_id
 from hippomem.transfer_fields import count_of, fact_line, floats_of, moment_of, text_of, triple_of, written
 from hippomem.transfer_learning import TAUGHT, Lesson, Replay, Taught, taught_lines, taught_of

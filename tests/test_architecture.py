@@ -83,6 +83,7 @@ def test_every_public_name_is_there() -> None:
         _ = hippomem.Nonsense
 
 
+@pytest.mark.sqlite
 def test_the_migrations_come_to_what_a_new_database_gets(tmp_path: Path) -> None:
     def made(db: Path) -> set[tuple[str, str, str]]:
         with closing(sqlite3.connect(db)) as connection:

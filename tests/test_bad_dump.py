@@ -166,6 +166,7 @@ def test_a_namespace_that_cannot_be(dump: Path, tmp_path: Path, namespace: str) 
     assert list(tmp_path.glob("new.db*")) == []
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("db", ["x" * 300, "missing/new.db", "folder"])
 def test_a_place_where_no_database_can_be(dump: Path, tmp_path: Path, db: str) -> None:
     (tmp_path / "folder").mkdir()
@@ -189,6 +190,7 @@ def broken_off(monkeypatch: pytest.MonkeyPatch, at: int, meanwhile: Callable[[],
     monkeypatch.setattr(writes, "add_passages", full)
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("batches", [0, 2])
 def test_a_new_database_that_cannot_be_filled_is_removed(
     dump: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batches: int
@@ -238,6 +240,7 @@ def test_places_that_cannot_be_written(dump: Path, tmp_path: Path, monkeypatch: 
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
+@pytest.mark.sqlite
 def test_no_export_replaces_a_database(dump: Path, tmp_path: Path) -> None:
     own, other = tmp_path / "source.db", tmp_path / "other"
     with closing(sqlite3.connect(other)) as connection:  # of another program

@@ -115,6 +115,7 @@ def test_odd_namespaces_are_namespaces_of_their_own(tmp_path: Path, fast: Opened
     assert len(ids) == len(ODD_NAMES)
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("name", ["", " ", "x" * 256, "a\nb", "a\x00b", "\x7f", "\u200b", "\ud800", 5, ["x"]])
 def test_what_is_no_namespace(tmp_path: Path, fast: Opened, name: Any) -> None:
     with pytest.raises(InvalidInputError, match="namespace"):
@@ -137,6 +138,7 @@ def test_what_is_no_pipeline(fast: Opened, pipeline: Any) -> None:
         fast(pipeline=pipeline)
 
 
+@pytest.mark.sqlite
 def test_another_encoder_than_the_stores(tmp_path: Path, fast: Opened) -> None:
     memory = fast()
     other = fast(namespace="other")

@@ -49,6 +49,7 @@ def public() -> Iterator[Path]:
         yield Path(name)
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     ("db", "error", "message"),
     [
@@ -86,6 +87,7 @@ def test_places(
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir() if file.is_file()} == before
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     "statement", ["CREATE TABLE notes (text)", "PRAGMA application_id = 99", "PRAGMA user_version = 3"]
 )
@@ -103,6 +105,7 @@ def test_a_database_of_another_program(tmp_path: Path, fast: Opened, statement: 
     assert [path.name for path in tmp_path.iterdir()] == ["m.db"]
 
 
+@pytest.mark.sqlite
 def test_a_database_of_a_newer_hippomem(tmp_path: Path, database: bytes, fast: Opened) -> None:
     file = tmp_path / "m.db"
     file.write_bytes(database)
@@ -124,6 +127,7 @@ def damaged(data: bytes) -> Iterator[tuple[str, bytes]]:
     yield "zeros behind the first page", data[:4096] + bytes(len(data) - 4096)
 
 
+@pytest.mark.sqlite
 def test_damaged_databases_give_errors_or_are_found_out(tmp_path: Path, database: bytes, fast: Opened) -> None:
     refused = 0
     for number, (what, data) in enumerate(damaged(database)):
@@ -140,6 +144,7 @@ def test_damaged_databases_give_errors_or_are_found_out(tmp_path: Path, database
     assert refused > 10
 
 
+@pytest.mark.sqlite
 def test_without_rights(children: ForkServerContext, public: Path, database: bytes) -> None:
     def outcome(file: int | None, folder: int, views: int | None = None) -> list[str]:
         case = public / f"{file}-{folder}-{views}"
@@ -182,6 +187,7 @@ def fill(memory: Memory) -> None:
         memory.add(f"Visitor{i} came to Oslo. " * 20)
 
 
+@pytest.mark.sqlite
 def test_a_full_database_loses_nothing(tmp_path: Path, fast: Opened) -> None:
     memory = fast()
     memory.ingest(records(60))
@@ -191,8 +197,8 @@ def test_a_full_database_loses_nothing(tmp_path: Path, fast: Opened) -> None:
     def limited(connection: Any, *_: object) -> None:
         connection.execute(f"PRAGMA max_page_count = {pages}")
 
-    memory._store._engine.dispose()
-    event.listen(memory._store._engine, "connect", limited)
+    memory._store._database.engine.dispose()
+    event.listen(memory._store._database.engine, "connect", limited)
     with pytest.raises(StoreFullError, match="free some space"):
         memory.ingest(records(300, 60))
     assert state(memory) == before
@@ -200,8 +206,8 @@ def test_a_full_database_loses_nothing(tmp_path: Path, fast: Opened) -> None:
     with pytest.raises(StoreFullError):
         fill(memory)
     assert memory.doctor().ok
-    event.remove(memory._store._engine, "connect", limited)
-    memory._store._engine.dispose()
+    event.remove(memory._store._database.engine, "connect", limited)
+    memory._store._database.engine.dispose()
     assert memory.ingest(records(300, 60)).passages == 300
     assert memory.doctor().ok
 
@@ -219,15 +225,18 @@ def on_a_small_disk(children: ForkServerContext, tmp_path: Path, task: Callable[
     return said(log)
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("real", [True, False], ids=["a disk", "a limit on files"])
 def test_a_full_disk_loses_nothing(children: ForkServerContext, tmp_path: Path, real: bool) -> None:
     assert on_a_small_disk(children, tmp_path, child_tasks.fill, real) == ["full", "full", "went on"]
 
 
+@pytest.mark.sqlite
 def test_each_call_on_a_full_disk(children: ForkServerContext, tmp_path: Path) -> None:
     assert on_a_small_disk(children, tmp_path, child_tasks.use_full_disk) == ["went on"]
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("deed", ["deleted", "replaced"])
 def test_a_file_that_is_gone_takes_no_more_writes(tmp_path: Path, deed: str) -> None:
     db = tmp_path / "m.db"
@@ -247,6 +256,7 @@ def test_a_file_that_is_gone_takes_no_more_writes(tmp_path: Path, deed: str) -> 
     memory.close()
 
 
+@pytest.mark.sqlite
 def test_a_damaged_text_is_told_as_damage(tmp_path: Path) -> None:
     db = tmp_path / "m.db"
     with opened(db) as memory:

@@ -27,6 +27,8 @@ from hippomem.hippocampus.lexical import LexicalIndex
 from hippomem.hippocampus.view import View
 from hippomem.testing import HashEncoder
 
+pytestmark = pytest.mark.sqlite
+
 QUESTIONS = ("Whom did Ada Thorne meet at Gannet Point?", "What of Visitor17?", "ferry")
 
 

@@ -322,6 +322,7 @@ def test_recall_of_a_part_of_the_memory(cli: Cli) -> None:
     assert nothing.stderr == "no memory belongs to the session 's3'\n"
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     "args", [["recall", "q"], ["get", "i"], ["forget", "i"], ["stats"], ["doctor"], ["graph", "export", "g.json"]]
 )
@@ -390,6 +391,7 @@ def test_stats_and_doctor(cli: Cli, notes: Path, monkeypatch: pytest.MonkeyPatch
     assert "FAILED  views: 3 rows differ" in result.stdout
 
 
+@pytest.mark.sqlite
 def test_no_export_replaces_the_database(cli: Cli) -> None:
     for db, command in (("hippomem.db", ["export"]), ("own.json", ["graph", "export"])):
         cli("add", "Ada likes tea.", "--db", db)

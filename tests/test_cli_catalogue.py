@@ -37,6 +37,7 @@ def test_sources(run) -> None:  # type: ignore[no-untyped-def]
     assert wrong.stderr == "error: below must end with a slash: 'docs/'\n"
 
 
+@pytest.mark.sqlite
 def test_passages(run) -> None:  # type: ignore[no-untyped-def]
     told = [line[33:] for line in run("passages").stdout.splitlines()]
     assert told == [

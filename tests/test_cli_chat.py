@@ -143,6 +143,7 @@ def test_what_an_ingest_would_cost(cli: Cli, at: Callable[[Server], None], tmp_p
     assert shown(cli("ingest", "notes", "--dry-run", "--json"))["passages"] == 0
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     ("command", "code", "message"),
     [

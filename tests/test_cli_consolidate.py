@@ -84,6 +84,7 @@ def test_stats_and_a_dry_round(db: Path) -> None:
     )
 
 
+@pytest.mark.sqlite
 def test_the_plot_is_a_picture_and_a_summary(db: Path, tmp_path: Path) -> None:
     file = tmp_path / "retention.png"
     told = ran("consolidate", "--plot", file, "--db", db)

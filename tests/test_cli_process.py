@@ -50,6 +50,7 @@ def test_the_package_is_the_command_too(tmp_path: Path) -> None:
     assert failed.stderr.startswith("error: there is no database")
 
 
+@pytest.mark.sqlite
 def test_a_reader_that_went_away_is_no_error(tmp_path: Path) -> None:
     with Memory.open(tmp_path / "hippomem.db") as memory:
         memory.add("Ada likes tea.")

@@ -109,6 +109,7 @@ def test_namespaces_of_two_processes_never_meet(children: ForkServerContext, tmp
         assert two.doctor().ok
 
 
+@pytest.mark.sqlite
 def test_a_snapshot_of_another_process_replaces_the_one_in_use(children: ForkServerContext, tmp_path: Path) -> None:
     db = tmp_path / "m.db"
     with opened(db) as memory:

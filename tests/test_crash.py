@@ -136,6 +136,7 @@ def filled(tmp_path: Path) -> Path:
     return db
 
 
+@pytest.mark.sqlite
 def test_an_ingest_of_a_changed_file_that_is_killed_leaves_nothing_once_the_file_is_as_it_was(
     children: ForkServerContext, tmp_path: Path
 ) -> None:
@@ -159,6 +160,7 @@ def test_an_ingest_of_a_changed_file_that_is_killed_leaves_nothing_once_the_file
     assert len(sizes) > 2
 
 
+@pytest.mark.sqlite
 def test_a_new_database_whose_making_is_killed_is_made_by_the_next(children: ForkServerContext, tmp_path: Path) -> None:
     folder = tmp_path / "new"
     folder.mkdir()
@@ -169,6 +171,7 @@ def test_a_new_database_whose_making_is_killed_is_made_by_the_next(children: For
             assert memory.doctor().ok
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("at", ["rename", *(pytest.param(at, marks=pytest.mark.slow) for at in ("sync", "rmtree"))])
 def test_a_snapshot_whose_saving_is_killed_is_as_if_it_had_not_been_begun(
     children: ForkServerContext, filled: Path, at: str
@@ -208,6 +211,7 @@ def test_forgetting_that_is_killed_is_done_or_not_and_leaves_no_trace(
     assert outcomes == {True, False}
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("at", ["statement", "fsync", "replace"])
 def test_an_export_that_is_killed_leaves_the_earlier_one(children: ForkServerContext, filled: Path, at: str) -> None:
     file = filled.with_name("export.jsonl")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mcp.client.stdio  # noqa: F401 - it keeps the stderr it finds, which in a test is not one to hand on
 import pytest
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

@@ -73,10 +73,10 @@ def test_an_add_reads_no_more_of_a_large_memory_than_of_a_small_one(memory: Memo
             nonlocal read
             read += statement.lstrip().upper().startswith("SELECT")
 
-        event.listen(memory._store._engine, "after_cursor_execute", count)
+        event.listen(memory._store._database.engine, "after_cursor_execute", count)
         memory.add(f"Ada{number} met Bea{number} in Oslo.", title=f"Meeting {number}")
         memory.recall("Ada")
-        event.remove(memory._store._engine, "after_cursor_execute", count)
+        event.remove(memory._store._database.engine, "after_cursor_execute", count)
         assert memory._view is not None
         return read
 
@@ -85,6 +85,7 @@ def test_an_add_reads_no_more_of_a_large_memory_than_of_a_small_one(memory: Memo
     assert rows_read_by_one_add(1) <= few + 2
 
 
+@pytest.mark.sqlite
 def test_adding_writes_no_file_whole_again(tmp_path: Path) -> None:
     """There, every index file was rewritten with every add. A snapshot is due only when a quarter is new."""
     with Memory.open(tmp_path / "m.db", encoder=HashEncoder(), pipeline=capitals()) as memory:
@@ -136,10 +137,10 @@ def test_a_write_that_fails_half_way_leaves_nothing(memory: Memory) -> None:
 
             raise OperationalError(statement, {}, Exception("database or disk is full"))
 
-    event.listen(memory._store._engine, "before_cursor_execute", fail)
+    event.listen(memory._store._database.engine, "before_cursor_execute", fail)
     with pytest.raises(StoreError):
         memory.add("Cid met Dora in Bergen.", triples=[("Cid", "met", "Dora")])
-    event.remove(memory._store._engine, "before_cursor_execute", fail)
+    event.remove(memory._store._database.engine, "before_cursor_execute", fail)
     assert {k: memory.stats()[k] for k in ("passages", "entities", "facts", "edges")} == {
         k: before[k] for k in ("passages", "entities", "facts", "edges")
     }

@@ -211,6 +211,7 @@ def test_a_document_that_changes_takes_its_feedback_along(memory: Memory) -> Non
     assert memory.doctor().ok
 
 
+@pytest.mark.sqlite
 def test_rehearsals_are_in_the_log_and_happen_once(fast: Opened, tmp_path: Path) -> None:
     one, two = fast(), fast()
     ids = fill(one)
@@ -437,6 +438,7 @@ def test_the_slow_map_is_what_the_settings_say(fast: Opened, kind: str, rule: st
     assert fast().doctor().ok  # with other settings it is another map, of the same log
 
 
+@pytest.mark.sqlite
 def test_a_full_fast_store_is_made_again_from_the_log(fast: Opened, tmp_path: Path) -> None:
     memory = fast(settings=small(tmp_path))
     ids = fill(memory)

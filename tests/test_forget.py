@@ -72,6 +72,7 @@ def needles(note: Document) -> list[bytes]:
     return [text.encode() for text in found] + list(NoiseEncoder().bytes_of(note.text, note.title))
 
 
+@pytest.mark.sqlite
 def test_no_byte_of_what_is_forgotten_stays(memory: Memory, tmp_path: Path) -> None:
     """One after the other, out of a file in which rows have been moving about."""
     db = tmp_path / "m.db"
@@ -95,6 +96,7 @@ def test_no_byte_of_what_is_forgotten_stays(memory: Memory, tmp_path: Path) -> N
     assert traces(db, [n for note in held[120:140] for n in needles(note)]) == []
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("has_snapshot", [True, False])
 def test_a_process_that_only_forgets_makes_no_view_anew(
     fast: Opened, memory: Memory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_snapshot: bool
@@ -120,6 +122,7 @@ def test_a_process_that_only_forgets_makes_no_view_anew(
     assert third.doctor().ok
 
 
+@pytest.mark.sqlite
 def test_a_memory_that_stays_open_has_a_snapshot_again_some_time_after_forgetting(
     memory: Memory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,6 +140,7 @@ def test_a_memory_that_stays_open_has_a_snapshot_again_some_time_after_forgettin
     assert traces(tmp_path / "m.db", [needle for note in held[:5] for needle in needles(note)]) == []
 
 
+@pytest.mark.sqlite
 def test_what_is_not_there_to_be_forgotten_costs_no_snapshot(fast: Opened, memory: Memory, tmp_path: Path) -> None:
     memory.ingest(notes(100))
     memory.close()
@@ -148,6 +152,7 @@ def test_what_is_not_there_to_be_forgotten_costs_no_snapshot(fast: Opened, memor
         assert list(tmp_path.rglob("manifest.json"))
 
 
+@pytest.mark.sqlite
 def test_what_the_database_left_in_unused_pages_goes_too(fast: Opened, memory: Memory, tmp_path: Path) -> None:
     event = memory.add("Ada hid the key.", title="Lantern Foundry")
     memory.close()

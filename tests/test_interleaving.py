@@ -22,6 +22,7 @@ from hippomem.hippocampus import catchup
 from hippomem.hippocampus.snapshot import Snapshots
 from hippomem.neocortex.encoder import Encoded
 from hippomem.storage import engine
+from hippomem.storage.sqlite import SQLite
 from hippomem.storage.store import Store
 from hippomem.testing import HashEncoder
 
@@ -247,24 +248,25 @@ def test_forgetting_while_another_reads_is_made_up_for(
     assert traces(tmp_path / "m.db", [b"Lantern Foundry", b"lantern foundry"]) == []
 
 
+@pytest.mark.sqlite
 def test_forgetting_while_another_overwrites_its_own_traces_is_owed_until_it_is_done(
     fast: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, two = fast(), fast()
     events = [one.add("Ada hid the Lantern Foundry key."), one.add("Bea hid the Marble Harbour key.")]
-    scrub = engine.scrub
+    scrub = SQLite.scrub
 
     def killed(*_args: object) -> None:
         raise KeyboardInterrupt
 
     def interrupted(*args: Any) -> None:
         scrub(*args)
-        monkeypatch.setattr(engine, "scrub", killed)
+        monkeypatch.setattr(SQLite, "scrub", killed)
         with pytest.raises(KeyboardInterrupt):
             two.forget(events[1].id)
         plant(tmp_path / "m.db", b"Marble Harbour")
 
-    monkeypatch.setattr(engine, "scrub", interrupted)
+    monkeypatch.setattr(SQLite, "scrub", interrupted)
     one.forget(events[0].id)
     monkeypatch.undo()
     fast()

@@ -110,7 +110,7 @@ def test_an_update_keeps_the_old_id_and_the_history(memory: Memory) -> None:
 
 def test_what_was_updated_often_takes_no_more_queries(memory: Memory) -> None:
     statements: list[str] = []
-    sql_event.listen(memory._store._engine, "before_cursor_execute", lambda *told: statements.append(told[2]))
+    sql_event.listen(memory._store._database.engine, "before_cursor_execute", lambda *told: statements.append(told[2]))
     counts = []
     for updates in (2, 12):
         ids = [memory.add(f"Count{updates} stands at 0.").id]

@@ -368,6 +368,7 @@ def test_a_pause_holds_after_a_restart_and_in_other_namespaces(
     assert memory.consolidate()["extract"].counts["passages"] == 1
 
 
+@pytest.mark.sqlite
 def test_a_database_from_before_there_were_outages(fast: Opened, tmp_path: Path) -> None:
     memory = fast(llm=ScriptedChatModel(answers=["{}"]))
     memory.add("Ada Thorne met Bea Vale.")

@@ -23,9 +23,15 @@ ANSWERS = [
 
 @pytest.mark.parametrize("number", range(len(SNIPPETS)))
 def test_a_snippet_runs_as_printed(
-    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    number: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    request: pytest.FixtureRequest,
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    if "DATABASE_URL" in SNIPPETS[number]:
+        monkeypatch.setenv("DATABASE_URL", request.getfixturevalue("postgres")(tmp_path))
     shutil.copytree(ROOT / "examples" / "brackwater" / "notes", tmp_path / "notes")
     (tmp_path / "snippet.py").write_text(SNIPPETS[number], encoding="utf-8")
     asks = ".ask(" in SNIPPETS[number]
@@ -50,6 +56,8 @@ def test_a_snippet_runs_as_printed(
             "How did Emile Corvand meet his end? → fell from a balloon",
             "4 calls, 44 tokens in, 28 out ()",
         ]
+    elif "DATABASE_URL" in SNIPPETS[number]:
+        assert printed == "Tickets above 300 euros are booked by Ms. Okafor.\n"
     elif "feedback" in SNIPPETS[number]:
         assert printed == "moved up by 1 earlier query like this one\n"
     elif "langgraph" in SNIPPETS[number]:

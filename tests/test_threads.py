@@ -14,7 +14,7 @@ import pytest
 from child_tasks import opened, records
 
 from hippomem import ClosedError, Memory, NotFoundError
-from hippomem.storage import engine
+from hippomem.storage.sqlite import SQLite
 
 Opened = Callable[..., Memory]
 
@@ -63,12 +63,13 @@ def test_recalls_go_on_while_the_doctor_or_the_graph_take_their_time(
     assert found == [5]
 
 
+@pytest.mark.sqlite
 def test_recalls_go_on_while_what_is_forgotten_is_overwritten(fast: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
     memory = fast()
     memory.ingest(records(20))
     target, *others = memory.passages()
     found: list[set[str]] = []
-    scrub = engine.scrub
+    scrub = SQLite.scrub
 
     def slow(*args: Any) -> None:
         other = threading.Thread(
@@ -79,7 +80,7 @@ def test_recalls_go_on_while_what_is_forgotten_is_overwritten(fast: Opened, monk
         assert found, "the recall waits"
         scrub(*args)
 
-    monkeypatch.setattr(engine, "scrub", slow)
+    monkeypatch.setattr(SQLite, "scrub", slow)
     memory.forget(target)
     assert found == [{passage.id for passage in others}]
     assert memory.doctor().ok

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
+
+import schemas
 
 
 def traces(db: Path, needles: Iterable[bytes]) -> list[tuple[str, bytes]]:
@@ -13,9 +16,12 @@ def traces(db: Path, needles: Iterable[bytes]) -> list[tuple[str, bytes]]:
     assert wanted
     assert all(len(needle) >= 6 for needle in wanted), "shorter ones turn up by chance"
     files = [file for file in db.parent.rglob("*") if file.is_file()]
-    assert db in files
+    if schemas.INSTEAD:
+        files += schemas.files_of(db)
+    else:
+        assert db in files
     return [
-        (file.relative_to(db.parent).as_posix(), needle)
+        (os.path.relpath(file, db.parent), needle)
         for file in files
         for data in [file.read_bytes()]
         for needle in wanted

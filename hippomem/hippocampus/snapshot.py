@@ -39,11 +39,11 @@ DROPS = 20  # rounds, while other processes go on writing theirs
 
 
 class Snapshots:
-    """The snapshots of one namespace in a folder of its own beside the database."""
+    """The snapshots of one namespace in a folder of its own below one for all views of a database."""
 
-    def __init__(self, database: Path, namespace: str, store_id: str, encoder: int) -> None:
+    def __init__(self, views: Path, namespace: str, store_id: str, encoder: int) -> None:
         name = hashlib.blake2b(namespace.encode("utf-8"), digest_size=12).hexdigest()
-        self.folder = database.with_name(database.name + ".views") / name
+        self.folder = views / name
         self._marks = {"format": FORMAT, "store": store_id, "encoder": encoder}
 
     def load(self) -> View:

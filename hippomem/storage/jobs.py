@@ -393,4 +393,5 @@ def _insert_for(connection: Connection, kind: Kind, where: Sequence[ColumnElemen
         "token": literal(0),
     }
     query: Any = select(*columns.values()).where(*where).order_by(passages.c.number).limit(CHUNK * 20)
-    return connection.execute(insert(jobs).from_select(list(columns), query)).rowcount
+    # Not by `rowcount`, which databases do not all tell of an INSERT.
+    return len(connection.execute(insert(jobs).from_select(list(columns), query).returning(jobs.c.number)).all())

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, case, func, insert, select, update
+from sqlalchemy import BigInteger, Connection, case, cast, func, insert, select, update
 
 from hippomem.storage.schema import answers, calls, passages
 from hippomem.storage.writes import chunks
@@ -158,8 +158,8 @@ def totals(connection: Connection, namespace: int, *by: str) -> list[dict[str, A
             *(value.label(name) for name, value in outcomes.items()),
             func.sum(case((silent, 1), else_=0)).label("calls_without_token_counts"),
             func.sum(case((unpriced, 1), else_=0)).label("calls_of_unknown_cost"),
-            func.sum(calls.c.input_tokens).label("input_tokens"),
-            func.sum(calls.c.output_tokens).label("output_tokens"),
+            cast(func.sum(calls.c.input_tokens), BigInteger).label("input_tokens"),
+            cast(func.sum(calls.c.output_tokens), BigInteger).label("output_tokens"),
             func.sum(calls.c.seconds).label("seconds"),
             func.sum(calls.c.cost).label("cost"),
         )

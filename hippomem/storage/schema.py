@@ -48,6 +48,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeEngine
 
 
 class UTCDateTime(TypeDecorator[datetime]):
@@ -87,6 +88,11 @@ metadata = MetaData(
 Number = BigInteger().with_variant(Integer, "sqlite")
 
 
+def _text(length: int | None = None) -> TypeEngine[str]:
+    """Text of any length: how long it is at most is for people to read, as SQLite takes it. Ordered by code points."""
+    return (String(length) if length else Text()).with_variant(Text(collation="C"), "postgresql")
+
+
 def _namespace() -> Column[Any]:
     return Column("namespace", Integer, ForeignKey("namespaces.number"), nullable=False)
 
@@ -94,15 +100,15 @@ def _namespace() -> Column[Any]:
 store_info = Table(
     "store_info",
     metadata,
-    Column("key", String(64), primary_key=True),
-    Column("value", Text, nullable=False),
+    Column("key", _text(64), primary_key=True),
+    Column("value", _text(), nullable=False),
 )
 
 namespaces = Table(
     "namespaces",
     metadata,
     Column("number", Integer, primary_key=True, autoincrement=True),
-    Column("name", String(255), nullable=False, unique=True),
+    Column("name", _text(255), nullable=False, unique=True),
     sqlite_autoincrement=True,
 )
 
@@ -110,8 +116,8 @@ documents = Table(
     "documents",
     metadata,
     Column("namespace", Integer, ForeignKey("namespaces.number"), primary_key=True),
-    Column("source", Text, primary_key=True),
-    Column("fingerprint", String(64), nullable=False),
+    Column("source", _text(), primary_key=True),
+    Column("fingerprint", _text(64), nullable=False),
     Column("documents", Integer, nullable=False),
     Column("recorded_at", UTCDateTime, nullable=False),
 )
@@ -121,18 +127,18 @@ passages = Table(
     metadata,
     Column("number", Number, primary_key=True, autoincrement=True),
     _namespace(),
-    Column("id", String(32), nullable=False),
-    Column("source", Text, nullable=False),
+    Column("id", _text(32), nullable=False),
+    Column("source", _text(), nullable=False),
     Column("position", Integer, nullable=False),
-    Column("title", Text, nullable=False),
-    Column("text", Text, nullable=False),
+    Column("title", _text(), nullable=False),
+    Column("text", _text(), nullable=False),
     Column("start", Integer, nullable=False),
     Column("end", Integer, nullable=False),
-    Column("session", Text),
+    Column("session", _text()),
     Column("occurred_at", UTCDateTime),
     Column("recorded_at", UTCDateTime, nullable=False),
     Column("metadata", JSON, nullable=False),
-    Column("content", String(32), nullable=False),
+    Column("content", _text(32), nullable=False),
     UniqueConstraint("namespace", "id"),
     UniqueConstraint("namespace", "number"),
     Index(None, "namespace", "source"),
@@ -145,7 +151,7 @@ analyses = Table(
     "analyses",
     metadata,
     Column("namespace", Integer, ForeignKey("namespaces.number"), primary_key=True),
-    Column("content", String(32), primary_key=True),
+    Column("content", _text(32), primary_key=True),
     Column("encoder", Integer, primary_key=True),  # which of the encoders this store has had, from 1
     Column("vector", LargeBinary, nullable=False),  # (d,) float32, L2-normalised
     Column("sentence_vectors", LargeBinary, nullable=False),  # (s, d) float16, L2-normalised
@@ -158,7 +164,7 @@ entities = Table(
     metadata,
     Column("number", Number, primary_key=True, autoincrement=True),
     _namespace(),
-    Column("key", Text, nullable=False),
+    Column("key", _text(), nullable=False),
     UniqueConstraint("namespace", "key"),
     UniqueConstraint("namespace", "number"),
     sqlite_autoincrement=True,
@@ -170,7 +176,7 @@ mentions = Table(
     Column("namespace", Integer, primary_key=True),
     Column("passage", Number, primary_key=True),
     Column("entity", Number, primary_key=True),
-    Column("name", Text, nullable=False),  # as this passage writes it
+    Column("name", _text(), nullable=False),  # as this passage writes it
     Column("lines", BigInteger, nullable=False),  # which lines name it, as bits: 0 the title, then the sentences
     Column("titled", Boolean, nullable=False),  # whether the entity names the passage's title
     ForeignKeyConstraint(["namespace", "passage"], ["passages.namespace", "passages.number"]),
@@ -187,10 +193,10 @@ facts = Table(
     Column("position", Integer, primary_key=True),
     Column("subject", Number, nullable=False),
     Column("object", Number, nullable=False),
-    Column("subject_name", Text, nullable=False),
-    Column("relation", Text, nullable=False),
-    Column("object_name", Text, nullable=False),
-    Column("extractor", String(128), nullable=False),
+    Column("subject_name", _text(), nullable=False),
+    Column("relation", _text(), nullable=False),
+    Column("object_name", _text(), nullable=False),
+    Column("extractor", _text(128), nullable=False),
     Column("valid_from", UTCDateTime),  # as the user who brought it said, as the next
     Column("invalid_at", UTCDateTime),
     ForeignKeyConstraint(["namespace", "passage"], ["passages.namespace", "passages.number"]),
@@ -206,8 +212,8 @@ learning_events = Table(
     metadata,
     Column("number", Number, primary_key=True, autoincrement=True),
     _namespace(),
-    Column("id", String(32), nullable=False),
-    Column("query", Text, nullable=False),
+    Column("id", _text(32), nullable=False),
+    Column("query", _text(), nullable=False),
     Column("confidence", Float, nullable=False),
     Column("evidence", LargeBinary),  # see rows.Evidence
     Column("recorded_at", UTCDateTime, nullable=False),
@@ -244,7 +250,7 @@ rehearsals = Table(
     metadata,
     Column("number", Number, primary_key=True, autoincrement=True),
     _namespace(),
-    Column("id", String(32), nullable=False),
+    Column("id", _text(32), nullable=False),
     Column("events", JSON, nullable=False),  # numbers of learning events, in the order of the replay
     Column("absorbed", JSON, nullable=False),  # those that the weights held afterwards
     Column("recorded_at", UTCDateTime, nullable=False),
@@ -257,14 +263,14 @@ changes = Table(
     metadata,
     Column("sequence", Number, primary_key=True, autoincrement=True),
     _namespace(),
-    Column("action", String(16), nullable=False),  # one of PASSAGE_ACTIONS, LEARNING_ACTIONS, RELINKING, MARKING
+    Column("action", _text(16), nullable=False),  # one of PASSAGE_ACTIONS, LEARNING_ACTIONS, RELINKING, MARKING
     Column("passage", Number, nullable=False),  # or the learning event, or the rehearsal
-    Column("passage_id", String(32), nullable=False),
+    Column("passage_id", _text(32), nullable=False),
     Column("previous", Number),
-    Column("previous_id", String(32)),
+    Column("previous_id", _text(32)),
     Column("at", UTCDateTime, nullable=False),
-    Column("text", Text),  # what an update replaced; emptied when the memory is forgotten
-    Column("extractor", String(128)),
+    Column("text", _text()),  # what an update replaced; emptied when the memory is forgotten
+    Column("extractor", _text(128)),
     Column("detail", JSON),  # of what consolidation did: why, and what it takes to undo it; emptied likewise
     Index(None, "namespace", "sequence"),
     Index(None, "namespace", "passage_id"),
@@ -278,18 +284,18 @@ jobs = Table(
     Column("number", Number, primary_key=True, autoincrement=True),
     _namespace(),
     Column("passage", Number, nullable=False),
-    Column("kind", String(16), nullable=False),
-    Column("prompt", String(32), nullable=False),  # its name with its version: extract/1
-    Column("model", String(255), nullable=False),
-    Column("content", String(32), nullable=False),
-    Column("ingest", String(32)),  # which ingest brought the passage
-    Column("state", String(8), nullable=False),  # waiting, running, done, dead
+    Column("kind", _text(16), nullable=False),
+    Column("prompt", _text(32), nullable=False),  # its name with its version: extract/1
+    Column("model", _text(255), nullable=False),
+    Column("content", _text(32), nullable=False),
+    Column("ingest", _text(32)),  # which ingest brought the passage
+    Column("state", _text(8), nullable=False),  # waiting, running, done, dead
     Column("attempts", Integer, nullable=False),
     Column("due_at", UTCDateTime, nullable=False),  # may be claimed from then on; of a running one: its lease ends
     Column("token", Number, nullable=False),  # the call that holds it; who has another one lost it
-    Column("reason", Text),  # why the last attempt failed
+    Column("reason", _text()),  # why the last attempt failed
     Column("faults", Integer, nullable=False, server_default="0"),  # failures of the server, which are no attempts
-    ForeignKeyConstraint(["namespace", "passage"], ["passages.namespace", "passages.number"], name="fk_jobs_namespace"),
+    ForeignKeyConstraint(["namespace", "passage"], ["passages.namespace", "passages.number"]),
     UniqueConstraint("namespace", "passage", "kind", "prompt", "model", name="uq_jobs_namespace_passage"),
     Index("ix_jobs_namespace_state", "namespace", "state", "due_at"),
     Index(None, "token"),
@@ -299,12 +305,12 @@ jobs = Table(
 outages = Table(
     "outages",
     metadata,
-    Column("model", String(255), primary_key=True),
+    Column("model", _text(255), primary_key=True),
     Column("since", UTCDateTime, nullable=False),  # the first failure
     Column("until", UTCDateTime, nullable=False),  # nobody asks before; of a probe under way: its lease ends
     Column("failures", Integer, nullable=False),  # the first one, and those of probes
     Column("token", Number, nullable=False),  # the newest call that was begun before the last one
-    Column("reason", Text, nullable=False),  # quotes no passage: it is told in all namespaces
+    Column("reason", _text(), nullable=False),  # quotes no passage: it is told in all namespaces
     sqlite_with_rowid=False,
 )
 
@@ -313,14 +319,14 @@ calls = Table(
     metadata,
     Column("number", Number, primary_key=True, autoincrement=True),
     _namespace(),
-    Column("purpose", String(32), nullable=False),  # the prompt's name
-    Column("model", String(255), nullable=False),
-    Column("ingest", String(32)),
-    Column("outcome", String(8), nullable=False),  # open, answered, failed, cached, lost
+    Column("purpose", _text(32), nullable=False),  # the prompt's name
+    Column("model", _text(255), nullable=False),
+    Column("ingest", _text(32)),
+    Column("outcome", _text(8), nullable=False),  # open, answered, failed, cached, lost
     Column("began_at", UTCDateTime, nullable=False),
-    Column("expected_tokens", Integer, nullable=False),
-    Column("input_tokens", Integer, nullable=False),
-    Column("output_tokens", Integer, nullable=False),
+    Column("expected_tokens", Number, nullable=False),
+    Column("input_tokens", Number, nullable=False),
+    Column("output_tokens", Number, nullable=False),
     Column("seconds", Float, nullable=False),
     Column("cost", Float),  # dollars; unknown where the model has no price
     Index(None, "namespace", "model"),
@@ -332,10 +338,10 @@ answers = Table(
     "answers",
     metadata,
     Column("namespace", Integer, ForeignKey("namespaces.number"), primary_key=True),
-    Column("content", String(32), primary_key=True),
-    Column("prompt", String(32), primary_key=True),
-    Column("model", String(255), primary_key=True),
-    Column("text", Text, nullable=False),  # what was usable of it, as JSON
+    Column("content", _text(32), primary_key=True),
+    Column("prompt", _text(32), primary_key=True),
+    Column("model", _text(255), primary_key=True),
+    Column("text", _text(), nullable=False),  # what was usable of it, as JSON
     Index(None, "content"),
     sqlite_with_rowid=False,
 )
@@ -362,7 +368,7 @@ reviews = Table(
     "reviews",
     metadata,
     *_of_passage(
-        Column("channel", String(8), primary_key=True),  # graph, neural
+        Column("channel", _text(8), primary_key=True),  # graph, neural
         Column("last_review", UTCDateTime, nullable=False),
         Column("due", UTCDateTime, nullable=False),
         Column("stability", Float, nullable=False),  # days
@@ -372,7 +378,7 @@ reviews = Table(
         Column("lapses", Integer, nullable=False),
         Column("failures", Integer, nullable=False),  # in a row, up to now
         Column("uses", Integer, nullable=False),  # that had been counted at the last review
-        Column("state", String(8), nullable=False),  # live, dead
+        Column("state", _text(8), nullable=False),  # live, dead
         Column("attempts", Integer, nullable=False),  # since the last review that was carried through
         Column("token", Number, nullable=False),  # of the newest claim; an older one may write nothing
         Column("lease_until", UTCDateTime),
@@ -388,12 +394,12 @@ review_log = Table(
     Column("number", Number, primary_key=True, autoincrement=True),
     Column("namespace", Integer, nullable=False),
     Column("passage", Number, nullable=False),
-    Column("channel", String(8), nullable=False),
+    Column("channel", _text(8), nullable=False),
     Column("token", Number, nullable=False),
     Column("at", UTCDateTime, nullable=False),
     Column("grade", Integer, nullable=False),
     Column("predicted", Float, nullable=False),  # retrievability, by the curve
-    Column("reason", String(8), nullable=False),  # floor, due, slack
+    Column("reason", _text(8), nullable=False),  # floor, due, slack
     Column("rehearsed", Boolean, nullable=False),
     ForeignKeyConstraint(["namespace", "passage"], ["passages.namespace", "passages.number"]),
     # Nothing is replayed twice under one claim.
@@ -417,9 +423,9 @@ statuses = Table(
     metadata,
     *_of_passage(
         Column("archived_at", UTCDateTime),
-        Column("merged_into", String(32)),
+        Column("merged_into", _text(32)),
         Column("invalid_at", UTCDateTime),  # from when nothing of what it says holds any more
-        Column("flag", String(32)),  # why it is kept out of the neural memory; "" where it is not to be
+        Column("flag", _text(32)),  # why it is kept out of the neural memory; "" where it is not to be
         Column("valid_from", UTCDateTime),  # from when the first of its facts holds, where a user said so
     ),
     sqlite_with_rowid=False,
@@ -429,10 +435,10 @@ validities = Table(
     "validities",
     metadata,
     *_of_passage(
-        Column("fact", String(32), primary_key=True),  # the hash of its triple
+        Column("fact", _text(32), primary_key=True),  # the hash of its triple
         Column("valid_from", UTCDateTime),
         Column("invalid_at", UTCDateTime),
-        Column("by_passage", String(32)),  # what contradicts it
+        Column("by_passage", _text(32)),  # what contradicts it
     ),
     sqlite_with_rowid=False,
 )
@@ -452,7 +458,7 @@ strengths = Table(
 cues = Table(
     "cues",
     metadata,
-    *_of_passage(Column("key", String(255), primary_key=True), Column("name", Text, nullable=False)),
+    *_of_passage(Column("key", _text(255), primary_key=True), Column("name", _text(), nullable=False)),
     sqlite_with_rowid=False,
 )
 
@@ -461,12 +467,12 @@ semantic_facts = Table(
     metadata,
     Column("namespace", Integer, primary_key=True),
     Column("subject", Number, primary_key=True),
-    Column("relation", String(255), primary_key=True),
+    Column("relation", _text(255), primary_key=True),
     Column("object", Number, primary_key=True),
     Column("events", Integer, nullable=False),
     Column("sources", Integer, nullable=False),
     Column("promoted_at", UTCDateTime, nullable=False),
-    Column("decision", String(8)),  # refused, kept: by an undo, which counting support does not change
+    Column("decision", _text(8)),  # refused, kept: by an undo, which counting support does not change
     sqlite_with_rowid=False,
 )
 
@@ -486,18 +492,18 @@ versions = Table(
     Column("namespace", Integer, primary_key=True),
     Column("number", Number, primary_key=True, autoincrement=False),  # that the passage had
     Column("passage", Number, nullable=False),  # what it has become by now
-    Column("id", String(32), nullable=False),
-    Column("source", Text, nullable=False),
+    Column("id", _text(32), nullable=False),
+    Column("source", _text(), nullable=False),
     Column("position", Integer, nullable=False),
-    Column("title", Text, nullable=False),
-    Column("text", Text, nullable=False),
+    Column("title", _text(), nullable=False),
+    Column("text", _text(), nullable=False),
     Column("start", Integer, nullable=False),
     Column("end", Integer, nullable=False),
-    Column("session", Text),
+    Column("session", _text()),
     Column("occurred_at", UTCDateTime),
     Column("recorded_at", UTCDateTime, nullable=False),
     Column("metadata", JSON, nullable=False),
-    Column("content", String(32), nullable=False),
+    Column("content", _text(32), nullable=False),
     Column("valid_from", UTCDateTime, nullable=False),
     Column("hidden_from", UTCDateTime),  # when it was archived or contradicted, before it was replaced
     Column("superseded_at", UTCDateTime, nullable=False),

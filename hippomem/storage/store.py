@@ -18,8 +18,8 @@ from hippomem.errors import (
     StoreError,
     StoreFullError,
 )
-from hippomem.storage import engine as dialect
-from hippomem.storage import migrate
+from hippomem.storage import engine, migrate
+from hippomem.storage.engine import database
 from hippomem.storage.schema import HEAD, namespaces, store_info
 
 MAX_NAMESPACE = 255  # characters
@@ -34,17 +34,16 @@ class Store:
     """
 
     def __init__(self, db: str | Path) -> None:
-        self.url = dialect.parse(db)
-        self._engine = dialect.connect(self.url)
+        self._database = database(db)
         self._closed = False
-        self._untidy = self.path is not None  # or the process before us found the disk full
+        self._untidy = True  # or the process before us found the disk full
         self._namespaces: dict[str, int] = {}
         self._turn = threading.RLock()
         self._running: Connection | None = None
         self._file: tuple[int, int] | None = None
         try:
             self._prepare()
-            self._file = dialect.identity(self.url)
+            self._file = self._database.identity
             with self.read() as connection:
                 self.id = self.info(connection, "store_id") or ""
                 unfinished = self.info(connection, SCRUB)
@@ -52,12 +51,12 @@ class Store:
                 with suppress(StoreError):
                     self.scrub(OPENING_SECONDS)
         except BaseException:
-            self._engine.dispose()
+            self._database.engine.dispose()
             raise
 
     def _prepare(self) -> None:
         with self.read() as connection:
-            dialect.check_ownership(connection)
+            self._database.check_ownership(connection)
             ready = migrate.revision_of(connection) == HEAD
         if ready:
             return
@@ -68,13 +67,19 @@ class Store:
                 migrate.upgrade(connection)
             else:
                 migrate.create(connection)
-                dialect.claim(connection)
+            self._database.claim(connection)
+            if revision is None:
                 self.set_info(connection, "store_id", uuid.uuid4().hex)
 
     @property
-    def path(self) -> Path | None:
-        """The database's file, None where it lies in memory."""
-        return dialect.file_of(self.url)
+    def views(self) -> Path | None:
+        """The folder for what is computed from the store, None where it is not kept."""
+        return self._database.views(self.id)
+
+    @property
+    def name(self) -> str:
+        """What people know the database by; without a password."""
+        return self._database.name
 
     @property
     def closed(self) -> bool:
@@ -84,7 +89,7 @@ class Store:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that sees one moment of the database, whatever others write meanwhile."""
-        with self._transaction(self._engine.connect) as connection:
+        with self._transaction(self._database.reading) as connection:
             yield connection
 
     @contextmanager
@@ -93,25 +98,26 @@ class Store:
         self._check_open()
         if self._untidy:
             self._untidy = False
-            with suppress(StoreError), dialect.translated(self.url):
-                dialect.tidy(self._engine)
+            with suppress(StoreError), self._database.translated():
+                self._database.tidy()
         try:
-            with self._transaction(lambda: dialect.write_transaction(self._engine)) as connection:
+            with self._transaction(self._database.writing) as connection:
                 yield connection
         except StoreFullError:
-            self._untidy = self.path is not None
+            self._untidy = True
             raise
 
     @contextmanager
     def _transaction(self, connect: Callable[[], Connection]) -> Iterator[Connection]:
         self._check_open()
-        if self.path is not None:
-            if self._file is not None and dialect.identity(self.url) != self._file:  # what is written would be lost
+        if not self._database.is_private:
+            if self._file is not None and self._database.identity != self._file:  # what is written would be lost
+                path = Path(self._database.name)
                 raise StoreAccessError(
-                    f"{self.path} was moved, deleted or replaced while it was open: close this memory and open it "
-                    f"again. Where a backup is put back, {self.path.name}-wal and {self.path.name}-shm go first"
+                    f"{path} was moved, deleted or replaced while it was open: close this memory and open it again. "
+                    f"Where a backup is put back, {path.name}-wal and {path.name}-shm go first"
                 )
-            with dialect.translated(self.url), connect() as connection, connection.begin():
+            with self._database.translated(), connect() as connection, connection.begin():
                 yield connection
             return
         # In memory there is one connection: threads take turns, and a transaction inside another is a part of it.
@@ -119,7 +125,7 @@ class Store:
             if self._running is not None:
                 yield self._running
                 return
-            with dialect.translated(self.url), connect() as connection, connection.begin():
+            with self._database.translated(), connect() as connection, connection.begin():
                 self._running = connection
                 try:
                     yield connection
@@ -165,8 +171,9 @@ class Store:
         if known != identity:
             raise EncoderMismatchError(
                 f"the vectors in this store were made by {known!r}, and the configured encoder is {identity!r}. "
-                f"Open it with that encoder, or encode everything anew: hippomem reencode --db {self.path or ''} with "
-                "HIPPOMEM_ENCODER, and HIPPOMEM_ENCODER_PRECISION where it is int8, set to the new encoder"
+                "Open it with that encoder, or encode everything anew: hippomem reencode --db "
+                f"{self._database.name} with HIPPOMEM_ENCODER, and HIPPOMEM_ENCODER_PRECISION where it is int8, set to "
+                "the new encoder"
             )
         return int(number or 1)
 
@@ -192,19 +199,16 @@ class Store:
         seconds, it is owed until the store is opened.
         """
         self._check_open()
-        if self.path is None:
-            return
         with self.read() as connection:
             owed = self.info(connection, SCRUB)
         try:
-            with dialect.translated(self.url):
-                dialect.scrub(self._engine, dialect.BUSY_SECONDS if patience is None else patience)
+            with self._database.translated():
+                self._database.scrub(engine.BUSY_SECONDS if patience is None else patience)
         except StoreError as error:
             reason = getattr(error.__cause__, "orig", error)  # without the advice, which is for what was not kept
             raise type(error)(
                 f"it is forgotten, but its traces on the disk could not be overwritten yet ({reason}). This is made "
-                "up for when the store is opened next, if there is space for a copy of it, and for another one where "
-                "temporary files are (SQLITE_TMPDIR)"
+                f"up for when the store is opened next, {self._database.scrub_needs}"
             ) from error
         with self.write() as connection:
             if self.info(connection, SCRUB) == owed:  # else others have deleted something since
@@ -213,16 +217,16 @@ class Store:
     def integrity(self) -> list[str]:
         """What the database finds wrong with itself."""
         with self.read() as connection:
-            return dialect.integrity(connection)
+            return self._database.integrity(connection)
 
-    def bytes_on_disk(self) -> int:
-        """The size of the database and its log."""
-        return dialect.bytes_on_disk(self.url)
+    def bytes_on_disk(self, connection: Connection) -> int:
+        """The size of the database, with the log of a file."""
+        return self._database.bytes_on_disk(connection)
 
     def close(self) -> None:
         """Close all connections; a second time does nothing."""
         self._closed = True
-        self._engine.dispose()
+        self._database.engine.dispose()
 
     def _check_open(self) -> None:
         if self._closed:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import CTE, Connection, exists, literal, select
+from sqlalchemy import CTE, Connection, and_, case, exists, literal, select, true, union_all
 
 from hippomem.storage.schema import changes, passages
 
@@ -15,7 +15,8 @@ from hippomem.storage.schema import changes, passages
 def named_now(connection: Connection, namespace: int, passage_id: str) -> str:
     """The id of the memory that this id stands for by now, after all its updates; itself where it stands for none."""
     later = changes.alias()
-    chain = select(literal(passage_id).label("id")).cte("chain", recursive=True)
+    own = changes.c.namespace == namespace, changes.c.passage_id == passage_id
+    chain = select(changes.c.passage_id.label("id")).where(*own).cte("chain", recursive=True)
     last = (
         select(later.c.passage_id)
         .where(later.c.namespace == namespace, later.c.previous_id == chain.c.id)
@@ -32,10 +33,20 @@ def named_now(connection: Connection, namespace: int, passage_id: str) -> str:
 def chain_of(namespace: int, ids: Sequence[str], later: bool = True) -> CTE:
     """What these ids were before updates, with `later` also what they have become, all of it: a column `id`, which is
     null in one row."""
-    own, on, back = changes, changes.alias(), changes.alias()
-    start = select(own.c.passage_id.label("id")).where(own.c.namespace == namespace, own.c.passage_id.in_(ids))
+    start = select(changes.c.passage_id.label("id")).where(
+        changes.c.namespace == namespace, changes.c.passage_id.in_(ids)
+    )
     found = start.cte("chain", recursive=True)
-    steps = [select(back.c.previous_id).where(back.c.namespace == namespace, back.c.passage_id == found.c.id)]
-    if later:
-        steps.append(select(on.c.passage_id).where(on.c.namespace == namespace, on.c.previous_id == found.c.id))
-    return found.union(*steps)
+    # One step for both directions, as a database may allow no more; joined so, each is looked up in its own index.
+    before, after = changes.alias(), changes.alias()
+    was = and_(before.c.namespace == namespace, before.c.passage_id == found.c.id)
+    if not later:
+        return found.union(select(before.c.previous_id).where(was))
+    became = and_(after.c.namespace == namespace, after.c.previous_id == found.c.id)
+    way = union_all(select(literal(0).label("on")), select(literal(1))).subquery()
+    both = (
+        found.join(way, true())
+        .outerjoin(before, and_(way.c.on == 0, was))
+        .outerjoin(after, and_(way.c.on == 1, became))
+    )
+    return found.union(select(case((way.c.on == 0, before.c.previous_id), else_=after.c.passage_id)).select_from(both))

@@ -128,6 +128,7 @@ def test_forgetting_takes_every_version_byte_for_byte(memory: Memory, clock: Sim
         assert again.doctor().ok
 
 
+@pytest.mark.sqlite
 def test_the_users_triples_stay_over_updates(memory: Memory, clock: SimulatedClock, tmp_path: Path) -> None:
     until = NOW + 9 * DAY
     owns, keeps = Triple("Ada", "owns", "Heron", invalid_at=until), Triple("Ada", "keeps", "Bees")

@@ -323,6 +323,7 @@ def test_a_failure_of_the_runtime_is_ours(fp32: OnnxEncoder) -> None:
         fp32._run([[10**6]])  # no such token
 
 
+@pytest.mark.sqlite
 def test_a_recall_loads_neither_torch_nor_spacy(tmp_path: Path, fp32: OnnxEncoder) -> None:
     with Memory.open(tmp_path / "m.db", encoder=fp32, pipeline=capitals()) as memory:
         memory.add("Ada met Bea in Oslo.")

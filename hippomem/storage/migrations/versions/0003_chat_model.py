@@ -29,7 +29,7 @@ def upgrade() -> None:
         sa.Column("token", Number, nullable=False),
         sa.Column("reason", sa.Text),
         sa.ForeignKeyConstraint(
-            ["namespace", "passage"], ["passages.namespace", "passages.number"], name="fk_jobs_namespace"
+            ["namespace", "passage"], ["passages.namespace", "passages.number"], name="fk_jobs_namespace_passage"
         ),
         sa.UniqueConstraint("namespace", "passage", "kind", "prompt", "model", name="uq_jobs_namespace_passage"),
         sqlite_autoincrement=True,
