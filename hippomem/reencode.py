@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Select, delete, exists, insert, or_, select
+from sqlalchemy import Connection, Exists, FromClause, Select, delete, insert, literal, select, tuple_
 
 from hippomem.errors import StoreBusyError
 from hippomem.evidence import Renewed
@@ -43,31 +43,35 @@ def reencode(store: Store, encoder: Encoder, progress: bool) -> int:
     with ProgressBar(progress) as bar:
         bar.start(None)
         while True:
-            texts = _batch(store, encoder, current)
-            done += texts
-            count = texts or _queries(store, encoder, current)
-            bar.advance(0, count)
-            if count:
-                continue
+            last: tuple[int, str] | None = (0, "")
+            while last is not None:
+                texts, last = _batch(store, encoder, current, last)
+                done += texts
+                bar.advance(0, texts)
+            while queries := _queries(store, encoder, current):
+                bar.advance(0, queries)
             evidence.gather(store, partial(bar.advance, 0))
             if _take_over(store, encoder, current, evidence):
                 return done
 
 
-def _missing(current: int) -> Select[Any]:
-    """Contents of passages, and of what they were before updates, that lack vectors of the encoder after `current`."""
-    fresh = analyses.alias()
-    is_there = exists().where(
+def _missing(current: int, after: tuple[int, str] = (0, "")) -> Select[Any]:
+    """Contents of passages, and of what they were before updates, that lack vectors of the encoder after `current`:
+    those behind a namespace and content, in that order."""
+    fresh, key = analyses.alias(), (analyses.c.namespace, analyses.c.content)
+
+    def is_in(table: FromClause) -> Exists:
+        # Of its column, as SQLite looks for all columns elsewhere than in the index.
+        same = table.c.namespace == analyses.c.namespace, table.c.content == analyses.c.content
+        return select(table.c.content).where(*same).exists()
+
+    is_there = select(fresh.c.content).where(
         fresh.c.namespace == analyses.c.namespace,
         fresh.c.content == analyses.c.content,
         fresh.c.encoder == current + 1,
     )
-    is_used = (
-        exists().where(t.c.namespace == analyses.c.namespace, t.c.content == analyses.c.content)
-        for t in (passages, versions)
-    )
-    query = select(analyses.c.namespace, analyses.c.content, analyses.c.sentences)
-    return query.where(analyses.c.encoder == current, ~is_there, or_(*is_used))
+    query = select(*key, analyses.c.sentences).where(tuple_(*key) > tuple_(*map(literal, after))).order_by(*key)
+    return query.where(analyses.c.encoder == current, ~is_there.exists(), is_in(passages) | is_in(versions))
 
 
 def _texts(connection: Connection, rows: Any) -> dict[tuple[int, str], tuple[str, str]]:
@@ -81,12 +85,13 @@ def _texts(connection: Connection, rows: Any) -> dict[tuple[int, str], tuple[str
     return found
 
 
-def _batch(store: Store, encoder: Encoder, current: int) -> int:
+def _batch(store: Store, encoder: Encoder, current: int, after: tuple[int, str]) -> tuple[int, tuple[int, str] | None]:
+    """How many texts were encoded, and the last one; None where there is no more."""
     with store.read() as connection:
-        rows = connection.execute(_missing(current).limit(BATCH)).all()
+        rows = connection.execute(_missing(current, after).limit(BATCH)).all()
         said = _texts(connection, rows)
     if not rows:
-        return 0
+        return 0, None
     texts, spans = [], []
     for row in rows:
         title, text = said[row.namespace, row.content]
@@ -97,7 +102,7 @@ def _batch(store: Store, encoder: Encoder, current: int) -> int:
     encoded = encoder.encode_passages(texts, spans)
     with store.write() as connection:
         if _is_done(store, connection, encoder, current):
-            return 0
+            return 0, None
         # What was forgotten meanwhile stays forgotten; what another process encoded is there.
         still, there = _having(connection, rows, current), _having(connection, rows, current + 1)
         new = [
@@ -114,7 +119,7 @@ def _batch(store: Store, encoder: Encoder, current: int) -> int:
         ]
         if new:
             connection.execute(insert(analyses), new)
-    return len(rows)
+    return len(rows), (rows[-1].namespace, rows[-1].content)
 
 
 def _queries(store: Store, encoder: Encoder, current: int) -> int:
