@@ -428,6 +428,7 @@ statuses = Table(
         Column("flag", _text(32)),  # why it is kept out of the neural memory; "" where it is not to be
         Column("valid_from", UTCDateTime),  # from when the first of its facts holds, where a user said so
     ),
+    Index(None, "namespace", "merged_into"),
     sqlite_with_rowid=False,
 )
 
@@ -440,6 +441,7 @@ validities = Table(
         Column("invalid_at", UTCDateTime),
         Column("by_passage", _text(32)),  # what contradicts it
     ),
+    Index(None, "namespace", "by_passage"),
     sqlite_with_rowid=False,
 )
 
@@ -513,9 +515,10 @@ versions = Table(
     Index(None, "namespace", "passage"),
     Index(None, "namespace", "superseded_at"),
     Index(None, "namespace", "content"),
+    Index(None, "namespace", "id"),
     sqlite_with_rowid=False,
 )
 
 BESIDE_PASSAGES = (reviews, review_log, usages, statuses, validities, strengths, cues, versions)
 
-HEAD = "0006"  # the newest migration; a test holds it to the migration scripts
+HEAD = "0007"  # the newest migration; a test holds it to the migration scripts

@@ -30,9 +30,11 @@ from hippomem.errors import (
 from hippomem.storage import engine
 from hippomem.storage.engine import MEMORY, Database
 from hippomem.storage.files import BESIDE, HEADER, head_of
+from hippomem.storage.schema import changes, facts, learning_targets, mentions, statuses, validities, versions
 
 APPLICATION_ID = 0x48504D4D  # "HPMM", in the header of our SQLite files
 LET_IN_SECONDS = 0.15  # longer than SQLite pauses between two attempts of one that waits
+ROWS = 1_000_000  # that SQLite takes a namespace to have in a table
 WRITING = "BEGIN IMMEDIATE"
 # kB. In a large store every row touches pages all over the indexes; what does not fit is written twice.
 READING_CACHE, WRITING_CACHE = 65536, 131072
@@ -93,6 +95,10 @@ class SQLite(Database):
 
     def claim(self, connection: Connection) -> None:
         connection.execute(text(f"PRAGMA application_id = {APPLICATION_ID}"))
+        connection.exec_driver_sql("ANALYZE store_info")  # makes the table of statistics
+        connection.exec_driver_sql("DELETE FROM sqlite_stat1")
+        connection.exec_driver_sql("INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES (?, ?, ?)", list(_statistics()))
+        connection.exec_driver_sql("ANALYZE sqlite_master")  # reads it
 
     def integrity(self, connection: Connection) -> list[str]:
         found = [str(row[0]) for row in connection.execute(text("PRAGMA integrity_check(20)")) if row[0] != "ok"]
@@ -166,6 +172,19 @@ class SQLite(Database):
             if new is not None and os.path.lexists(new):
                 _remove(new)
             raise
+
+
+def _statistics() -> Iterator[tuple[str, str, str]]:
+    """(table, index, rows for each value of none, one, two … of its columns).
+
+    SQLite knows nothing of how many rows a namespace has, and would look for a name among all its mentions rather than
+    in the index. What it is told is a guess, and the same for all: so plans do not depend on what is remembered.
+    """
+    for table in (changes, mentions, facts, versions, statuses, validities, learning_targets):
+        rows = f"{ROWS} {ROWS}"
+        if not table.dialect_options["sqlite"]["with_rowid"]:  # then its key is an index, too
+            yield table.name, table.name, rows + " 10" * (len(table.primary_key.columns) - 2) + " 1"
+        yield from ((table.name, str(index.name), f"{rows} 10") for index in table.indexes)
 
 
 def _remove(path: Path) -> None:
