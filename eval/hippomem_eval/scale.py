@@ -124,6 +124,7 @@ def _figures(built: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, An
         "first_recall_ms": asked["first_recall_ms"],
         "recall_after_add_ms": built["recall_after_add_ms"]["p50"],
         "add_ms": built["add_ms"]["p50"],
+        "update_ms": built.get("update_ms", {}).get("p50"),  # earlier code built without
         "rss_mb": _megabytes(asked["peak_rss_bytes"]),
         "anonymous_mb": _megabytes(asked["anonymous_bytes"]),
         "ingest_rss_mb": _megabytes(built["peak_rss_bytes"]),
@@ -142,6 +143,7 @@ _GROWING: Mapping[str, Callable[[Mapping[str, Any]], float | None]] = {
     "recall_after_add_ms": lambda size: size["recall_after_add_ms"],
     "first_recall_ms": lambda size: size["first_recall_ms"],
     "add_ms": lambda size: size["add_ms"],
+    "update_ms": lambda size: size["update_ms"],
     "ingest": lambda size: size["ingest"]["cpu_seconds"]["other"],
     "disk": lambda size: size["disk_mb"],
     "rss": lambda size: size["rss_mb"],
@@ -177,7 +179,7 @@ def as_markdown(result: Mapping[str, Any]) -> str:
     """A table with a line a size, and the exponents below it."""
     heads = [
         "passages", "edges", "recall ms p50", "p95", "CPU ms", "dense ms", "recall@5", "dense @5", "open s",
-        "first recall ms", "add ms", "recall after add ms", "ingest s", "ingest CPU ms/passage*", "RSS MB",
+        "first recall ms", "add ms", "recall after add ms", "update ms", "ingest s", "ingest CPU ms/passage*", "RSS MB",
         "ingest RSS MB", "disk MB", "kB/passage",
     ]  # fmt: skip
     lines = [f"| {' | '.join(heads)} |", "|---:" * len(heads) + "|"]
@@ -190,6 +192,7 @@ def as_markdown(result: Mapping[str, Any]) -> str:
             *([f"{size['cpu_ms']['mean']:.1f}", f"{dense['ms']['p50']:.1f}"] if recalls else ["", ""]),
             *(f"{100 * each['recall@5']:.1f}" if "recall@5" in each else "" for each in (size, dense)),
             *(f"{size[name]:.2f}" for name in ("open_seconds", "first_recall_ms", "add_ms", "recall_after_add_ms")),
+            "" if size["update_ms"] is None else f"{size['update_ms']:.2f}",
             f"{size['ingest_seconds']:.1f}",
             f"{size['ingest_ms_per_passage']:.2f}",
             *("" if size[name] is None else f"{size[name]:.0f}" for name in ("rss_mb", "ingest_rss_mb")),

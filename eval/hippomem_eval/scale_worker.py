@@ -33,7 +33,7 @@ _COUNTS = ("passages", "entities", "facts", "edges")
 
 
 def build(job: Mapping[str, Any]) -> dict[str, Any]:
-    """Ingest all passages but the last `ADDED`, add those one by one, and recall after each."""
+    """Ingest all passages but the last `ADDED`, add those one by one, recall after each, and update each."""
     corpus, first_added = SyntheticCorpus(job["size"], job["seed"]), job["size"] - ADDED
     database = Path(job["database"])
     memory = Memory.open(database, namespace="default", encoder=SyntheticEncoder(), pipeline=capitals())
@@ -43,17 +43,21 @@ def build(job: Mapping[str, Any]) -> dict[str, Any]:
         report = memory.ingest(records)
         wall, cpu = time.perf_counter() - began, time.process_time() - cpu
         peak = peak_rss()
-        adds, recalls = [], []
+        added, adds, recalls, updates = [], [], [], []
         warm_up(MemorySystem(memory, "graph"), job["k"])
         questions = [question.text for question in corpus.questions(ADDED)] or ["What is new?"]
         for number in range(first_added, job["size"]):
             passage = corpus.passage(number)
             began = time.perf_counter()
-            memory.add(passage.text, title=passage.title)
+            added.append(memory.add(passage.text, title=passage.title))
             adds.append(1e3 * (time.perf_counter() - began))
             timings = memory.recall(questions[number % len(questions)], k=job["k"]).timings
             recalls.append(timings["total"] - timings["encode"])
             advance()
+        for event in added:
+            began = time.perf_counter()
+            memory.update(event.id, f"{event.text} So it was.")
+            updates.append(1e3 * (time.perf_counter() - began))
         stats = memory.stats()
     seconds = {name: value for name, value in report.seconds.items() if not name.startswith("cpu_")}
     cpu_seconds = {name: value for name, value in report.seconds.items() if name.startswith("cpu_")}
@@ -67,6 +71,7 @@ def build(job: Mapping[str, Any]) -> dict[str, Any]:
         "peak_rss_bytes": peak,
         "add_ms": dict(spread(adds)),
         "recall_after_add_ms": dict(spread(recalls)),
+        "update_ms": dict(spread(updates)),
         "bytes": bytes_on_disk(database),
     }
 
