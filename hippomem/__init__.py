@@ -54,6 +54,7 @@ if TYPE_CHECKING:
         Event,
         Explanation,
         Failure,
+        File,
         Forgotten,
         IngestReport,
         Job,
@@ -88,7 +89,7 @@ _HOME = {
     "hippomem.settings": ("Settings",),
     "hippomem.types": (
         "Answer", "Budget", "Change", "Check", "Citation", "Diagnosis", "Document", "Entity", "Estimate", "Event",
-        "Explanation", "Failure", "Forgotten", "IngestReport", "Job", "LearningEvent", "Passage", "Path", "Recall",
+        "Explanation", "Failure", "File", "Forgotten", "IngestReport", "Job", "LearningEvent", "Passage", "Path", "Recall",
         "RecalledPassage", "Report", "Step", "StepReport", "SubQuestion", "Triple", "Usage",
     ),
 }  # fmt: skip
@@ -113,6 +114,7 @@ __all__ = [
     "Event",
     "Explanation",
     "Failure",
+    "File",
     "ForeignStoreError",
     "Forgotten",
     "HippomemError",

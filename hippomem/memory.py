@@ -184,7 +184,8 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         return event
 
     def ingest(self, sources: Input | Iterable[Input], *, progress: bool | ProgressCallback = False) -> IngestReport:
-        """Take in files, folders, Documents, or dicts as records are in files; a list may mix them.
+        """Take in files, folders, Documents, or dicts as records are in files; a list may mix them. A `File` is a file
+        under a source of your own.
 
         Can be interrupted at any moment and run again: what is in is not read again, what changed replaces what it
         was (a Document with a `source` too, while dicts only add to theirs), what failed is in the report and never

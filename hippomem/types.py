@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -25,6 +26,17 @@ class Document:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     whole: bool = False
     triples: Sequence[Triple | tuple[str, str, str]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file to ingest that goes by a `source` of your own instead of by its path: an upload, or a file that moves.
+
+    The name of `path` tells its format and, where nothing in it does, its title.
+    """
+
+    path: str | os.PathLike[str]
+    source: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

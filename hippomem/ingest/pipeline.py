@@ -31,16 +31,16 @@ from hippomem.ingest.convert import Converter
 from hippomem.ingest.decode import is_storable, is_storable_json
 from hippomem.ingest.fields import BadRecord, document_of, emptiness
 from hippomem.ingest.readers import read
-from hippomem.ingest.sources import EmptySourceError, Source, find_sources, fingerprint
+from hippomem.ingest.sources import EmptySourceError, Source, find_sources, fingerprint, named_source
 from hippomem.ingest.split import Chunk, split
 from hippomem.ingest.triples import read_triples, share_out
 from hippomem.storage.rows import NewPassage, content_id, failed_print, passage_id
-from hippomem.types import Document, Failure, IngestReport, Triple
+from hippomem.types import Document, Failure, File, IngestReport, Triple
 
 MOST_BATCHES = 8  # in one transaction
 SECONDS = 10.0  # that a transaction of more than one may take
 
-Input: TypeAlias = "str | os.PathLike[str] | Document | Mapping[str, Any]"
+Input: TypeAlias = "str | os.PathLike[str] | File | Document | Mapping[str, Any]"
 
 
 @dataclass(slots=True)
@@ -118,7 +118,11 @@ class Ingest:
         """
         self._began = time.monotonic()
         paths, others = _sorted_out(inputs)
-        found = [item for path in paths for item in find_sources(path)]
+        found = [
+            item
+            for path in paths
+            for item in ((named_source(path),) if isinstance(path, File) else find_sources(path))
+        ]
         files = list({item.name if isinstance(item, Source) else item: item for item in found}.values())
         self.progress.start(sum(f.size for f in files if isinstance(f, Source)) if paths else None)
         known = self.sink.known([f.name for f in files if isinstance(f, Source)])
@@ -271,15 +275,15 @@ class Ingest:
         self._began = now
 
 
-def _sorted_out(inputs: Input | Iterable[Input]) -> tuple[list[str], Iterable[object]]:
+def _sorted_out(inputs: Input | Iterable[Input]) -> tuple[list[str | File], Iterable[object]]:
     """Paths, and the rest. A stream of records is not read ahead, so paths come alone or in a list."""
-    if isinstance(inputs, str | os.PathLike):
-        return [os.fspath(inputs)], ()
+    if isinstance(inputs, str | os.PathLike | File):
+        return [_path(inputs)], ()
     if isinstance(inputs, Document | Mapping):
         return [], (inputs,)
     if isinstance(inputs, list | tuple):
-        paths = [os.fspath(i) for i in inputs if isinstance(i, str | os.PathLike)]
-        return paths, [i for i in inputs if not isinstance(i, str | os.PathLike)]
+        paths = [_path(i) for i in inputs if isinstance(i, str | os.PathLike | File)]
+        return paths, [i for i in inputs if not isinstance(i, str | os.PathLike | File)]
     if isinstance(inputs, Iterable) and not isinstance(inputs, bytes | bytearray):
         return [], inputs
     raise InvalidInputError(
@@ -287,10 +291,14 @@ def _sorted_out(inputs: Input | Iterable[Input]) -> tuple[list[str], Iterable[ob
     )
 
 
+def _path(given: str | os.PathLike[str] | File) -> str | File:
+    return given if isinstance(given, File) else os.fspath(given)
+
+
 def _usable(record: object, index: int) -> Document | Failure:
     """The Document that a record is, or why it cannot be stored."""
     name = f"records#{index}"
-    if isinstance(record, os.PathLike):
+    if isinstance(record, os.PathLike | File):
         return Failure(name, "is a path: paths are given alone or in a list")
     if isinstance(record, Document):
         document = record

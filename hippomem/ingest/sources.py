@@ -6,12 +6,12 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hippomem.errors import InvalidInputError, NotFoundError, SourceError
 from hippomem.ingest.decode import clean, is_storable
-from hippomem.types import Failure
+from hippomem.types import Failure, File
 
 _OWN_FILES = (".db", ".db-wal", ".db-shm", ".db-journal")
 _OWN_FOLDERS = (".db.views",)
@@ -23,8 +23,8 @@ class EmptySourceError(SourceError):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A regular file. `name` identifies it: its absolute POSIX path, without links. `path` is where it was found: that
-    may be a link, whose name tells format and title, for what it leads to may have any. `size` is in bytes.
+    """A regular file. `name` identifies it: its absolute POSIX path, without links, unless it goes by another (`File`).
+    `path` is where it was found: that may be a link, whose name tells format and title, for what it leads to may have any. `size` is in bytes.
     """
 
     name: str
@@ -60,6 +60,21 @@ def find_sources(target: str | os.PathLike[str]) -> Iterator[Source | Failure]:
         yield _failure(path, _reason(error))
         return
     yield from _walk(real) if stat.S_ISDIR(mode) else (_file(path.absolute() if path.is_symlink() else real, real),)
+
+
+def named_source(file: File) -> Source | Failure:
+    """The one file of `file`, under its `source`; a Failure where it cannot be read. Raises NotFoundError where it is
+    not there, InvalidInputError for a source that is empty or cannot be stored.
+    """
+    if not isinstance(file.source, str) or not file.source.strip() or not is_storable(file.source):
+        raise InvalidInputError("the source of a File is empty, or holds NULs or lone surrogates")
+    path = Path(checked_path(file.path))
+    if not os.path.lexists(path):
+        raise NotFoundError(f"there is no file {os.fspath(file.path)!r}")
+    found = _file(path.absolute(), path.absolute())
+    if isinstance(found, Failure):
+        return replace(found, source=file.source)
+    return replace(found, name=file.source)
 
 
 def fingerprint(source: Source) -> str:
