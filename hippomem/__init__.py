@@ -89,8 +89,8 @@ _HOME = {
     "hippomem.settings": ("Settings",),
     "hippomem.types": (
         "Answer", "Budget", "Change", "Check", "Citation", "Diagnosis", "Document", "Entity", "Estimate", "Event",
-        "Explanation", "Failure", "File", "Forgotten", "IngestReport", "Job", "LearningEvent", "Passage", "Path", "Recall",
-        "RecalledPassage", "Report", "Step", "StepReport", "SubQuestion", "Triple", "Usage",
+        "Explanation", "Failure", "File", "Forgotten", "IngestReport", "Job", "LearningEvent", "Passage", "Path",
+        "Recall", "RecalledPassage", "Report", "Step", "StepReport", "SubQuestion", "Triple", "Usage",
     ),
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}

@@ -25,6 +25,7 @@ from typer.core import TyperGroup
 from hippomem import cli_chat as chat
 from hippomem import cli_consolidate as consolidation
 from hippomem import cli_output as out
+from hippomem import cli_serve as serving
 from hippomem.cli_input import database, existing_database, moment_of, object_of, text_of, triple_of
 from hippomem.cli_options import AsOf, Db, Deep, Json, Llm, Namespace, OnlySession, OnlySource, known_source, opened
 from hippomem.errors import HippomemError, InvalidInputError, NotFoundError
@@ -447,6 +448,7 @@ def main() -> None:
 
 consolidation.register(app)
 chat.register(app)
+serving.register(app)
 with suppress(ImportError):  # only where the evaluation is installed
     app.add_typer(importlib.import_module("hippomem_eval.cli").app, name="eval")
 

@@ -84,7 +84,7 @@ def commands() -> Iterator[tuple[str, Any]]:
 
 def test_the_commands_are_those_of_the_design() -> None:
     expected = "demo add ingest recall ask feedback get update history forget stats doctor export import".split()
-    expected += "reencode sources passages consolidate undo worker mcp".split()
+    expected += "reencode sources passages consolidate undo worker mcp serve".split()
     assert {name for name, _ in commands()} == {*expected, "graph export", "jobs retry"}
 
 

@@ -119,9 +119,7 @@ class Ingest:
         self._began = time.monotonic()
         paths, others = _sorted_out(inputs)
         found = [
-            item
-            for path in paths
-            for item in ((named_source(path),) if isinstance(path, File) else find_sources(path))
+            item for path in paths for item in ((named_source(path),) if isinstance(path, File) else find_sources(path))
         ]
         files = list({item.name if isinstance(item, Source) else item: item for item in found}.values())
         self.progress.start(sum(f.size for f in files if isinstance(f, Source)) if paths else None)

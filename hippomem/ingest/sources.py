@@ -23,8 +23,9 @@ class EmptySourceError(SourceError):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A regular file. `name` identifies it: its absolute POSIX path, without links, unless it goes by another (`File`).
-    `path` is where it was found: that may be a link, whose name tells format and title, for what it leads to may have any. `size` is in bytes.
+    """A regular file. `name` identifies it: its absolute POSIX path, without links, or that of a `File`. `path` is
+    where it was found: that may be a link, whose name tells format and title, for what it leads to may have any. `size`
+    is in bytes.
     """
 
     name: str

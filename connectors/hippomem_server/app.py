@@ -1,0 +1,131 @@
+"""The application: which memories, which tokens, which limits, and all routes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.concurrency import run_in_threadpool
+from starlette.middleware.cors import CORSMiddleware
+
+import hippomem
+from hippomem import Memory
+from hippomem_server import asking, console, graph, ingesting, remembering, upkeep
+from hippomem_server.guard import LOOPBACK, Guard
+from hippomem_server.jobs import Jobs
+from hippomem_server.memories import Memories
+from hippomem_server.problems import Problem, documented, handle_in
+from hippomem_server.shapes import Bearer, Health
+from hippomem_server.tokens import Grant, Tokens
+
+DESCRIPTION = """Long-term memory of agents. Each namespace is a memory of its own. Every request to `/v1` bears a \
+token (`Authorization: Bearer …`), which is for some namespaces, to read or to write. What goes wrong is a problem as \
+RFC 9457 has it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Limits of a server. `hosts` are the names that it may be called by (those of this machine's loopback), None for
+    any; `origins` the sites whose pages may ask it from a browser, beside its own console.
+    """
+
+    hosts: Collection[str] | None = LOOPBACK
+    origins: Collection[str] = ()
+    body_bytes: int = 1 << 20
+    upload_bytes: int = 64 << 20
+    most_open: int = 16
+
+
+def create_app(opened: str | Path | Callable[[str], Memory], tokens: Tokens, options: Options | None = None) -> FastAPI:
+    """A server of memories: those of a database, by path or URL, or `opened(namespace)`. It closes them at its end.
+
+    Whether there is a chat model, and with it `ask`, the environment says (HIPPOMEM_LLM), or a memory that `opened`
+    gave before anything is asked.
+    """
+    limits = options or Options()
+    db = None if callable(opened) else str(opened)
+    open_one: Callable[[str], Memory] = opened if callable(opened) else lambda name: Memory.open(db, namespace=name)
+    memories, jobs = Memories(open_one, limits.most_open), Jobs()
+    with memories.use("default") as memory:  # what cannot be opened is told before anything is served
+        can_ask = memory.settings.llm is not None
+
+    @asynccontextmanager
+    async def living(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        jobs.stop()
+        await jobs.ended()
+        await run_in_threadpool(memories.close)
+
+    app = FastAPI(
+        title="hippomem",
+        version=hippomem.__version__,
+        description=DESCRIPTION,
+        docs_url=None,  # which load scripts from elsewhere
+        redoc_url=None,
+        lifespan=living,
+        redirect_slashes=False,
+    )
+    app.state.memories, app.state.jobs = memories, jobs
+    handle_in(app)
+    _add_own(app, can_ask)
+    for part in (remembering.routes, asking.routes, graph.routes, ingesting.routes, upkeep.routes):
+        app.include_router(part)
+    if can_ask:
+        app.include_router(asking.with_ask())
+    console.serve_in(app)
+    _describe(app)
+    app.add_middleware(
+        Guard,
+        tokens=tokens,
+        hosts=limits.hosts and {*limits.hosts},
+        body_bytes=limits.body_bytes,
+        upload_bytes=limits.upload_bytes,
+    )
+    if limits.origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(limits.origins),
+            allow_methods=["GET", "POST", "PUT", "DELETE"],
+            allow_headers=["authorization", "content-type"],
+        )
+    return app
+
+
+def _add_own(app: FastAPI, can_ask: bool) -> None:
+    @app.get("/healthz", operation_id="health", tags=["server"], summary="Whether the server is there")
+    async def health() -> Health:
+        """Needs no token."""
+        return Health(status="ok")
+
+    @app.get("/v1", operation_id="bearer", tags=["server"], summary="What a token is for", responses=documented())
+    async def bearer(request: Request) -> Bearer:
+        """What the token of this request is for."""
+        grant: Grant = request.state.grant
+        return Bearer(
+            name=grant.name,
+            namespaces=sorted(grant.namespaces),
+            access="write" if grant.may_write else "read",
+            can_ask=can_ask,
+        )
+
+
+def _describe(app: FastAPI) -> None:
+    """What the schema says beyond the routes: the problems, and the tokens."""
+    made = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            schema = made()
+            parts = schema.setdefault("components", {})
+            parts.setdefault("schemas", {})["Problem"] = Problem.model_json_schema()
+            parts["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+            for path, methods in schema["paths"].items():
+                for operation in methods.values():
+                    operation["security"] = [{"token": []}] if path.startswith("/v1") else []
+        return app.openapi_schema or {}
+
+    app.openapi = openapi  # type: ignore[method-assign]

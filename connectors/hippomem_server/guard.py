@@ -1,0 +1,125 @@
+"""What stands before the application: who may come in, by which name, with how much. It decides before a body is read.
+
+What a request asks for is told by its method and path alone: `/v1/NAMESPACE/…`. To read are GET and the questions that
+are POSTed; all else is to write, also what may be added later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from hippomem_server.problems import refusal
+from hippomem_server.tokens import Grant, Tokens
+
+PREFIX = "v1"
+QUESTIONS = frozenset({"recall", "ask"})
+UPLOADS = "ingest"  # below it bodies may be large
+LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
+    (b"cache-control", b"no-store"),
+    (
+        b"content-security-policy",
+        b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        b"base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """An application behind it answers only requests that may be made.
+
+    `hosts` are the names that it may be called by, None for any: a page of a stranger whose name leads to this machine
+    sends its own. `body_bytes` and `upload_bytes` are what a body may have.
+    """
+
+    app: ASGIApp
+    tokens: Tokens
+    hosts: Collection[str] | None
+    body_bytes: int
+    upload_bytes: int
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        parts = [part for part in scope["path"].split("/") if part]
+        is_upload = len(parts) > 2 and parts[2] == UPLOADS
+        limit = self.upload_bytes if is_upload else self.body_bytes
+        refused = self._refused(scope, headers, parts) or _too_large(headers.get(b"content-length"), limit)
+        app = refused or self.app
+        await app(scope, _limited(receive, limit), _with_headers(send))
+
+    def _refused(self, scope: Scope, headers: dict[bytes, bytes], parts: list[str]) -> ASGIApp | None:
+        if self.hosts is not None and _name(headers.get(b"host", b"")) not in self.hosts:
+            return refusal(421, "this server is not known by that name: call it by its own, or name it by --allow-host")
+        if not parts or parts[0] != PREFIX:
+            return None
+        grant = self._grant(headers.get(b"authorization", b""))
+        if grant is None:
+            # As long as the token is wrong, nothing is told but that.
+            asked = {"www-authenticate": 'Bearer realm="hippomem"'}
+            return refusal(401, "a token of this server is needed: Authorization: Bearer TOKEN", asked)
+        scope.setdefault("state", {})["grant"] = grant
+        if len(parts) < 2:
+            return None
+        if not grant.covers(parts[1]):
+            return refusal(403, "this token is not for that namespace")
+        is_question = len(parts) == 3 and scope["method"] == "POST" and parts[2] in QUESTIONS
+        if not (is_question or grant.may_write or scope["method"] in ("GET", "HEAD", "OPTIONS")):
+            return refusal(403, "this token is to read, not to write")
+        return None
+
+    def _grant(self, authorization: bytes) -> Grant | None:
+        scheme, _, token = authorization.decode("latin-1").partition(" ")
+        return self.tokens.grant(token.strip()) if scheme.lower() == "bearer" else None
+
+
+def _name(host: bytes) -> str:
+    """A host without its port."""
+    name = host.decode("latin-1").lower()
+    return name[: name.find("]") + 1] if name.startswith("[") else name.partition(":")[0]
+
+
+def _too_large(length: bytes | None, limit: int) -> ASGIApp | None:
+    if length is not None and length.isdigit() and int(length[:20]) > limit:
+        return refusal(413, _over(limit))
+    return None
+
+
+def _over(limit: int) -> str:
+    return f"a body here may have {limit:,} bytes at most: send less at a time"
+
+
+def _limited(receive: Receive, limit: int) -> Receive:
+    """What is received, which may not say beforehand how much it is."""
+    left = limit
+
+    async def received() -> Message:
+        nonlocal left
+        message = await receive()
+        left -= len(message.get("body", b""))
+        if left < 0:
+            raise HTTPException(413, _over(limit))
+        return message
+
+    return received
+
+
+def _with_headers(send: Send) -> Send:
+    async def sent(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            own = {name.lower() for name, _ in message.get("headers", ())}
+            rest = [pair for pair in HEADERS if pair[0] not in own]
+            message = {**message, "headers": [*message.get("headers", ()), *rest]}
+        await send(message)
+
+    return sent

@@ -1,0 +1,35 @@
+"""What all routes share: the memory of the namespace in the path, and that it is a route of a namespace."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path, Request
+
+from hippomem import Memory
+from hippomem_server.memories import Memories
+from hippomem_server.problems import documented
+
+Namespace = Annotated[str, Path(max_length=255, description="whose memory")]
+Id = Annotated[str, Path(description="the id of a memory, also one that it had before an update")]
+
+
+def router(tag: str) -> APIRouter:
+    """A router for routes of one namespace; each names what it may answer beside what all may (`documented`)."""
+    return APIRouter(prefix="/v1/{namespace}", tags=[tag], responses=documented(404, 409, 501, 507))
+
+
+def memories_of(request: Request) -> Memories:
+    """The memories that the server has open."""
+    memories = request.app.state.memories
+    assert isinstance(memories, Memories)  # noqa: S101
+    return memories
+
+
+def _opened(namespace: Namespace, request: Request) -> Iterator[Memory]:
+    with memories_of(request).use(namespace) as memory:
+        yield memory
+
+
+Opened = Annotated[Memory, Depends(_opened)]

@@ -1,0 +1,80 @@
+"""Running the server: on which address, with which tokens, and how it ends."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+
+from hippomem import InvalidInputError, Memory
+from hippomem_server.app import Options, create_app
+from hippomem_server.guard import LOOPBACK
+from hippomem_server.tokens import Tokens
+
+
+def serve(
+    opened: str | Path | Callable[[str], Memory],
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    tokens: Path | None = None,
+    options: Options | None = None,
+    told: Callable[[str, str | None], None],
+) -> None:
+    """Serve until interrupted; then requests under way end, and ingests after the transaction that they are at.
+
+    Without a file of `tokens` there is one for everything, for this run. `told` is called once the server listens, with
+    its address and that token. Raises InvalidInputError where others than this machine could ask and no file says who
+    may, or the address is taken, what `Tokens.read` raises, and what opening the memory raises.
+    """
+    is_local = is_loopback(host)
+    if tokens is None and not is_local:
+        raise InvalidInputError(
+            f"{host} can be reached by others: name a file of tokens (--tokens; --new-token makes its entries), or use "
+            "127.0.0.1"
+        )
+    known, secret = (Tokens.read(tokens), None) if tokens else Tokens.for_one_run()
+    limits = options or Options()
+    if not is_local and set(limits.hosts or ()) == set(LOOPBACK):
+        limits = replace(limits, hosts=None)  # others have names for it that nobody has told
+    app = create_app(opened, known, limits)
+    shown = f"[{host}]" if ":" in host else host
+    config = uvicorn.Config(app, host=host, port=port, log_level="warning", access_log=False, server_header=False)
+    server = _Server(config, app)
+    try:
+        bound = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        reason = error.strerror or error
+        raise InvalidInputError(
+            f"{shown}:{port} cannot be listened on ({reason}): give another --port or --host"
+        ) from None
+    with bound:
+        told(f"http://{shown}:{bound.getsockname()[1]}/", secret)
+        server.run(sockets=[bound])
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class _Server(uvicorn.Server):
+    """A server that tells its ingests when it is asked to end: they would keep it for hours."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self._app = app
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """A signal: as uvicorn handles it, and ingests stop."""
+        self._app.state.jobs.stop()
+        super().handle_exit(sig, frame)

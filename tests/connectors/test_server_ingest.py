@@ -1,0 +1,163 @@
+"""Ingest over HTTP: progress and report, names that mean harm, clients that go away, a server that is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from serving import client_of, events_of, opener, process, served
+
+from hippomem import Settings
+from hippomem_server import Options, Tokens
+
+JSON_LINES = {"content-type": "application/x-ndjson"}
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Iterator[httpx.Client]:
+    """A client of a server with nothing in it, whose transactions are small."""
+    tokens, secret = Tokens.for_one_run()
+    opened = opener(tmp_path / "m.db", settings=Settings(batch=10))
+    with served(opened, tokens, Options(upload_bytes=1 << 20)) as url, client_of(url, secret) as client:
+        yield client
+
+
+def records(count: int) -> bytes:
+    return b"".join(
+        json.dumps({"text": f"Anna Falk saw {n} whales off Tromsø.", "n": n}).encode() + b"\n" for n in range(count)
+    )
+
+
+def ingested(client: httpx.Client, path: str, **options: Any) -> list[tuple[str, Any]]:
+    with client.stream("POST", path, **options) as answer:
+        assert answer.status_code == 200, answer.read()
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        return list(events_of(answer))
+
+
+def test_records_with_progress_and_a_report_and_again(client: httpx.Client) -> None:
+    body = records(100) + b'\n{"text": "\n"Bea keeps bees."\n\xff\n[1]\n' + b"[" * 10_000 + b'\n{"title": "no text"}\n'
+    events = ingested(client, "/ingest/records", content=body, headers=JSON_LINES)
+    told = [data for name, data in events if name == "progress"]
+    assert [name for name, _ in events] == ["progress"] * len(told) + ["report"]
+    assert len(told) > 3
+    assert told[-1] == {"read": len(body), "total": len(body), "passages": 102}
+    assert [one["read"] for one in told] == sorted(one["read"] for one in told)
+    report = events[-1][1]
+    assert (report["documents"], report["passages"]) == (102, 102)
+    failed = {one["source"]: one["reason"] for one in report["failed"]}
+    assert set(failed) == {"records#100", "records#102", "records#103", "records#104"}
+    assert failed["records#100"].startswith("is not JSON")
+    again = ingested(client, "/ingest/records", content=body, headers=JSON_LINES)[-1][1]
+    assert again["passages"] == 0
+    assert client.get("/stats").json()["passages"] == 102
+
+
+def test_files_are_skipped_or_replaced_by_their_names(client: httpx.Client) -> None:
+    files = [("files", ("bees.md", b"# Bees\n\nBea Lind keeps bees.")), ("files", ("data.jsonl", records(3)))]
+    report = ingested(client, "/ingest/files", files=files, params={"below": "docs/"})[-1][1]
+    assert (report["documents"], report["passages"], report["failed"]) == (4, 4, [])
+    assert client.get("/sources").json()["items"] == ["docs/bees.md", "docs/data.jsonl"]
+    assert ingested(client, "/ingest/files", files=files, params={"below": "docs/"})[-1][1]["skipped"] == 4
+    files[0] = ("files", ("bees.md", b"# Bees\n\nBea Lind sold her bees."))
+    assert ingested(client, "/ingest/files", files=files, params={"below": "docs/"})[-1][1]["removed"] == 1
+    bad = ingested(client, "/ingest/files", files=[("files", ("a.json", b"{")), ("files", ("b.zip", b"PK\3\4"))])[-1][1]
+    assert {one["source"] for one in bad["failed"]} == {"a.json", "b.zip"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../../../../tmp/evil.txt",
+        "/etc/cron.d/evil",
+        "..",
+        ".",
+        "a/..",
+        "C:\\Windows\\evil.txt",
+        "x" * 3000 + ".txt",
+        "ä" * 300 + ".md",
+        "-rf *",
+        "$(reboot).txt",
+        "m.db",
+        "a;b'c.txt",
+    ],
+)
+def test_a_hostile_name_is_a_name(client: httpx.Client, tmp_path: Path, name: str) -> None:
+    before = sorted(tmp_path.iterdir())
+    report = ingested(client, "/ingest/files", files=[("files", (name, b"Bea Lind keeps bees."))])[-1][1]
+    assert report["passages"] == 1, report
+    (source,) = client.get("/sources").json()["items"]
+    assert source == (name if "\\" not in name else "evil.txt")  # browsers of old sent whole paths
+    assert not Path("/tmp/evil.txt").exists()  # noqa: S108
+    assert set(tmp_path.iterdir()) - set(before) <= {tmp_path / f"m.db{end}" for end in ("-wal", "-shm", ".views")}
+    assert client.delete("/sources", params={"source": source}).json()["passages"] == 1
+
+
+def test_what_is_no_name_or_comes_twice_is_refused_before_anything_is_read(client: httpx.Client) -> None:
+    for names in (["a\u202eb.txt"], [" "], ["a.md", "a.md"]):
+        answer = client.post("/ingest/files", files=[("files", (name, b"x y z")) for name in names])
+        assert answer.status_code == 422, answer.text
+    assert client.post("/ingest/files").status_code == 422
+    assert client.post("/ingest/files", data={"files": "no file"}).status_code == 422
+    assert (
+        client.post("/ingest/files", content=b"x", headers={"content-type": "multipart/form-data"}).status_code == 400
+    )
+    assert client.get("/stats").json()["passages"] == 0
+
+
+def test_a_client_that_goes_away_loses_nothing(client: httpx.Client) -> None:
+    with client.stream("POST", "/ingest/records", content=records(600), headers=JSON_LINES) as answer:
+        name, _ = next(events_of(answer))
+        assert name == "progress"
+    deadline = time.monotonic() + 60
+    while client.get("/stats").json()["passages"] < 600:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_server_that_is_killed_amid_an_ingest_goes_on_where_it_was(tmp_path: Path) -> None:
+    db, body = tmp_path / "m.db", records(2500)
+    with process(db) as (running, url, token), client_of(url, token) as client:
+        acknowledged = 0
+        try:
+            with client.stream("POST", "/ingest/records", content=body, headers=JSON_LINES) as answer:
+                for _, told in events_of(answer):
+                    acknowledged = told["passages"]
+                    running.send_signal(signal.SIGKILL)
+        except httpx.TransportError:
+            pass
+        assert running.wait(30) == -signal.SIGKILL
+    assert 0 < acknowledged < 2500
+    with process(db) as (running, url, token), client_of(url, token) as client:
+        kept = client.get("/stats").json()["passages"]
+        assert kept >= acknowledged
+        report = ingested(client, "/ingest/records", content=body, headers=JSON_LINES)[-1][1]
+        assert report["passages"] == 2500 - kept
+        assert client.get("/stats").json()["passages"] == 2500
+        assert all(check["ok"] for check in client.get("/doctor").json()["checks"])
+        running.terminate()
+        assert running.wait(30) in (0, -signal.SIGTERM)
+
+
+def test_a_server_that_stops_lets_requests_end_and_ingests_at_their_transaction(tmp_path: Path) -> None:
+    db = tmp_path / "m.db"
+    with process(db) as (running, url, token), client_of(url, token) as client:
+        with client.stream("POST", "/ingest/records", content=records(6_000), headers=JSON_LINES) as answer:
+            events = events_of(answer)
+            _, first = next(events)
+            os.kill(running.pid, signal.SIGTERM)
+            rest = list(events)
+        assert rest[-1][0] == "problem"
+        assert rest[-1][1]["status"] == 503
+        acknowledged = max([first, *(data for name, data in rest if name == "progress")], key=lambda d: d["passages"])
+        assert running.wait(60) in (0, -signal.SIGTERM)
+    with opener(db)("default") as memory:
+        assert acknowledged["passages"] <= memory.stats()["passages"] < 6_000
+        assert memory.doctor().ok
