@@ -10,6 +10,7 @@ from fastapi.responses import FileResponse
 FOLDER = Path(__file__).parent
 FILES = {
     "/": ("console.html", "text/html"),
+    "/icon.svg": ("icon.svg", "image/svg+xml"),
     "/console.css": ("console.css", "text/css"),
     "/console.js": ("console.js", "text/javascript"),
     "/client.js": ("client.js", "text/javascript"),

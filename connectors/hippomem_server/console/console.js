@@ -1,1 +1,219 @@
+// The page: signing in, and what can be done inside.
 
+import { Client, Problem } from "./client.js";
+import { drawnPath, element } from "./drawing.js";
+
+const KEPT = "hippomem.token"; // in the session's storage, which goes with the tab
+const PAGE = 20;
+const $ = (id) => document.getElementById(id);
+
+let client = null;
+let mayWrite = false;
+let next = null; // where the next page of the browser begins
+
+// -- signing in and out ------------------------------------------------------------------------------------------------
+
+async function enter(token) {
+  client = new Client(token);
+  const bearer = await client.bearer();
+  sessionStorage.setItem(KEPT, token);
+  mayWrite = bearer.access === "write";
+  const named = bearer.namespaces.filter((name) => name !== "*");
+  client.namespace = named[0] ?? "default";
+  $("namespace").value = client.namespace;
+  $("namespaces").replaceChildren(...named.map((name) => element("option", "", { value: name })));
+  for (const one of document.querySelectorAll(".writes")) one.hidden = !mayWrite;
+  $("entrance").hidden = true;
+  $("inside").hidden = $("place").hidden = false;
+  say(`Signed in as ${bearer.name}, to ${bearer.access}.`);
+  await show("recall");
+}
+
+function leave(why = "Signed out.") {
+  sessionStorage.removeItem(KEPT);
+  client = null;
+  for (const id of ["found", "listed", "counts"]) $(id).replaceChildren();
+  $("inside").hidden = $("place").hidden = true;
+  $("entrance").hidden = false;
+  $("token").value = "";
+  $("token").focus();
+  say(why);
+}
+
+// -- parts -------------------------------------------------------------------------------------------------------------
+
+async function show(part) {
+  for (const button of document.querySelectorAll("nav button")) {
+    const isShown = button.dataset.part === part;
+    $(button.dataset.part).hidden = !isShown;
+    if (isShown) button.setAttribute("aria-current", "page");
+    else button.removeAttribute("aria-current");
+  }
+  if (part === "recall") $("query").focus();
+  if (part === "add") $("text").focus();
+  if (part === "browse") await browse();
+  if (part === "stats") await figures();
+}
+
+async function recall() {
+  const query = $("query").value;
+  const asked = { query, k: Number($("k").value), deep: $("deep").checked };
+  const found = await client.post("recall", asked);
+  const paths = new Map(found.paths.map((path) => [path.passage_id, path]));
+  $("found").replaceChildren(...found.passages.map((one) => recalled(query, one, paths.get(one.id))));
+  const count = found.passages.length;
+  say(count ? `${count} passages in ${Math.round(found.timings_ms.total)} ms.` : "Nothing remembered answers this.");
+}
+
+function recalled(query, passage, path) {
+  const item = shown(passage);
+  item.prepend(element("span", passage.score.toFixed(2), { class: "score", title: "score" }));
+  const why = element("details");
+  why.append(element("summary", "Why"));
+  for (const reason of passage.why) why.append(element("p", reason, { class: "facts" }));
+  if (path) why.append(drawnPath(path));
+  why.append(table(Object.entries(passage.causes).filter(([, value]) => value !== 0), "Cause", "Score"));
+  why.open = true;
+  item.querySelector(".actions").before(why);
+  if (mayWrite) {
+    const useful = element("button", "This helped", { type: "button" });
+    useful.addEventListener("click", () =>
+      attempt(async () => {
+        await client.post("feedback", { query, useful: [passage.id] });
+        useful.disabled = true;
+        say("Noted: questions like this one will find it sooner.");
+      }),
+    );
+    item.querySelector(".actions").prepend(useful);
+  }
+  return item;
+}
+
+async function add() {
+  const told = { text: $("text").value, title: $("about").value, session: $("session").value || null };
+  const event = await client.post("memories", told);
+  $("adding").reset();
+  $("text").focus();
+  say(event.created ? "Remembered." : "This was remembered already.");
+}
+
+async function browse(offset = 0) {
+  const query = { limit: PAGE, offset };
+  if ($("source").value) query.source = $("source").value;
+  const page = await client.get("memories", query);
+  const items = page.items.map(shown);
+  if (offset === 0) $("listed").replaceChildren(...items);
+  else $("listed").append(...items);
+  next = page.next_offset;
+  $("more").hidden = next === null;
+  if (offset === 0) {
+    const sources = await client.get("sources", { limit: 1000 });
+    $("sources").replaceChildren(...sources.items.map((name) => element("option", "", { value: name })));
+  }
+  say(page.items.length ? `${$("listed").children.length} memories shown.` : "Nothing is remembered here.");
+}
+
+async function figures() {
+  const counts = await client.get("stats");
+  $("counts").replaceChildren(...rows(flat(counts)));
+  say(`The namespace ${counts.namespace} holds ${counts.passages} passages.`);
+}
+
+// -- one memory --------------------------------------------------------------------------------------------------------
+
+function shown(passage) {
+  const item = element("li");
+  item.append(element("h3", passage.title || passage.source || "(untitled)"));
+  item.append(element("p", passage.text, { class: "text" }));
+  const happened = passage.occurred_at ?? passage.recorded_at;
+  const facts = [passage.source, passage.session && `session ${passage.session}`, happened?.slice(0, 10)];
+  item.append(element("p", facts.filter(Boolean).join(" · "), { class: "facts" }));
+  const actions = element("div", "", { class: "actions" });
+  if (mayWrite) {
+    const forget = element("button", "Forget", { type: "button", class: "danger" });
+    forget.addEventListener("click", () => attempt(() => forgotten(passage, item)));
+    actions.append(forget);
+  }
+  item.append(actions);
+  return item;
+}
+
+async function forgotten(passage, item) {
+  const dialog = $("confirm");
+  $("doomed").textContent = passage.text.slice(0, 300);
+  dialog.returnValue = "no"; // what closes it with Escape
+  dialog.showModal();
+  await new Promise((done) => dialog.addEventListener("close", done, { once: true }));
+  if (dialog.returnValue !== "yes") return;
+  await client.remove(`memories/${encodeURIComponent(passage.id)}`);
+  item.remove();
+  say("Forgotten.");
+}
+
+function table(pairs, what, much) {
+  const made = element("table");
+  const head = element("tr");
+  head.append(element("th", what, { scope: "col" }), element("th", much, { scope: "col" }));
+  made.append(head, ...rows(pairs.map(([name, value]) => [name, value.toFixed(2)])));
+  return made;
+}
+
+function rows(pairs) {
+  return pairs.map(([name, value]) => {
+    const row = element("tr");
+    row.append(element("th", name, { scope: "row" }), element("td", String(value), { class: "number" }));
+    return row;
+  });
+}
+
+function flat(counts, prefix = "") {
+  return Object.entries(counts).flatMap(([name, value]) => {
+    if (typeof value === "number") return [[prefix + name, value.toLocaleString()]];
+    return value && typeof value === "object" && !Array.isArray(value) ? flat(value, `${prefix}${name}, `) : [];
+  });
+}
+
+// -- what happens when -------------------------------------------------------------------------------------------------
+
+function say(text, isWrong = false) {
+  $("said").textContent = text;
+  $("said").classList.toggle("wrong", isWrong);
+}
+
+async function attempt(deed) {
+  try {
+    await deed();
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    if (error.status === 401) leave("This token is not known to the server.");
+    say(error.status === 401 ? "This token is not known to the server." : error.message, true);
+  }
+}
+
+function on(id, deed) {
+  $(id).addEventListener("submit", (event) => {
+    event.preventDefault();
+    attempt(deed);
+  });
+}
+
+on("enter", () => enter($("token").value.trim()));
+on("asking", recall);
+on("adding", add);
+on("browsing", () => browse());
+on("place", async () => {
+  client.namespace = $("namespace").value;
+  $("found").replaceChildren();
+  await show(document.querySelector("nav button[aria-current]").dataset.part);
+});
+$("leave").addEventListener("click", () => leave());
+$("more").addEventListener("click", () => attempt(() => browse(next)));
+for (const button of document.querySelectorAll("nav button")) {
+  button.addEventListener("click", () => attempt(() => show(button.dataset.part)));
+}
+
+const given = new URLSearchParams(location.hash.slice(1)).get("token"); // which no server is sent
+if (given) history.replaceState(null, "", location.pathname);
+const token = given ?? sessionStorage.getItem(KEPT);
+if (token) attempt(() => enter(token));
+else $("token").focus();

@@ -1,0 +1,174 @@
+"""The console in a real browser. It skips, and says so, where there is none: Playwright's own, or one on the PATH."""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+from serving import client_of, opener, served
+
+from hippomem_server import Tokens, new_token
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+playwright = pytest.importorskip("playwright.sync_api", reason="no browser: playwright is not installed")
+HOSTILE = "<img src=x onerror=\"window.ran='img'\"><script>window.ran='script'</script><b>Bold</b> Mallory was here."
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A Chromium without a window."""
+    own = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    with playwright.sync_playwright() as started:
+        if not own and not Path(started.chromium.executable_path).exists():
+            pytest.skip("no browser: install chromium, or run `playwright install chromium`")
+        browser = started.chromium.launch(executable_path=own, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+class Console:
+    """A page, the server that it is of, and what went wrong in it."""
+
+    def __init__(self, page: Page, url: str, secret: str, client: httpx.Client) -> None:
+        self.page, self.url, self.secret, self.client = page, url, secret, client
+        self.wrong: list[str] = []
+        page.on("pageerror", lambda error: self.wrong.append(str(error)))
+        page.on("console", lambda told: self.wrong.append(told.text) if told.type == "error" else None)
+        page.on("request", lambda asked: None if asked.url.startswith(url) else self.wrong.append(asked.url))
+
+    def said(self, text: str) -> None:
+        """Wait until the page says this."""
+        playwright.expect(self.page.get_by_role("status")).to_contain_text(text)
+
+
+@pytest.fixture
+def console(browser: Browser, small: Path, tmp_path: Path) -> Iterator[Console]:
+    """The console, signed in by the address that the server prints."""
+    opened = opener(Path(shutil.copy(small, tmp_path / "m.db")))
+    tokens, secret = Tokens.for_one_run()
+    with served(opened, tokens) as url, client_of(url, secret) as client, browser.new_context() as context:
+        console = Console(context.new_page(), url, secret, client)
+        console.page.set_default_timeout(10_000)
+        console.page.goto(f"{url}/#token={secret}")
+        console.said("Signed in as this run, to write.")
+        yield console
+        assert console.wrong == []
+
+
+def test_recall_shows_scores_and_the_way_through_the_graph(console: Console) -> None:
+    page = console.page
+    assert console.secret not in page.url
+    page.get_by_label("Question").fill("In which house is the archive of Ada Thorne's firm?")
+    page.get_by_label("Passages").fill("2")
+    page.keyboard.press("Enter")
+    console.said("2 passages")
+    items = page.locator("#found > li")
+    assert items.count() == 2
+    assert float(items.first.locator(".score").inner_text()) > 0
+    labels = page.locator("#found svg text").all_text_contents()
+    assert {"question", "Ada Thorne", "Northlight Labs"} <= set(labels)
+    assert "runs" in labels
+    box = page.locator("#found svg").first.bounding_box()
+    assert box
+    assert box["width"] > 100
+    page.get_by_role("button", name="This helped").first.click()
+    console.said("Noted")
+    assert console.client.get("/stats").json()["learned"] == 1
+
+
+def test_what_a_note_holds_is_shown_and_never_run(console: Console) -> None:
+    page = console.page
+    page.get_by_role("button", name="Add a note").click()
+    page.get_by_label("Text").fill(HOSTILE)
+    page.get_by_label("Title, where it has one").fill("</h3><img src=x onerror=\"window.ran='title'\">")
+    page.get_by_role("button", name="Remember").click()
+    console.said("Remembered.")
+    page.get_by_role("button", name="Recall", exact=True).first.click()
+    page.get_by_label("Question").fill("Who was here? Mallory?")
+    page.get_by_role("button", name="Recall", exact=True).last.click()
+    console.said("passages")
+    assert HOSTILE in page.locator("#found .text").all_inner_texts()
+    page.get_by_role("button", name="Browse").click()
+    console.said("5 memories shown")
+    assert HOSTILE in page.locator("#listed .text").all_inner_texts()
+    page.wait_for_timeout(200)
+    assert page.evaluate("window.ran") is None
+    assert page.locator("main img, main b, main script").count() == 0
+
+
+def test_forgetting_asks_first_and_can_be_done_with_the_keyboard(console: Console) -> None:
+    page = console.page
+    page.get_by_role("button", name="Browse").click()
+    console.said("4 memories shown")
+    bees = page.locator("#listed > li", has_text="Bea Lind keeps bees")
+    bees.get_by_role("button", name="Forget").focus()
+    page.keyboard.press("Enter")
+    playwright.expect(page.get_by_role("dialog")).to_contain_text("Bea Lind keeps bees")
+    page.keyboard.press("Escape")
+    playwright.expect(page.get_by_role("dialog")).to_be_hidden()
+    page.keyboard.press("Enter")  # the focus is back where it was
+    page.keyboard.press("Enter")  # on what is chosen there by itself: to keep it
+    playwright.expect(page.get_by_role("dialog")).to_be_hidden()
+    assert console.client.get("/stats").json()["passages"] == 4
+    bees.get_by_role("button", name="Forget").click()
+    page.get_by_role("button", name="Forget it").click()
+    console.said("Forgotten.")
+    assert bees.count() == 0
+    assert console.client.get("/stats").json()["passages"] == 3
+    page.get_by_role("button", name="Figures").click()
+    console.said("holds 3 passages")
+    playwright.expect(page.locator("#counts tr", has_text="passages").first).to_contain_text("3")
+
+
+def test_another_namespace_and_signing_out(console: Console) -> None:
+    page = console.page
+    page.get_by_label("Namespace").fill("other one")
+    page.get_by_role("button", name="Open").click()
+    page.get_by_role("button", name="Figures").click()
+    console.said("The namespace other one holds 0 passages")
+    page.reload()
+    console.said("Signed in")  # as long as the tab is open
+    page.get_by_role("button", name="Sign out").click()
+    console.said("Signed out.")
+    page.reload()
+    playwright.expect(page.get_by_label("Token")).to_be_focused()
+    assert page.evaluate("sessionStorage.length") == 0
+
+
+def test_a_token_to_read_and_a_wrong_one(browser: Browser, small: Path, tmp_path: Path) -> None:
+    token, entry = new_token("reader", ["default"], may_write=False)
+    (tmp_path / "tokens.toml").write_text(entry)
+    with warnings.catch_warnings(action="ignore"):
+        tokens = Tokens.read(tmp_path / "tokens.toml")
+    opened = opener(Path(shutil.copy(small, tmp_path / "m.db")))
+    with served(opened, tokens) as url, browser.new_context(color_scheme="dark") as context:
+        page = context.new_page()
+        page.goto(url)
+        page.get_by_label("Token").fill("wrong")
+        page.keyboard.press("Enter")
+        playwright.expect(page.get_by_role("status")).to_contain_text("not known")
+        page.get_by_label("Token").fill(token)
+        page.keyboard.press("Enter")
+        playwright.expect(page.get_by_role("status")).to_contain_text("to read")
+        playwright.expect(page.get_by_role("button", name="Add a note")).to_be_hidden()
+        page.get_by_role("button", name="Browse").click()
+        playwright.expect(page.locator("#listed > li")).to_have_count(4)
+        assert page.get_by_role("button", name="Forget").count() == 0
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 25, 26)"
+
+
+def test_every_field_and_button_has_a_name(console: Console) -> None:
+    unnamed = console.page.evaluate(
+        """() => [...document.querySelectorAll('input, textarea, select')]
+            .filter((one) => !one.labels.length).map((one) => one.id)
+            .concat([...document.querySelectorAll('button')].filter((one) => !one.textContent.trim()).map(String))"""
+    )
+    assert unnamed == []
+    assert console.page.evaluate("document.documentElement.lang") == "en"
