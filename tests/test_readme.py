@@ -65,6 +65,8 @@ def test_a_snippet_runs_as_printed(
             "Oskar is allergic to walnuts and hazelnuts.",
             "Oskar is allergic to walnuts and hazelnuts. ['remember', 'recall', 'forget']",
         ]
+    elif "create_app" in SNIPPETS[number]:
+        assert printed.startswith("Ada Thorne runs Northlight Labs. ['the question names Northlight Labs")
     elif "Toolbox" in SNIPPETS[number]:
         assert re.fullmatch(r"Remembered as (\[\w{8}\])\.\n\1 Ada lives in Vardø\.\n", printed), printed
     else:

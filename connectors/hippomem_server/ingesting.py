@@ -26,11 +26,20 @@ from hippomem_server.routes import Namespace, memories_of, router
 EVENTS = "text/event-stream"
 NAME_BYTES = 200  # of a file's name on the disk
 LINES = "application/x-ndjson"
+_EVENT = {
+    "type": "object",
+    "description": "One event.",
+    "required": ["event", "data"],
+    "properties": {
+        "event": {"enum": ["progress", "report", "problem"]},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+}
 _TOLD: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "Server-sent events, their data as JSON: `progress` with `read` and `total` bytes and the "
         "`passages` stored, which no crash takes away; at the end `report` (an IngestReport) or `problem` (a Problem).",
-        "content": {EVENTS: {"schema": {"type": "string"}}},
+        "content": {EVENTS: {"schema": _EVENT}},
     }
 }
 routes = router("ingest")

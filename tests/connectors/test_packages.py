@@ -20,6 +20,7 @@ NEEDS = {
     "langgraph_hippomem": ("langgraph", "langgraph"),
     "llama_index_hippomem": ("llama_index", "llama-index"),
     "hippomem_mcp": ("mcp", "mcp"),
+    "hippomem_server": ("fastapi", "server"),
 }
 
 
@@ -77,9 +78,23 @@ def test_without_the_sdk_the_memory_tool_says_so(monkeypatch: pytest.MonkeyPatch
         memory_tool(MemoryFiles(memory))
 
 
-def test_without_the_sdk_the_command_says_so(tmp_path: Path) -> None:
-    code = "import sys; sys.modules['mcp'] = None; sys.argv = ['hippomem', 'mcp', '--print-config']\n"
+@pytest.mark.parametrize(
+    ("command", "missing", "extra"),
+    [("mcp", "mcp", "mcp"), ("serve", "fastapi", "server"), ("serve", "python_multipart", "server")],
+)
+def test_without_its_package_a_command_says_so(tmp_path: Path, command: str, missing: str, extra: str) -> None:
+    code = f"import sys; sys.modules['{missing}'] = None; sys.argv = ['hippomem', '{command}']\n"
     code += "from hippomem.cli import main\nmain()"
     run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert run.returncode == 1
-    assert run.stderr == "error: mcp is not installed: pip install 'hippomem[mcp]'\n"
+    name = missing.replace("_", "-")
+    assert run.stderr == f"error: {name} is not installed: pip install 'hippomem[{extra}]'\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_files_of_the_console_are_distributed() -> None:
+    tools = PROJECT["tool"]["setuptools"]
+    patterns = tools["package-data"]["hippomem_server.console"]
+    assert "hippomem_server.console" in tools["packages"]
+    for file in (CONNECTORS / "hippomem_server" / "console").iterdir():
+        assert file.suffix in (".py", "") or f"*{file.suffix}" in patterns, file.name
