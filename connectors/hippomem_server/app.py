@@ -81,7 +81,7 @@ def create_app(opened: str | Path | Callable[[str], Memory], tokens: Tokens, opt
     app.add_middleware(
         Guard,
         tokens=tokens,
-        hosts=limits.hosts and {*limits.hosts},
+        hosts=None if limits.hosts is None else {name.lower() for name in limits.hosts},
         body_bytes=limits.body_bytes,
         upload_bytes=limits.upload_bytes,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 from fastapi import Request
 from fastapi.responses import StreamingResponse
 
-from hippomem import Budget, Diagnosis, Report
+from hippomem import Budget, Check, Diagnosis, Report
 from hippomem_server.routes import Namespace, Opened, memories_of, router
 from hippomem_server.shapes import Counts, Round
 
@@ -18,6 +19,7 @@ LINES = "application/x-ndjson"
 CHUNK = 1 << 16
 # Of the database, which is that of all namespaces, and of this machine.
 _NOT_TOLD = frozenset({"bytes", "db", "views", "outages"})
+log = logging.getLogger("hippomem")
 routes = router("upkeep")
 
 
@@ -30,9 +32,17 @@ def stats(memory: Opened) -> Counts:
 @routes.get("/doctor", operation_id="doctor", summary="Check everything")
 def doctor(memory: Opened) -> Diagnosis:
     """Check that the database is sound and that every index equals its rebuild. It takes a while where much is
-    remembered.
+    remembered. What is wrong with the database is in the log of the server: it may be about other namespaces.
     """
-    return memory.doctor()
+    found = memory.doctor()
+    return Diagnosis(tuple(map(_told, found.checks)))
+
+
+def _told(check: Check) -> Check:
+    if check.ok or check.name != "database":
+        return check
+    log.error("the database is not sound: %s", check.detail)
+    return Check(check.name, ok=False, detail="the log of the server says what is wrong")
 
 
 @routes.post("/consolidate", operation_id="consolidate", summary="Do what is due")

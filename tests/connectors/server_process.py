@@ -1,4 +1,4 @@
-"""A server in a process of its own, on memories without models: DB [TOKENS]. It prints its address and its token."""
+"""A server in a process of its own, on memories without models: DB [TOKENS [HOST]]. It prints its address and token."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ if __name__ == "__main__":
     encoder, pipeline = HashEncoder(), capitals()
     serve(
         lambda name: Memory.open(db, namespace=name, encoder=encoder, pipeline=pipeline),
+        host=tokens[1] if len(tokens) > 1 else "127.0.0.1",
         port=0,
         tokens=Path(tokens[0]) if tokens else None,
         told=lambda url, token: print(url, token, flush=True),  # noqa: T201

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -20,6 +21,7 @@ from hippomem import Memory
 from hippomem.testing import HashEncoder, capitals
 from hippomem_server import Options, Tokens, create_app
 
+TLS = ssl.create_default_context()  # which no client here needs, and each would take a moment to make
 PROCESS = str(Path(__file__).with_name("server_process.py"))
 
 
@@ -51,7 +53,9 @@ def served(opened: Callable[[str], Memory], tokens: Tokens, options: Options | N
 def client_of(url: str, token: str | None, namespace: str = "default") -> Iterator[httpx.Client]:
     """A client of one namespace."""
     headers = {"authorization": f"Bearer {token}"} if token else {}
-    with httpx.Client(base_url=f"{url}/v1/{namespace}", headers=headers, timeout=60, trust_env=False) as client:
+    with httpx.Client(
+        base_url=f"{url}/v1/{namespace}", headers=headers, timeout=60, trust_env=False, verify=TLS
+    ) as client:
         yield client
 
 
@@ -63,7 +67,7 @@ def process(db: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], 
     assert running.stdout is not None
     try:
         url, token = running.stdout.readline().split()
-        yield running, url.rstrip("/"), token
+        yield running, url.rstrip("/").replace("0.0.0.0", "127.0.0.1"), token  # noqa: S104
     finally:
         running.kill()
         running.wait(30)

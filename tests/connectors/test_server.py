@@ -12,9 +12,9 @@ from typing import Any
 
 import httpx
 import pytest
-from serving import client_of, opener, served
+from serving import TLS, client_of, opener, served
 
-from hippomem import Memory, StoreBusyError, StoreFullError
+from hippomem import Check, Diagnosis, Memory, StoreBusyError, StoreFullError
 from hippomem.cli_output import plain, recall_json
 from hippomem.errors import EncoderMismatchError
 from hippomem.testing import HashEncoder, ScriptedChatModel
@@ -177,6 +177,14 @@ def test_upkeep(client: httpx.Client, tmp_path: Path) -> None:
         assert memory.stats()["passages"] == 4
 
 
+def test_what_is_wrong_with_the_database_is_not_told(unchanged: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = Diagnosis((Check("database", ok=False, detail="secret of another"), Check("rows", ok=True, detail="fine")))
+    monkeypatch.setattr(Memory, "doctor", lambda _: wrong)
+    answer = unchanged.get("/doctor")
+    assert "secret" not in answer.text
+    assert [(check["name"], check["ok"]) for check in answer.json()["checks"]] == [("database", False), ("rows", True)]
+
+
 def test_an_answer_where_there_is_a_chat_model(small: Path, tmp_path: Path, client: httpx.Client) -> None:
     assert client.post("/ask", json={"question": "Who keeps bees?"}).status_code == 404  # this one has none
     assert client.post("/recall", json={"query": "Who?", "decompose": True}).status_code == 422
@@ -269,7 +277,9 @@ def test_two_clients_at_once(client: httpx.Client) -> None:
     failed: list[object] = []
 
     def use(who: str) -> None:
-        with httpx.Client(base_url=client.base_url, headers=client.headers, timeout=60, trust_env=False) as own:
+        with httpx.Client(
+            base_url=client.base_url, headers=client.headers, timeout=60, trust_env=False, verify=TLS
+        ) as own:
             for number in range(8):
                 text = f"{who} Falk saw {number} whales off Tromsø."
                 own.post("/memories", json={"text": text, "title": f"{who} Falk"})
@@ -295,7 +305,7 @@ def test_few_memories_stay_open(small: Path, tmp_path: Path) -> None:
         return opened[name][-1]
 
     tokens, secret = Tokens.for_one_run()
-    with served(opening, tokens, Options(most_open=2)) as url, httpx.Client(trust_env=False) as client:
+    with served(opening, tokens, Options(most_open=2)) as url, httpx.Client(trust_env=False, verify=TLS) as client:
         for name in ("a", "b", "a", "c", "a", "b"):
             found = client.get(f"{url}/v1/{name}/stats", headers={"authorization": f"Bearer {secret}"})
             assert found.json()["passages"] == 0

@@ -10,10 +10,10 @@ from typing import Any
 
 import httpx
 import pytest
-from serving import opener, served
+from serving import TLS, opener, process, served
 
 from hippomem import InvalidInputError, NotFoundError
-from hippomem_server import Options, Tokens, new_token, serve
+from hippomem_server import LOOPBACK, Options, Tokens, new_token, serve
 from hippomem_server.tokens import Grant
 
 WRITES = [("post", "memories"), ("put", "memories/x"), ("delete", "memories/x"), ("delete", "sources?source=x")]
@@ -39,7 +39,7 @@ class Server:
         """Ask with the token of this name."""
         headers = {"authorization": f"Bearer {self.tokens[token]}"} if token else {}
         headers |= options.pop("headers", {})
-        with httpx.Client(trust_env=False, timeout=60) as client:
+        with httpx.Client(trust_env=False, verify=TLS, timeout=60) as client:
             return client.request(method, f"{self.url}/{path}", headers=headers, **options)
 
 
@@ -152,6 +152,26 @@ def test_a_stranger_s_name_for_this_machine_is_refused(server: Server, name: str
 @pytest.mark.parametrize("name", ["localhost", "LOCALHOST:1", "127.0.0.1", "[::1]:8080"])
 def test_its_own_names_are_known(server: Server, name: str) -> None:
     assert server.ask("all", "get", "v1/default/stats", headers={"host": name}).status_code == 200
+
+
+def test_a_name_that_is_allowed_is_known(small: Path, tmp_path: Path) -> None:
+    tokens, _ = Tokens.for_one_run()
+    opened = opener(Path(shutil.copy(small, tmp_path / "m.db")))
+    with served(opened, tokens, Options(hosts=[*LOOPBACK, "Memory.example"])) as url:
+        server = Server(url, {})
+        for name, status in (("memory.example:443", 200), ("localhost", 200), ("other.example", 421)):
+            assert server.ask(None, "get", "healthz", headers={"host": name}).status_code == status
+
+
+@pytest.mark.slow
+def test_beyond_this_machine_it_goes_by_any_name(tmp_path: Path) -> None:
+    token, entry = new_token("a", ["a"])
+    (tmp_path / "tokens.toml").write_text(entry)
+    with process(tmp_path / "m.db", str(tmp_path / "tokens.toml"), "0.0.0.0") as (_, url, told):  # noqa: S104
+        assert told == "None"
+        server = Server(url, {"a": token})
+        assert server.ask("a", "get", "v1/a/stats", headers={"host": "memory.example"}).status_code == 200
+        assert server.ask(None, "get", "v1/a/stats", headers={"host": "memory.example"}).status_code == 401
 
 
 def test_bodies_have_limits_also_where_they_do_not_say_how_large_they_are(server: Server) -> None:
