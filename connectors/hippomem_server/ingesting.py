@@ -17,6 +17,7 @@ from fastapi import Query, Request, UploadFile
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from hippomem import Failure, File, IngestReport, InvalidInputError
 from hippomem_server.jobs import Jobs, Tell
@@ -94,6 +95,9 @@ async def ingest_records(namespace: Namespace, request: Request) -> StreamingRes
     except OSError as error:
         spool.close()
         raise _unsaved(error) from error
+    except ClientDisconnect:
+        spool.close()
+        raise HTTPException(400, "what was sent ends before its end") from None
     except BaseException:
         spool.close()
         raise

@@ -7,6 +7,7 @@ import json
 import logging
 import threading
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from typing import Any
 
 import anyio.to_thread
@@ -79,7 +80,8 @@ class Jobs:
             told = "an error of the server; its log has more"
             last = _event("problem", Problem(title="Internal Server Error", status=500, detail=told))
         finally:
-            done()
+            with suppress(OSError):  # a temporary file that stays is no reason to tell nothing
+                done()
         events.put_nowait(last)
         events.put_nowait(None)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -294,6 +296,27 @@ def test_two_clients_at_once(client: httpx.Client) -> None:
         thread.join(60)
     assert failed == []
     assert client.get("/stats").json()["passages"] == 28
+
+
+def test_a_request_under_way_ends_before_the_memories_close(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, recall = threading.Event(), Memory.recall
+
+    def slow(self: Memory, *args: Any, **options: Any) -> Any:
+        begun.set()
+        time.sleep(0.5)
+        return recall(self, *args, **options)
+
+    monkeypatch.setattr(Memory, "recall", slow)
+    tokens, secret = Tokens.for_one_run()
+    opened = opener(Path(shutil.copy(small, tmp_path / "m.db")))
+    asked = {"json": {"query": "Who keeps bees?"}, "headers": {"authorization": f"Bearer {secret}"}}
+    with ThreadPoolExecutor(1) as pool:
+        with served(opened, tokens) as url:
+            answer = pool.submit(httpx.post, f"{url}/v1/default/recall", **asked, timeout=60, trust_env=False)
+            assert begun.wait(30)
+        assert answer.result(10).json()["passages"]  # the server has been asked to end, and has
 
 
 def test_few_memories_stay_open(small: Path, tmp_path: Path) -> None:

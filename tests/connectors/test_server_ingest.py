@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -177,3 +178,12 @@ def test_a_server_that_stops_lets_requests_end_and_ingests_at_their_transaction(
     with opener(db)("default") as memory:
         assert acknowledged["passages"] <= memory.stats()["passages"] < 6_000
         assert memory.doctor().ok
+
+
+def test_what_breaks_off_while_it_is_sent_is_taken_for_nothing(unchanged: httpx.Client) -> None:
+    host, port = unchanged.base_url.host, unchanged.base_url.port
+    head = f"POST {unchanged.base_url.path}ingest/records HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Length: 9000\r\n"
+    head += f"Authorization: {unchanged.headers['authorization']}\r\n\r\n"
+    with socket.create_connection((host, port or 80)) as connection:
+        connection.sendall(head.encode() + records(10))
+    assert unchanged.get("/stats").json()["passages"] == 0
