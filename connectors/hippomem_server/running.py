@@ -43,20 +43,12 @@ def serve(
     limits = options or Options()
     if not is_local and set(limits.hosts or ()) == set(LOOPBACK):
         limits = replace(limits, hosts=None)  # others have names for it that nobody has told
-    app = create_app(opened, known, limits)
-    shown = f"[{host}]" if ":" in host else host
-    config = uvicorn.Config(app, host=host, port=port, log_level="warning", access_log=False, server_header=False)
-    server = _Server(config, app)
-    try:
-        bound = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-    except OSError as error:
-        reason = error.strerror or error
-        raise InvalidInputError(
-            f"{shown}:{port} cannot be listened on ({reason}): give another --port or --host"
-        ) from None
-    with bound:
+    with _listening(host, port) as bound:  # before a database is opened, which may make one
+        app = create_app(opened, known, limits)
+        config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)
+        shown = f"[{host}]" if ":" in host else host
         told(f"http://{shown}:{bound.getsockname()[1]}/", secret)
-        server.run(sockets=[bound])
+        _Server(config, app).run(sockets=[bound])
 
 
 def is_loopback(host: str) -> bool:
@@ -65,6 +57,16 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        reason = error.strerror or error
+        raise InvalidInputError(
+            f"{host}, port {port}, cannot be listened on ({reason}): give another --port or --host"
+        ) from None
 
 
 class _Server(uvicorn.Server):

@@ -262,10 +262,11 @@ def test_beyond_this_machine_there_must_be_tokens(small: Path) -> None:
             serve(small, host=host, port=0, told=print)
 
 
-def test_an_address_that_is_taken_is_told(server: Server, small: Path) -> None:
+def test_an_address_that_is_taken_is_told(server: Server, tmp_path: Path) -> None:
     port = int(server.url.rpartition(":")[2])
     with pytest.raises(InvalidInputError, match="cannot be listened on"):
-        serve(opener(small), port=port, told=print)
+        serve(opener(tmp_path / "new.db"), port=port, told=print)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_schema_says_what_needs_a_token(server: Server) -> None:
