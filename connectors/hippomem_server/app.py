@@ -14,7 +14,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 import hippomem
 from hippomem import Memory
-from hippomem_server import asking, console, graph, ingesting, remembering, upkeep
+from hippomem_server import asking, console, ingesting, remembering, upkeep
 from hippomem_server.guard import LOOPBACK, Guard
 from hippomem_server.jobs import Jobs
 from hippomem_server.memories import Memories
@@ -72,7 +72,7 @@ def create_app(opened: str | Path | Callable[[str], Memory], tokens: Tokens, opt
     app.state.memories, app.state.jobs = memories, jobs
     handle_in(app)
     _add_own(app, can_ask)
-    for part in (remembering.routes, asking.routes, graph.routes, ingesting.routes, upkeep.routes):
+    for part in (remembering.routes, asking.routes, ingesting.routes, upkeep.routes):
         app.include_router(part)
     if can_ask:
         app.include_router(asking.with_ask())

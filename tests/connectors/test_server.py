@@ -149,21 +149,6 @@ def test_a_source_is_forgotten_and_no_id_is_taken_for_one(client: httpx.Client) 
     assert client.get("/sources").json()["items"] == []
 
 
-def test_the_graph_around_a_name_and_a_passage_is_bounded(client: httpx.Client) -> None:
-    found = client.get("/graph", params={"around": "northlight LABS", "distance": 1}).json()
-    assert found["nodes"][0] == {
-        "id": "entity:northlight labs",
-        "kind": "entity",
-        "label": "Northlight Labs",
-        "distance": 0,
-    }
-    assert {"Ada Thorne", "Northlight Labs"} <= {node["label"] for node in found["nodes"]}
-    assert any(edge["relation"] == "runs" for edge in found["edges"])
-    cut = client.get("/graph", params={"around": found["nodes"][1]["id"], "limit": 2}).json()
-    assert (len(cut["nodes"]), cut["is_cut"]) == (2, True)
-    assert client.get("/graph", params={"around": "Nobody"}).status_code == 404
-
-
 def test_upkeep(client: httpx.Client, tmp_path: Path) -> None:
     assert all(check["ok"] for check in client.get("/doctor").json()["checks"])
     dry = client.post("/consolidate", json={"units": 5, "dry_run": True})

@@ -26,7 +26,7 @@ READS = [
     ("get", "sources"),
     ("get", "stats"),
 ]
-READS += [("post", "recall"), ("get", "graph?around=x"), ("get", "doctor"), ("get", "export")]
+READS += [("post", "recall"), ("get", "doctor"), ("get", "export")]
 
 
 class Server:
