@@ -57,7 +57,15 @@ def test_what_cannot_be_served_is_a_line(tmp_path: Path, arguments: list[str], t
 
 def test_it_serves_until_interrupted(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "hippomem", "serve", "--port", "0", "--db", "a.db"]
-    server = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    server = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Where the tests run in the background, the signal is ignored, and so it would be in what they start.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     assert server.stdout is not None
     try:
         address = server.stdout.readline().split()[-1]
