@@ -136,6 +136,7 @@ def filled(tmp_path: Path) -> Path:
     return db
 
 
+@pytest.mark.slow
 @pytest.mark.sqlite
 def test_an_ingest_of_a_changed_file_that_is_killed_leaves_nothing_once_the_file_is_as_it_was(
     children: ForkServerContext, tmp_path: Path
