@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+# A process on each core: threads of theirs would only wait for one another.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal
 
 .PHONY: demo test test-all test-postgres lint bench clean
 
@@ -9,13 +11,13 @@ demo: $(READY)
 	$(BIN)/hippomem demo
 
 test: $(READY)
-	$(BIN)/pytest -n auto --dist worksteal
+	$(PYTEST)
 
 test-all: $(READY)
-	$(BIN)/pytest -n auto --dist worksteal -m ""
+	$(PYTEST) -m ""
 
 test-postgres: $(READY)
-	HIPPOMEM_TEST_DB=postgres $(BIN)/pytest -n auto --dist worksteal -m "not slow and not sqlite" \
+	HIPPOMEM_TEST_DB=postgres $(PYTEST) -m "not slow and not sqlite" \
 	  --ignore tests/connectors --ignore tests/eval
 
 lint: $(READY)
