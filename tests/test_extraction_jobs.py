@@ -355,6 +355,7 @@ def test_a_slow_worker_does_not_overwrite_what_a_faster_one_did(fast: Opened) ->
     assert (ledger["answered_calls"], ledger["lost_calls"]) == (2, 0)  # it was paid for, and says so
 
 
+@pytest.mark.slow
 def test_setup_errors_cost_no_attempt(fast: Opened, tmp_path: Path) -> None:
     with openai_server((401, "no such key")) as server:
         ready = settings(tmp_path, llm="openai:test-model", llm_base_url=server.url, llm_api_key="none")
@@ -380,6 +381,7 @@ def test_what_is_refused_is_dead_at_once(fast: Opened, tmp_path: Path) -> None:
         assert (len(server.asked), report.counts["dead"], report.error) == (1, 1, None)
 
 
+@pytest.mark.slow
 def test_an_interrupted_round_gives_back_what_it_holds(fast: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(step_module, "GRACE", 0.1)
 

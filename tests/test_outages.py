@@ -61,7 +61,7 @@ def failing(memory: Memory) -> dict[str, Any]:
 
 
 @pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize("fault", ["500", "503", "429", "hang"])
+@pytest.mark.parametrize("fault", ["503", *(pytest.param(f, marks=pytest.mark.slow) for f in ("500", "429", "hang"))])
 def test_no_attempt_is_lost_to_an_outage(fast: Opened, fault: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING, "hippomem")
     records, recorded = made_up(40)
@@ -148,6 +148,7 @@ def test_what_is_the_jobs_fault_or_the_users_is_no_outage(fast: Opened) -> None:
         assert memory.stats()["jobs"]["done"] == 2
 
 
+@pytest.mark.slow
 def test_workers_outlive_an_outage_and_a_kill(fast: Opened, tmp_path: Path, children: ForkServerContext) -> None:
     records, recorded = made_up(40)
     memory = fast()
