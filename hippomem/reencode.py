@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Exists, FromClause, Select, delete, insert, literal, select, tuple_
+from sqlalchemy import Connection, Exists, FromClause, Select, delete, exists, insert, literal, select, tuple_
 
 from hippomem.errors import StoreBusyError
 from hippomem.evidence import Renewed
@@ -61,17 +61,11 @@ def _missing(current: int, after: tuple[int, str] = (0, "")) -> Select[Any]:
     fresh, key = analyses.alias(), (analyses.c.namespace, analyses.c.content)
 
     def is_in(table: FromClause) -> Exists:
-        # Of its column, as SQLite looks for all columns elsewhere than in the index.
-        same = table.c.namespace == analyses.c.namespace, table.c.content == analyses.c.content
-        return select(table.c.content).where(*same).exists()
+        return exists().where(table.c.namespace == analyses.c.namespace, table.c.content == analyses.c.content)
 
-    is_there = select(fresh.c.content).where(
-        fresh.c.namespace == analyses.c.namespace,
-        fresh.c.content == analyses.c.content,
-        fresh.c.encoder == current + 1,
-    )
     query = select(*key, analyses.c.sentences).where(tuple_(*key) > tuple_(*map(literal, after))).order_by(*key)
-    return query.where(analyses.c.encoder == current, ~is_there.exists(), is_in(passages) | is_in(versions))
+    is_there = is_in(fresh).where(fresh.c.encoder == current + 1)
+    return query.where(analyses.c.encoder == current, ~is_there, is_in(passages) | is_in(versions))
 
 
 def _texts(connection: Connection, rows: Any) -> dict[tuple[int, str], tuple[str, str]]:

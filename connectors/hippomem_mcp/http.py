@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import ipaddress
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -11,6 +10,7 @@ import uvicorn
 from mcp.server.mcpserver import MCPServer
 
 from hippomem import InvalidInputError
+from hippomem_tools.addresses import is_loopback
 
 Message = MutableMapping[str, Any]
 App = Callable[[Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]]
@@ -21,19 +21,12 @@ def serve_http(server: MCPServer[Any], host: str = "127.0.0.1", port: int = 8000
 
     Raises InvalidInputError where others than this machine could ask without one.
     """
-    if not token and not _is_loopback(host):
+    if not token and not is_loopback(host):
         raise InvalidInputError(
             f"{host} can be reached by others: set HIPPOMEM_MCP_TOKEN to what clients must bear, or use 127.0.0.1"
         )
     app: Any = server.streamable_http_app(host=host)
     uvicorn.run(_guarded(app, token) if token else app, host=host, port=port, log_level="warning")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _guarded(app: App, token: str) -> App:

@@ -22,11 +22,10 @@ from starlette.requests import ClientDisconnect
 from hippomem import Failure, File, IngestReport, InvalidInputError
 from hippomem_server.jobs import Jobs, Tell
 from hippomem_server.memories import Memories
-from hippomem_server.routes import Namespace, memories_of, router
+from hippomem_server.routes import LINES, Namespace, memories_of, router
 
 EVENTS = "text/event-stream"
 NAME_BYTES = 200  # of a file's name on the disk
-LINES = "application/x-ndjson"
 _EVENT = {
     "type": "object",
     "description": "One event.",

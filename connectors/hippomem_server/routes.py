@@ -11,6 +11,7 @@ from hippomem import Memory
 from hippomem_server.memories import Memories
 from hippomem_server.problems import documented
 
+LINES = "application/x-ndjson"  # JSON documents, one a line
 Namespace = Annotated[str, Path(max_length=255, description="whose memory")]
 Id = Annotated[str, Path(description="the id of a memory, also one that it had before an update")]
 

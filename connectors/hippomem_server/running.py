@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,6 +15,7 @@ from hippomem import InvalidInputError, Memory
 from hippomem_server.app import Options, create_app
 from hippomem_server.guard import LOOPBACK
 from hippomem_server.tokens import Tokens
+from hippomem_tools.addresses import is_loopback
 
 
 def serve(
@@ -49,14 +49,6 @@ def serve(
         shown = f"[{host}]" if ":" in host else host
         told(f"http://{shown}:{bound.getsockname()[1]}/", secret)
         _Server(config, app).run(sockets=[bound])
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _listening(host: str, port: int) -> socket.socket:

@@ -12,10 +12,9 @@ from fastapi import Request
 from fastapi.responses import StreamingResponse
 
 from hippomem import Budget, Check, Diagnosis, Report
-from hippomem_server.routes import Namespace, Opened, memories_of, router
+from hippomem_server.routes import LINES, Namespace, Opened, memories_of, router
 from hippomem_server.shapes import Counts, Round
 
-LINES = "application/x-ndjson"
 CHUNK = 1 << 16
 # Of the database, which is that of all namespaces, and of this machine.
 _NOT_TOLD = frozenset({"bytes", "db", "views", "outages"})

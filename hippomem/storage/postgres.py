@@ -41,6 +41,7 @@ PAUSES = 0.15, 3.0  # seconds, the first one, which doubles, and the longest
 LOCK_SECONDS = 1.2  # more than after what the server's own cleaning lets go of a table for others (deadlock_timeout)
 LOCKED = "55P03"
 # One lock for each schema. What names it must not change: two versions of this program would write at once.
+#
 # How references are checked, the server plans once for a connection, and where there were few rows then, by any index:
 # so it plans anew, or an ingest that goes on would take ever longer.
 _WRITE = "SELECT pg_advisory_xact_lock(1213222221, hashtext(current_schema())); DISCARD PLANS"
