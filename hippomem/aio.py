@@ -125,10 +125,14 @@ class AsyncMemory:
         )
 
     async def ingest(
-        self, sources: Input | Iterable[Input], *, progress: bool | ProgressCallback = False
+        self,
+        sources: Input | Iterable[Input],
+        *,
+        progress: bool | ProgressCallback = False,
+        workers: int | None = None,
     ) -> IngestReport:
         """Memory.ingest on the memory's thread; it also consumes `sources` and tells its `progress` there."""
-        return await self._run(self._memory.ingest, sources, progress=progress)
+        return await self._run(self._memory.ingest, sources, progress=progress, workers=workers)
 
     async def recall(
         self,

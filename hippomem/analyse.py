@@ -28,6 +28,23 @@ class Learned:
     names: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A title and a text to read; `is_encoded` where there are vectors of them already."""
+
+    title: str
+    text: str
+    is_encoded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Understood:
+    """What a text holds, and its vectors, unless there were some already."""
+
+    extraction: Extraction
+    analysis: Analysis | None = None
+
+
 @dataclass(slots=True)
 class Analyser:
     """Fills in what a `NewPassage` lacks, `batch` passages at a time: the vectors of one depend in their last digits on
@@ -47,21 +64,22 @@ class Analyser:
         encoded: Iterable[str] = (),
         triples: Sequence[Sequence[Triple]] | None = None,
         learned: Mapping[str, Learned] | None = None,
+        ahead: Mapping[str, Understood] | None = None,
     ) -> list[NewPassage]:
         """The passages with mentions, facts and vectors; contents in `encoded` have theirs in the store already.
 
-        `triples` are the user's own, for each passage; `learned` what a chat model found in it, by id.
+        `triples` are the user's own, for each passage; `learned` what a chat model found in it, by id; `ahead` what was
+        understood before, by content.
         """
-        extractions: dict[str, Extraction] = {}
-        analyses: dict[str, Analysis] = {}
+        understood = dict(ahead or {})
         known = set(encoded)
+
+        def is_new(content: str) -> bool:
+            return content not in understood or (understood[content].analysis is None and content not in known)
+
         for some in chunks(passages, self.batch):
-            new = list({p.content: p for p in some if p.content not in extractions}.values())  # each is read once
-            with self._timed("extract"):
-                read = self.extractor.extract([p.text for p in new], [p.title for p in new])
-                extractions.update(zip([p.content for p in new], read, strict=True))
-            with self._timed("encode"):
-                analyses |= self._encode([p for p in new if p.content not in known], extractions)
+            new = {p.content: Text(p.title, p.text, p.content in known) for p in some if is_new(p.content)}
+            understood.update(zip(new, self.understand(list(new.values())), strict=True))  # each is read once
         own = triples or [()] * len(passages)
         read_by_model = learned or {}
         return [
@@ -70,15 +88,23 @@ class Analyser:
                 links=links_of(
                     p.title,
                     p.text,
-                    extractions[p.content],
+                    understood[p.content].extraction,
                     t,
                     setting_names(p.session, p.occurred_at),
                     read_by_model.get(p.id),
                 ),
-                analysis=analyses.get(p.content),
+                analysis=None if p.content in known else understood[p.content].analysis,
             )
             for p, t in zip(passages, own, strict=True)
         ]
+
+    def understand(self, texts: Sequence[Text]) -> list[Understood]:
+        """One pass of the extractor and one of the encoder over texts, as one batch."""
+        with self._timed("extract"):
+            found = list(self.extractor.extract([t.text for t in texts], [t.title for t in texts]))
+        with self._timed("encode"):
+            analyses = iter(self._encode([(t, f) for t, f in zip(texts, found, strict=True) if not t.is_encoded]))
+        return [Understood(f, None if t.is_encoded else next(analyses)) for t, f in zip(texts, found, strict=True)]
 
     def links(
         self, passages: Sequence[Passage], own: Sequence[Sequence[Triple]], learned: Sequence[Learned]
@@ -98,23 +124,19 @@ class Analyser:
         self.seconds[part] += time.perf_counter() - began
         self.seconds[f"cpu_{part}"] += time.process_time() - cpu
 
-    def _encode(self, passages: Sequence[NewPassage], extractions: dict[str, Extraction]) -> dict[str, Analysis]:
-        if not passages:
-            return {}
-        texts = [f"{p.title}\n{p.text}" if p.title else p.text for p in passages]
+    def _encode(self, read: Sequence[tuple[Text, Extraction]]) -> list[Analysis]:
+        if not read:
+            return []
+        texts = [f"{t.title}\n{t.text}" if t.title else t.text for t, _ in read]
         spans = []
-        for p in passages:
-            shift = len(p.title) + 1 if p.title else 0
-            title = [(0, len(p.title))] if p.title else []
-            spans.append(title + [(a + shift, b + shift) for a, b in extractions[p.content].sentences])
-        return {
-            p.content: Analysis(
-                e.vector,
-                e.sentences.astype(np.float16),
-                np.array(extractions[p.content].sentences, np.int32).reshape(-1, 2),
-            )
-            for p, e in zip(passages, self.encoder.encode_passages(texts, spans), strict=True)
-        }
+        for t, found in read:
+            shift = len(t.title) + 1 if t.title else 0
+            title = [(0, len(t.title))] if t.title else []
+            spans.append(title + [(a + shift, b + shift) for a, b in found.sentences])
+        return [
+            Analysis(e.vector, e.sentences.astype(np.float16), np.array(found.sentences, np.int32).reshape(-1, 2))
+            for (_, found), e in zip(read, self.encoder.encode_passages(texts, spans), strict=True)
+        ]
 
 
 def setting_names(session: str | None, occurred_at: datetime | None) -> list[str]:

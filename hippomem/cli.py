@@ -136,6 +136,12 @@ def ingest(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Store nothing; tell what it would bring and cost.")
     ] = False,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that read and encode, beside the one that writes.")
+    ] = None,
+    ray: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Have a Ray cluster do so: auto, host:port.")
+    ] = None,
     llm: Llm = None,
     db: Db = None,
     namespace: Namespace = None,
@@ -147,6 +153,7 @@ def ingest(
     are listed; the exit code is 1 only where nothing could be read at all.
     """
     from hippomem.ingest.sources import checked_path
+    from hippomem.settings import load_settings
 
     for path in paths:
         # The library says so too, but by then there would be a new database.
@@ -155,7 +162,8 @@ def ingest(
     if dry_run:
         chat.print_estimate(paths, db, namespace, llm, as_json)
         return
-    with opened(db, namespace, new=True, llm=llm) as memory:
+    settings = load_settings(workers=workers, ray=ray)
+    with opened(db, namespace, new=True, llm=llm, settings=settings) as memory:
         report = memory.ingest(paths, progress=sys.stderr.isatty())
     out.print_json(report) if as_json else out.print_report(report)
     if not report.documents and not report.skipped and (report.failed or not report.removed):

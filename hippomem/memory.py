@@ -48,6 +48,7 @@ from hippomem.hippocampus.view import View
 from hippomem.hippocampus.windows import in_context
 from hippomem.ingest.pipeline import Ingest, Input
 from hippomem.ingest.progress import ProgressBar, ProgressCallback
+from hippomem.ingest_sink import sink_of
 from hippomem.iterate import Guide, recall_by_parts
 from hippomem.neocortex.encoder_choice import resolve_encoder
 from hippomem.neocortex.extraction import LocalExtractor
@@ -70,7 +71,7 @@ from hippomem.types import (
     Recall,
     Triple,
 )
-from hippomem.writing import Labelled, Writer, new_passage
+from hippomem.writing import Writer, new_passage
 
 if TYPE_CHECKING:
     import networkx
@@ -183,7 +184,13 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
             self._say_again(event)
         return event
 
-    def ingest(self, sources: Input | Iterable[Input], *, progress: bool | ProgressCallback = False) -> IngestReport:
+    def ingest(
+        self,
+        sources: Input | Iterable[Input],
+        *,
+        progress: bool | ProgressCallback = False,
+        workers: int | None = None,
+    ) -> IngestReport:
         """Take in files, folders, Documents, or dicts as records are in files; a list may mix them. A `File` is a file
         under a source of your own.
 
@@ -192,18 +199,21 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         stops the rest. A source that cannot be read loses nothing, nor does one of which records newly fail, which may
         be what it held before (`kept` in the report counts that); a file that has become empty loses all. `progress`
         shows a bar on a terminal, or is a function that is told the bytes read, of how many (None where that is not
-        known), and the passages stored. Raises NotFoundError for a path that does not exist, and InvalidInputError for
-        an empty one, before any is read.
+        known), and the passages stored. `workers` is for how many processes read and encode beside this one, or on a
+        Ray cluster (settings `workers`, `ray`); none of them outlives the call. Raises NotFoundError for a path that
+        does not exist, and InvalidInputError for an empty one, before any is read, and ModelError where a worker is
+        lost; what was stored by then stays.
         """
+        settings = load_settings(self.settings, workers=workers)
         began, cpu = time.perf_counter(), time.process_time()
         seconds = self._writer.analyser.seconds
         before = dict(seconds)
         with ProgressBar(progress) as bar:
-            our = self.settings
-            limits = our.batch, our.passage_chars, our.max_document_bytes
+            limits = settings.batch, settings.passage_chars, settings.max_document_bytes
             id_ = uuid.uuid4().hex[:12]
-            sink = Labelled(self._writer, id_)
-            report = Ingest(sink, our.namespace, *limits, progress=bar).run(sources)
+            with sink_of(self._writer, id_, settings) as sink:
+                ahead = sink if sink.count else None
+                report = Ingest(sink, settings.namespace, *limits, bar, ahead).run(sources)
         with self._lock:
             with self._synced():
                 pass

@@ -125,6 +125,18 @@ class Settings(BaseSettings):
         description="passages that an ingest analyses together; up to "
         "eight times as many are written in one transaction, where that takes no more than seconds",
     )
+    workers: int | None = Field(
+        default=None,
+        ge=1,
+        le=1024,
+        description="processes that read and encode for an ingest beside the one that writes, each with models of its "
+        "own in memory; where none is set that one does it, or as many as a Ray cluster has processors",
+    )
+    ray: str | None = Field(
+        default=None,
+        description="Ray cluster whose machines read and encode for an ingest, as ray.init takes it: auto "
+        "for the one that this machine is of, host:port",
+    )
 
     @classmethod
     def settings_customise_sources(

@@ -90,27 +90,28 @@ def capitals() -> Language:
     """
     import spacy
     from spacy.language import Language
-    from spacy.util import filter_spans
 
     if not Language.has_factory("hippomem_capitals"):
-
-        def name_capitals(doc: Doc) -> Doc:
-            spans, first = [], None
-            for place, token in enumerate(doc):
-                if token.text[0].isupper():
-                    first = place if first is None else first
-                elif first is not None:
-                    spans.append(doc[first:place])
-                    first = None
-            if first is not None:
-                spans.append(doc[first:])
-            for span in spans:
-                span.label_ = "NAME"
-            doc.ents = filter_spans(spans)
-            return doc
-
-        Language.component("hippomem_capitals", func=name_capitals)
+        Language.component("hippomem_capitals", func=_name_capitals)
     nlp = spacy.blank("en")
     nlp.add_pipe("sentencizer")
     nlp.add_pipe("hippomem_capitals")
     return nlp
+
+
+def _name_capitals(doc: Doc) -> Doc:
+    from spacy.util import filter_spans
+
+    spans, first = [], None
+    for place, token in enumerate(doc):
+        if token.text[0].isupper():
+            first = place if first is None else first
+        elif first is not None:
+            spans.append(doc[first:place])
+            first = None
+    if first is not None:
+        spans.append(doc[first:])
+    for span in spans:
+        span.label_ = "NAME"
+    doc.ents = filter_spans(spans)
+    return doc

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from hippomem.analyse import Analyser
+from hippomem.analyse import Analyser, Understood
 from hippomem.checks import checked_metadata, checked_moment
 from hippomem.clock import Clock
 from hippomem.errors import InvalidInputError, NotFoundError, StoreBusyError, StoreError
@@ -54,15 +54,24 @@ class Writer:
         with self.store_.write() as connection:
             yield connection
 
-    # -- as the sink of an ingest -------------------------------------------------------------------------------
+    # -- for the sink of an ingest ------------------------------------------------------------------------------
 
     def known(self, sources: list[str]) -> dict[str, tuple[str, int]]:
         """For sources that are in whole: fingerprint and number of documents."""
         with self.store_.read() as connection:
             return reads.fingerprints(connection, self.number, sources)
 
-    def store(self, passages: list[NewPassage], readings: list[Reading], ingest: str | None = None) -> Stored:
-        """Analyse and write a batch; sources that are finished lose what they no longer hold, others count as new."""
+    def store(
+        self,
+        passages: list[NewPassage],
+        readings: list[Reading],
+        ingest: str | None = None,
+        ahead: Mapping[str, Understood] | None = None,
+    ) -> Stored:
+        """Analyse and write a batch; sources that are finished lose what they no longer hold, others count as new.
+
+        `ingest` is what the jobs of its passages are known by, `ahead` what of it was understood before, by content.
+        """
         bringing = {p.id for p in passages if p.triples is not None}
         for _ in range(ATTEMPTS):
             with self.store_.read() as connection:
@@ -73,7 +82,7 @@ class Writer:
                 todo = [p for p in passages if p.id not in there or p.id in changed]
                 encoded = writes.analysed(connection, self.number, self.encoder, {p.content for p in todo})
                 learned = learned_of(connection, self.number, {id_: before[id_][0] for id_ in changed})
-            done = self.analyser.complete(todo, encoded, [own.get(p.id, []) for p in todo], learned)
+            done = self.analyser.complete(todo, encoded, [own.get(p.id, []) for p in todo], learned, ahead)
             complete = {p.id: p for p in done}
             batch = [complete.get(p.id, p) for p in passages]
             with self.writing() as connection:
@@ -289,22 +298,6 @@ class Writer:
     def _find(self, connection: Connection, id_: str) -> tuple[int, Passage] | None:
         known = reads.by_id(connection, self.number, id_)
         return known or reads.by_id(connection, self.number, updates.named_now(connection, self.number, id_))
-
-
-@dataclass(frozen=True, slots=True)
-class Labelled:
-    """The writer as the sink of one ingest, by whose id the jobs of its passages are known."""
-
-    writer: Writer
-    ingest: str
-
-    def known(self, sources: list[str]) -> dict[str, tuple[str, int]]:
-        """As the writer's."""
-        return self.writer.known(sources)
-
-    def store(self, passages: list[NewPassage], readings: list[Reading]) -> Stored:
-        """As the writer's."""
-        return self.writer.store(passages, readings, self.ingest)
 
 
 def _bring(passages: Iterable[NewPassage], before: Mapping[str, tuple[int, list[Triple]]]) -> dict[str, list[Triple]]:

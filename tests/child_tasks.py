@@ -132,8 +132,8 @@ def live(db: Path, folder: Path, log: Path) -> None:
     """A life of one memory: records in four parts, a folder, single notes, a question."""
     store = Writer.store
 
-    def told(writer: Writer, passages: list[NewPassage], readings: list[Reading], ingest: str | None = None) -> Stored:
-        stored = store(writer, passages, readings, ingest)
+    def told(writer: Writer, passages: list[NewPassage], readings: list[Reading], *more: Any) -> Stored:
+        stored = store(writer, passages, readings, *more)
         say(log, *(p.id for p in passages))
         return stored
 
@@ -473,3 +473,9 @@ def take_part(db: Path, log: Path, seed: int) -> None:
     except BaseException as error:
         say(log, "error", repr(error))
         raise
+
+
+def ingest_with_workers(db: Path, encoder: HashEncoder) -> None:
+    settings = Settings(db=str(db), batch=4, encoder=encoder, pipeline=PIPELINE)
+    with Memory.open(settings=settings) as memory:
+        memory.ingest(records(200), workers=2)

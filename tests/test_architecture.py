@@ -26,6 +26,7 @@ ALLOWED = {
     "hippomem.hippocampus": {"hippomem.storage"},
     "hippomem.ingest": {"hippomem.storage"},
     "hippomem.consolidation": {"hippomem.storage"},
+    "hippomem.workers": {"hippomem.analyse", "hippomem.neocortex"},
 }
 
 
@@ -72,6 +73,8 @@ def test_only_the_storage_knows_which_database_it_is() -> None:
 
 def test_no_network_library_is_imported_by_the_package() -> None:
     for file in PACKAGE.rglob("*.py"):
+        if file == PACKAGE / "workers" / "cluster.py":  # which goes to the cluster that somebody has named
+            continue
         assert not _imported(file) & {"requests", "httpx", "urllib", "aiohttp", "socket"}, file
 
 

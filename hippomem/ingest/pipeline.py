@@ -11,7 +11,8 @@ when the passage was read: so a file that always has its one bad line is still r
 fingerprint of the failed records instead of the file's. An empty text stands for nothing, be it a file or a record.
 
 A transaction of more passages writes fewer pages of the store for each, but is also what a kill may cost to do again.
-So it grows up to eight batches while reading, analysing and writing them takes no more than seconds.
+So it grows up to eight batches while reading, analysing and writing them takes no more than seconds. Where workers
+analyse batches ahead, those are read on while earlier ones are written, in the order in which they were read.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ import itertools
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import astuple, dataclass, field, replace
 from datetime import UTC, datetime
@@ -83,6 +85,26 @@ class Sink(Protocol):
         """Analyse passages, and write them in one transaction, with what it means for the sources they are from."""
 
 
+class Ahead(Protocol):
+    """What analyses passages before the sink is to store them, beside the process that does so."""
+
+    @property
+    def count(self) -> int:
+        """How many batches it analyses at a time."""
+
+    def begin(self, passages: Sequence[NewPassage]) -> None:
+        """Analyse these; the sink waits for it when it stores them."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What goes into one transaction, and how many bytes of the input it was."""
+
+    passages: list[NewPassage]
+    readings: dict[str, Reading]
+    read: int
+
+
 class Progress(Protocol):
     """What is told of how far an ingest has come; sizes in bytes."""
 
@@ -101,6 +123,7 @@ class Ingest:
     passage_chars: int
     max_document_bytes: int
     progress: Progress
+    ahead: Ahead | None = None
     _waiting: list[NewPassage] = field(default_factory=list)
     _readings: dict[str, Reading] = field(default_factory=dict)  # of what waits, or finished since the last transaction
     _failed: list[Failure] = field(default_factory=list)
@@ -111,6 +134,7 @@ class Ingest:
     _stored: Stored = field(default_factory=Stored)
     _batches: int = 1  # in the next transaction
     _began: float = 0.0  # to read what waits
+    _parts: deque[_Part] = field(default_factory=deque)  # that are analysed ahead
 
     def run(self, inputs: Input | Iterable[Input]) -> IngestReport:
         """Ingest it all. Raises NotFoundError before anything is read where a path does not exist, InvalidInputError
@@ -131,7 +155,7 @@ class Ingest:
                 else:
                     self._file(item, known.get(item.name), converter)
         self._records(others)
-        self._flush()
+        self._flush(is_last=True)
         return IngestReport(
             self._documents,
             self._stored.passages,
@@ -214,7 +238,7 @@ class Ingest:
             except StopIteration:
                 return
             except Exception:
-                self._flush()
+                self._flush(is_last=True)
                 raise
             yield record
 
@@ -258,19 +282,39 @@ class Ingest:
                 self._flush()
         self._duplicates += len(whole.ids) == before
 
-    def _flush(self) -> None:
-        if not self._waiting and not self._readings:
-            return
-        self._stored += self.sink.store(self._waiting, list(self._readings.values()))
-        self.progress.advance(self._read, len(self._waiting))
-        self._read = 0
-        self._waiting, self._readings = [], {}
+    def _flush(self, is_last: bool = False) -> None:
+        if self._waiting or self._readings:
+            # What is read on while this waits must not be in it: a source is finished by its last passages.
+            readings = {name: r if r.is_finished else Reading(name) for name, r in self._readings.items()}
+            part = _Part(self._waiting, readings, self._read)
+            self._read, self._waiting, self._readings = 0, [], {}
+            if self.ahead is None or (is_last and not self._parts):  # for one batch alone no workers are started
+                self._store(part)
+                self._pace()
+            else:
+                self.ahead.begin(part.passages)
+                self._parts.append(part)
+        most = 2 * self.ahead.count if self.ahead and not is_last else 0
+        while len(self._parts) > most:
+            together = min(self.ahead.count if self.ahead else 1, MOST_BATCHES, len(self._parts))
+            self._store(_joined([self._parts.popleft() for _ in range(together)]))
+
+    def _store(self, part: _Part) -> None:
+        self._stored += self.sink.store(part.passages, list(part.readings.values()))
+        self.progress.advance(part.read, len(part.passages))
+
+    def _pace(self) -> None:
         now = time.monotonic()
         if now - self._began < SECONDS / 2:
             self._batches = min(2 * self._batches, MOST_BATCHES)
         elif now - self._began > SECONDS:
             self._batches = max(self._batches // 2, 1)
         self._began = now
+
+
+def _joined(parts: list[_Part]) -> _Part:
+    readings = {name: reading for part in parts for name, reading in part.readings.items()}
+    return _Part([p for part in parts for p in part.passages], readings, sum(part.read for part in parts))
 
 
 def _sorted_out(inputs: Input | Iterable[Input]) -> tuple[list[str | File], Iterable[object]]:
