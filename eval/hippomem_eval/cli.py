@@ -311,6 +311,34 @@ def encoder(
 
 
 @app.command()
+def ingest(
+    corpus: Annotated[Path, typer.Option("--corpus", metavar="FILE", help="Passages, as for multihop.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where ingest.json goes.")],
+    workers: Annotated[
+        str, typer.Option("--workers", metavar="N,N", help="Beside none, which is measured, too.")
+    ] = "2",
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only so many passages.")] = None,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, help="How often.")] = 5,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="For the bootstrap intervals.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """How fast a corpus is ingested by this process alone, and with workers."""
+    from hippomem_eval.ingest_bench import IngestOptions, as_markdown, measure_ingest
+
+    try:
+        numbers = [int(number) for number in workers.split(",")]
+    except ValueError:
+        raise typer.BadParameter(
+            f"{workers!r} is not whole numbers with commas between", param_hint="--workers"
+        ) from None
+    if min(numbers) < 0:
+        raise typer.BadParameter("a number of workers is at least 0, which is none", param_hint="--workers")
+    options = IngestOptions(corpus=corpus, out=out, workers=numbers, limit=limit, rounds=rounds, seed=seed)
+    measured = measure_ingest(options)
+    print_json(measured) if as_json else typer.echo(as_markdown(measured), nl=False)
+
+
+@app.command()
 def connectors(
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Where connectors.json goes.")] = None,
     passages: Annotated[int, typer.Option("--passages", min=10, help="Of the made-up memory.")] = 2000,

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,11 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hippomem import InvalidInputError, Settings, SourceError
+from hippomem import InvalidInputError, Settings
 from hippomem_eval.datasets import load_dataset
 from hippomem_eval.encoder_ways import BASELINE, WAYS, load_way
 from hippomem_eval.environment import describe
 from hippomem_eval.files import sha256
+from hippomem_eval.own_process import measure_in_own_process
 from hippomem_eval.results import RunFile, make_folder, write_json
 
 _RESAMPLES = 2000
@@ -63,12 +60,15 @@ def measure_encoders(options: EncoderOptions) -> dict[str, Any]:
     make_folder(options.out)
     with tempfile.TemporaryDirectory(prefix="encoder-", dir=options.out) as name:
         folder = Path(name)
+        # Numeric libraries read the number of threads when they are loaded.
+        limits = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(options.threads))
         job = {"ways": ways, "model": model, "passages": texts, "queries": asked, "rounds": options.rounds}
-        costs = _in_own_process(job, folder, options.threads)
+        costs = measure_in_own_process("encoder_worker", job, folder, env=limits)
         loads: dict[str, list[Any]] = {way: [] for way in ways}
         for _ in range(options.loads):
             for way in ways:
-                loads[way].append(_in_own_process({"way": way, "model": model}, folder, options.threads))
+                start = {"way": way, "model": model}
+                loads[way].append(measure_in_own_process("encoder_worker", start, folder, env=limits))
     measured = {
         "encoder": model,
         "n_passages": len(texts),
@@ -142,19 +142,3 @@ def _figures(
 def _spread(values: Mapping[str, float], digits: int) -> str:
     median, low, high = (f"{values[name]:.{digits}f}" for name in ("median", "low", "high"))
     return f"{median} [{low}, {high}]"
-
-
-def _in_own_process(job: Mapping[str, Any], folder: Path, threads: int) -> dict[str, Any]:
-    """Numeric libraries read the number of threads when they are loaded."""
-    write_json(folder / "job.json", job)
-    limits = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
-    command = [sys.executable, "-m", "hippomem_eval.encoder_worker", str(folder.resolve())]
-    done = subprocess.run(  # noqa: S603
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=os.environ | limits, check=False
-    )
-    result = folder / "result.json"
-    if done.returncode or not result.exists():
-        raise SourceError(f"the measuring process failed with exit code {done.returncode}: see its message above")
-    measured: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
-    result.unlink()
-    return measured

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from hippomem import HippomemError
 from hippomem_eval.encoder_ways import load_way
 from hippomem_eval.latency_worker import peak_rss
+from hippomem_eval.own_process import serve_job
 from hippomem_eval.progress import progress_bar
-from hippomem_eval.results import write_json
 
 
 def measure_load(job: Mapping[str, Any]) -> dict[str, Any]:
@@ -62,17 +60,5 @@ def _timed(call: Callable[[], object]) -> list[float]:
     return [1e3 * (time.process_time() - cpu), 1e3 * (time.perf_counter() - began)]
 
 
-def main(folder: Path) -> int:
-    """Exit code 1, and a line on standard error, where hippomem raises."""
-    job = json.loads((folder / "job.json").read_text(encoding="utf-8"))
-    try:
-        result = measure_load(job) if "way" in job else measure_costs(job)
-    except HippomemError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
-    write_json(folder / "result.json", result)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(serve_job(Path(sys.argv[1]), lambda job: measure_load(job) if "way" in job else measure_costs(job)))

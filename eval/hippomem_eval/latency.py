@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hippomem import SourceError
 from hippomem_eval.datasets import load_dataset, write_corpus
 from hippomem_eval.environment import describe
 from hippomem_eval.files import sha256
+from hippomem_eval.own_process import measure_in_own_process
 from hippomem_eval.results import make_folder, write_json
 
 
@@ -40,20 +37,9 @@ def measure_latency(
             "questions": [question.text for question in dataset.questions],
             "k": k,
         }
-        measured = _in_own_process(job, folder)
+        measured = measure_in_own_process("latency_worker", job, folder)
     measured |= {"corpus": str(corpus or questions), "sha256": sha256(corpus or questions), "k": k}
     write_json(out / "latency.json", {**measured, **describe()})
-    return measured
-
-
-def _in_own_process(job: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    write_json(folder / "job.json", job)
-    command = [sys.executable, "-m", "hippomem_eval.latency_worker", str(folder)]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=False)  # noqa: S603
-    result = folder / "result.json"
-    if done.returncode or not result.exists():
-        raise SourceError(f"the measuring process failed with exit code {done.returncode}: see its message above")
-    measured: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
     return measured
 
 

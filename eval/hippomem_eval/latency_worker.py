@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hippomem import HippomemError, Memory
+from hippomem import Memory
 from hippomem_eval.datasets import load_corpus
 from hippomem_eval.files import bytes_on_disk
 from hippomem_eval.metrics import spread
-from hippomem_eval.results import write_json
+from hippomem_eval.own_process import serve_job
 from hippomem_eval.systems import MemorySystem
 from hippomem_eval.timing import COSTS, timed_recall, warm_up
 
@@ -70,16 +69,5 @@ def peak_rss() -> int | None:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def main(folder: Path) -> int:
-    """Exit code 1, and a line on standard error, where hippomem raises."""
-    try:
-        result = measure(json.loads((folder / "job.json").read_text(encoding="utf-8")))
-    except HippomemError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
-    write_json(folder / "result.json", result)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(serve_job(Path(sys.argv[1]), measure))

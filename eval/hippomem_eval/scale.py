@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import hippomem
-from hippomem import InvalidInputError, SourceError
+from hippomem import InvalidInputError
 from hippomem_eval.environment import describe, settings_hash
 from hippomem_eval.files import bytes_on_disk
 from hippomem_eval.html_growth import write_growth_report
+from hippomem_eval.own_process import measure_in_own_process
 from hippomem_eval.results import RunFile, make_folder, write_json
 from hippomem_eval.scale_worker import ADDED
 from hippomem_eval.synthetic import SyntheticCorpus
@@ -84,30 +82,17 @@ def _measure(size: int, options: ScaleOptions, tell: Callable[[str], None]) -> t
         for entry in (database, *database.parent.glob(f"{database.name}?*")):
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink(missing_ok=True)
         run.update(index={"corpus": corpus, "code": code, "finished": False})
-        built = {"corpus": corpus, "code": code, "finished": True, "measured": _in_own_process("build", job, folder)}
+        measured = measure_in_own_process("scale_worker", job, folder, "build")
+        built = {"corpus": corpus, "code": code, "finished": True, "measured": measured}
         run.update(index=built)
     data = {
         "questions": {"path": "synthetic", "sha256": hashlib.sha256(asked.encode()).hexdigest()},
         "corpus": {"path": "synthetic", "sha256": corpus},
     }
     run.update(data=data, seed=options.seed, **describe())
-    found = _in_own_process("ask", job, folder)
+    found = measure_in_own_process("scale_worker", job, folder, "ask")
     found["bytes"] = bytes_on_disk(database)
     return built["measured"], found
-
-
-def _in_own_process(what: str, job: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    result = folder / "result.json"
-    result.unlink(missing_ok=True)
-    write_json(folder / "job.json", job)
-    command = [sys.executable, "-m", "hippomem_eval.scale_worker", what, str(folder)]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=False)  # noqa: S603
-    if done.returncode or not result.exists():
-        raise SourceError(f"the measuring process failed with exit code {done.returncode}: see its message above")
-    measured: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
-    for file in (result, folder / "job.json"):
-        file.unlink()
-    return measured
 
 
 def _figures(built: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,22 +6,22 @@ asking takes.
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from hippomem import HippomemError, Memory
+from hippomem import Memory
 from hippomem.testing import capitals
 from hippomem_eval.files import bytes_on_disk
 from hippomem_eval.hipporag2 import HippoRAG2
 from hippomem_eval.latency_worker import parts, peak_rss
 from hippomem_eval.material import Material
 from hippomem_eval.metrics import recall_at, reciprocal_rank, spread
+from hippomem_eval.own_process import serve_job
 from hippomem_eval.progress import progress_bar
-from hippomem_eval.results import Results, Row, write_json
+from hippomem_eval.results import Results, Row
 from hippomem_eval.synthetic import SyntheticCorpus, SyntheticQuestion
 from hippomem_eval.synthetic_encoder import SyntheticEncoder
 from hippomem_eval.systems import MemorySystem, Ranking, System
@@ -168,17 +168,8 @@ def _anonymous() -> int | None:
 
 
 def main(what: str, folder: Path) -> int:
-    """Exit code 1, and a line on standard error, where hippomem raises."""
-    try:
-        job = json.loads((folder / "job.json").read_text(encoding="utf-8"))
-        result = build(job) if what == "build" else ask(job, folder)
-    except HippomemError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
-    except KeyboardInterrupt:  # the parent tells of it
-        return 130
-    write_json(folder / "result.json", result)
-    return 0
+    """The exit code of building, or of asking."""
+    return serve_job(folder, build if what == "build" else lambda job: ask(job, folder))
 
 
 if __name__ == "__main__":

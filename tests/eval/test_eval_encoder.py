@@ -17,6 +17,7 @@ from hippomem_eval.cli import app
 from hippomem_eval.encoder_bench import median_interval
 from hippomem_eval.encoder_ways import WAYS
 from hippomem_eval.encoder_worker import measure_costs
+from hippomem_eval.own_process import measure_in_own_process
 
 pytest.importorskip("onnxruntime", reason="the extra hippomem[fast] is not installed")
 
@@ -32,7 +33,7 @@ def measured_in(folder: Path, *options: object) -> dict[str, Any]:
 
 @pytest.mark.slow
 def test_the_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encoder_bench, "_in_own_process", lambda job, _, __: measure_costs(job))
+    monkeypatch.setattr(encoder_bench, "measure_in_own_process", lambda _, job, __, **___: measure_costs(job))
     measured = measured_in(tmp_path, "--system", "onnx,onnx-int8", "--rounds", 2, "--queries", 3, "--loads", 0)
     assert (measured["n_passages"], measured["n_queries"], measured["rounds"]) == (8, 3, 2)
     assert list(measured["systems"]) == ["sentence-transformers", "onnx", "onnx-int8"]  # the baseline is always there
@@ -62,11 +63,11 @@ def test_processes_of_their_own(tmp_path: Path) -> None:
 
 
 def test_a_process_of_its_own(tmp_path: Path) -> None:
-    load = encoder_bench._in_own_process({"way": "onnx", "model": "all-MiniLM-L6-v2"}, tmp_path, 1)
+    load = measure_in_own_process("encoder_worker", {"way": "onnx", "model": "all-MiniLM-L6-v2"}, tmp_path)
     assert load["peak_rss_bytes"] > 1e8
     assert load["cpu_seconds"] > 0
     with pytest.raises(SourceError, match="the measuring process failed with exit code 1"):
-        encoder_bench._in_own_process({"way": "onnx", "model": "no/such-folder"}, tmp_path, 1)
+        measure_in_own_process("encoder_worker", {"way": "onnx", "model": "no/such-folder"}, tmp_path)
 
 
 def test_what_cannot_be_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,10 +35,10 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
 def here(patch: pytest.MonkeyPatch) -> None:
     """Measure in this process: starting others takes most of the time."""
 
-    def measure(what: str, job: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    def measure(_program: str, job: Mapping[str, Any], folder: Path, what: str) -> dict[str, Any]:
         return build(job) if what == "build" else ask(job, folder)
 
-    patch.setattr("hippomem_eval.scale._in_own_process", measure)
+    patch.setattr("hippomem_eval.scale.measure_in_own_process", measure)
 
 
 @pytest.mark.slow
