@@ -40,6 +40,7 @@ from hippomem.errors import ClosedError, InvalidInputError
 from hippomem.feedback import Learning
 from hippomem.hippocampus.explain import explain
 from hippomem.hippocampus.export import as_networkx, drawn
+from hippomem.hippocampus.limits import Hidden
 from hippomem.hippocampus.past import Past
 from hippomem.hippocampus.ranking import dense, rank
 from hippomem.hippocampus.recipe import Recipe, U
@@ -99,6 +100,7 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         )
         self._view: View | None = None
         self._past = Past()
+        self._hidden = Hidden()
         self._questions = QuestionVectors(self._encoder)
         self._lock = threading.RLock()
         self._echoes = Echoes()

@@ -25,7 +25,7 @@ from hippomem.consolidation.trust import trust_of
 from hippomem.consolidation.undo import restore, say_again, undo
 from hippomem.feedback import Learning
 from hippomem.hippocampus.keys import entity_key
-from hippomem.hippocampus.limits import eligible
+from hippomem.hippocampus.limits import Hidden, eligible
 from hippomem.hippocampus.ranking import rank
 from hippomem.hippocampus.view import View
 from hippomem.question_vectors import QuestionVectors
@@ -54,6 +54,7 @@ class GraphChannel:
     lock: threading.RLock
     synced: Synced
     questions: QuestionVectors
+    hidden: Hidden
     clock: Clock
     name: str = "graph"
 
@@ -90,12 +91,12 @@ class GraphChannel:
             row = view.row_of(passage)
             if row is None:
                 return None
-            others = set(statuses.hidden(connection, self.namespace(), self.clock.now()))
-            others |= reads.of_same_content(connection, self.namespace(), passage)
-            hidden = view.rows_of(number for number in others if number != passage)
-            allowed = np.ones(view.graph.rows, np.bool_) if len(hidden) else None
+            hidden = self.hidden.rows(view, connection, self.namespace(), self.clock.now())
+            same = view.rows_of(reads.of_same_content(connection, self.namespace(), passage))
+            others = np.setdiff1d(np.concatenate([hidden, same]), [row])
+            allowed = np.ones(view.graph.rows, np.bool_) if len(others) else None
             if allowed is not None:
-                allowed[hidden] = False
+                allowed[others] = False
             ranking = rank(view, cue, vector, SHOWN + 1, allowed)
             return _place(ranking.order.tolist(), [score for score, _ in ranking.at(ranking.order)], row)
 
@@ -179,6 +180,7 @@ class Replaying(Viewing):
     _clock: Clock
     _lock: threading.RLock
     _questions: QuestionVectors
+    _hidden: Hidden
     _echoes: Echoes
     _learning: Learning
 
@@ -199,7 +201,13 @@ class Replaying(Viewing):
         """The steps of a round that need no chat model."""
         on = frozenset(self.settings.consolidation_steps)
         channel = GraphChannel(
-            self._store, lambda: self._writer.number, self._lock, self._synced, self._questions, self._clock
+            self._store,
+            lambda: self._writer.number,
+            self._lock,
+            self._synced,
+            self._questions,
+            self._hidden,
+            self._clock,
         )
         common = self._store, lambda: self._writer.number, self._clock
         trust = partial(trust_of, by_source=self.settings.source_trust)
@@ -245,10 +253,12 @@ class Replaying(Viewing):
         number = self._writer.number
         allowed = eligible(view, connection, number, session, as_of, source)
         moment = as_of or self._clock.now()
-        hidden = [] if deep else statuses.hidden(connection, number, moment, is_of_one_source=source is not None)
-        if hidden:
+        if deep:
+            return allowed
+        hidden = self._hidden.rows(view, connection, number, moment, is_of_one_source=source is not None)
+        if len(hidden):
             allowed = np.ones(view.graph.rows, np.bool_) if allowed is None else allowed
-            allowed[view.rows_of(hidden)] = False
+            allowed[hidden] = False
         return allowed
 
     def _echo(self, new: NewPassage, triples: Sequence[Triple]) -> Event | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection, delete, exists, insert, select, update
@@ -60,12 +60,3 @@ def release(connection: Connection, namespace: int, ids: Sequence[str], subjects
     ]
     if rows:
         connection.execute(insert(changes), rows)
-
-
-def subjects_of(connection: Connection, namespace: int, numbers: Iterable[int]) -> list[int]:
-    """The entities that facts of these passages are about, ascending."""
-    found: set[int] = set()
-    for some in chunks(numbers):
-        query = select(facts.c.subject).where(facts.c.namespace == namespace, facts.c.passage.in_(some))
-        found.update(connection.execute(query.distinct()).scalars())
-    return sorted(found)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert, select, update
 
 from hippomem.storage.chunks import chunks
 from hippomem.storage.schema import (
@@ -91,23 +91,14 @@ def forgive(connection: Connection, namespace: int, number: int) -> None:
     )
 
 
-def _hidden_where(is_archived: ColumnElement[bool]) -> Select[Any]:
-    return select(statuses.c.passage).where(
-        statuses.c.namespace == bindparam("namespace"), is_archived | (statuses.c.invalid_at <= bindparam("moment"))
+def hiding(connection: Connection, namespace: int) -> list[tuple[int, datetime | None, bool, datetime | None]]:
+    """The passages that are archived or invalid at some moment: since when archived, whether merged into another one,
+    since when invalid."""
+    query = select(statuses.c.passage, statuses.c.archived_at, statuses.c.merged_into, statuses.c.invalid_at).where(
+        statuses.c.namespace == namespace, statuses.c.archived_at.is_not(None) | statuses.c.invalid_at.is_not(None)
     )
-
-
-# Statements that every recall runs are built once: building them takes longer than running them.
-_IS_ARCHIVED = statuses.c.archived_at <= bindparam("moment")
-_HIDDEN, _HIDDEN_OF_ONE_SOURCE = map(_hidden_where, (_IS_ARCHIVED, _IS_ARCHIVED & statuses.c.merged_into.is_(None)))
-
-
-def hidden(connection: Connection, namespace: int, moment: datetime, is_of_one_source: bool = False) -> list[int]:
-    """Passages that a recall about `moment` passes over, unless it is deep: archived or invalid by then. Where it
-    `is_of_one_source` it does not pass over those that were merged into others, which may be of another one.
-    """
-    query = _HIDDEN_OF_ONE_SOURCE if is_of_one_source else _HIDDEN
-    return list(connection.execute(query, {"namespace": namespace, "moment": moment}).scalars())
+    rows = connection.execute(query)
+    return [(row.passage, row.archived_at, row.merged_into is not None, row.invalid_at) for row in rows]
 
 
 def id_of(connection: Connection, namespace: int, number: int) -> str | None:

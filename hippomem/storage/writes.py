@@ -13,7 +13,7 @@ from hippomem.errors import EncoderMismatchError
 from hippomem.storage.chunks import chunks as chunks
 from hippomem.storage.learning import drop_targets
 from hippomem.storage.links import add_links, entities_of, remove_orphans
-from hippomem.storage.releases import release, subjects_of
+from hippomem.storage.releases import release
 from hippomem.storage.rows import FAILED, Links, NewPassage
 from hippomem.storage.schema import (
     BESIDE_PASSAGES,
@@ -28,6 +28,7 @@ from hippomem.storage.schema import (
     store_info,
     versions,
 )
+from hippomem.storage.statuses import subjects_of
 from hippomem.storage.updates import chain_of
 from hippomem.storage.validities import settle
 
@@ -193,7 +194,7 @@ def remove_passages(
         ids.update({row.number: (row.id, row.content) for row in rows})
     drop_targets(connection, namespace, ids, at)
     touched = entities_of(connection, namespace, ids)
-    subjects = subjects_of(connection, namespace, ids)
+    subjects = sorted(subjects_of(connection, namespace, ids))
     fact_count = 0
     contents = {content for _, content in ids.values()} | _drop_versions(connection, namespace, ids, action is None)
     for some in chunks(ids):
