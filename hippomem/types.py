@@ -235,7 +235,9 @@ class IngestReport:
     `removed` counts passages that their source no longer holds, `kept` those that stay since they may be what records
     of it that failed stand for: repair these, or forget the source, and ingest it again. `duplicates` counts documents
     and records that repeat an earlier one of the same source in this run, in text, title, session and `occurred_at`:
-    they are one memory, with the metadata of the first.
+    they are one memory, with the metadata of the first. `seconds` says how long it took in all (`total`),
+    and of that the extractor (`extract`) and the encoder (`encode`), by the clock and of CPU time (`cpu_…`); of workers
+    these two are added up, and `cpu_total` is without them.
     """
 
     documents: int = 0

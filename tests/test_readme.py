@@ -58,6 +58,8 @@ def test_a_snippet_runs_as_printed(
         ]
     elif "DATABASE_URL" in SNIPPETS[number]:
         assert printed == "Tickets above 300 euros are booked by Ms. Okafor.\n"
+    elif "workers=" in SNIPPETS[number]:
+        assert printed == "45 0\n"
     elif "feedback" in SNIPPETS[number]:
         assert printed == "moved up by 1 earlier query like this one\n"
     elif "langgraph" in SNIPPETS[number]:

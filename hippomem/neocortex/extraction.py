@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from hippomem.errors import InvalidInputError, ModelError
-from hippomem.neocortex.shared import shared
+from hippomem.neocortex.shared import shared, shared_in_use
 from hippomem.types import Triple
 
 if TYPE_CHECKING:
@@ -81,7 +81,8 @@ class LocalExtractor:
             return self._pipeline
         if self._pipeline == PACKAGED:
             return shared("spacy", lambda: _load(PACKAGED))
-        return _load(self._pipeline)
+        name = self._pipeline
+        return shared_in_use("spacy", name, lambda: _load(name))
 
     def extract(self, texts: Sequence[str], titles: Sequence[str], batch_size: int = 64) -> Iterator[Extraction]:
         """Read `texts` in batches, in order; `titles` are what their sentences may be about."""

@@ -18,12 +18,12 @@ from hippomem.neocortex.bert_graph import build_graph
 from hippomem.neocortex.encoder import PACKAGED, Encoded, Precision, Span, Vectors
 from hippomem.neocortex.late_chunking import Pooled, Tokens, batches, encode_late, normalised, padded, with_prompt
 from hippomem.neocortex.model_folder import identity_of, packaged_model
-from hippomem.neocortex.shared import shared
+from hippomem.neocortex.shared import shared, shared_in_use
 
 BATCH_TOKENS = 1024  # padded tokens in one forward pass: beyond, they fall out of the processor's caches
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class _Loaded:
     bert: BertFolder
     tokenizer: Any
@@ -66,7 +66,7 @@ class OnnxEncoder:
     def _load(self) -> _Loaded:
         if self.name == PACKAGED:
             return shared(f"onnx {self.precision}", lambda: _load(PACKAGED, self.precision))
-        return _load(self.name, self.precision)
+        return shared_in_use(f"onnx {self.precision}", self.name, lambda: _load(self.name, self.precision))
 
     def _encode(self, texts: Sequence[str], spans: Sequence[Sequence[Span]]) -> list[Encoded]:
         return encode_late(texts, spans, self._tokenize, self._forward)

@@ -23,7 +23,7 @@ from hippomem.neocortex.late_chunking import (
     with_prompt,
 )
 from hippomem.neocortex.model_folder import identity_of, packaged_model
-from hippomem.neocortex.shared import shared
+from hippomem.neocortex.shared import shared, shared_in_use
 
 BATCH_TOKENS = 2048  # padded tokens in one forward pass: bounds memory whatever the texts' lengths
 
@@ -44,7 +44,7 @@ class SentenceTransformerEncoder:
     def _model(self) -> Any:
         if self.name == PACKAGED:
             return shared("torch", lambda: _load_sentence_transformer(PACKAGED))
-        return _load_sentence_transformer(self.name)
+        return shared_in_use("torch", self.name, lambda: _load_sentence_transformer(self.name))
 
     @cached_property
     def _window(self) -> int:

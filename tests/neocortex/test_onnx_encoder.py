@@ -149,6 +149,15 @@ def tiny_folder(_kept: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(_kept, tmp_path / "model"))
 
 
+def test_encoders_of_a_folder_share_the_model_while_its_files_stay(tiny_folder: Path) -> None:
+    for kind in (OnnxEncoder, SentenceTransformerEncoder):
+        one, other = kind(str(tiny_folder)), kind(str(tiny_folder))
+        assert one._model is other._model
+        (tiny_folder / "README.md").write_text(kind.__name__)
+        assert kind(str(tiny_folder))._model is not one._model
+        assert one.encode_query("x") == pytest.approx(kind(str(tiny_folder)).encode_query("x"))
+
+
 def test_files_that_are_damaged_inside(tiny_folder: Path) -> None:
     (tiny_folder / "tokenizer.json").write_text("{}")
     with pytest.raises(ModelError, match="cannot load the encoder"):
