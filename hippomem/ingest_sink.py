@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -21,10 +21,13 @@ from hippomem.writing import Writer
 
 @dataclass(slots=True)
 class IngestSink:
-    """The sink of the ingest by whose id the jobs of its passages are known."""
+    """The sink of the ingest by whose id the jobs of its passages are known. `stored` is called after each
+    transaction.
+    """
 
     writer: Writer
     ingest: str
+    stored: Callable[[], None]
     pool: Pool | None = None
     _begun: dict[str, tuple[Future[Outcome], int]] = field(default_factory=dict)  # by content: where it will be
 
@@ -57,11 +60,13 @@ class IngestSink:
         for task in {task for task, _ in begun.values()}:
             for part, seconds in task.result().seconds.items():
                 self.writer.analyser.seconds[part] += seconds
-        return self.writer.store(passages, readings, self.ingest, ahead)
+        written = self.writer.store(passages, readings, self.ingest, ahead)
+        self.stored()
+        return written
 
 
 @contextmanager
-def sink_of(writer: Writer, ingest: str, settings: Settings) -> Iterator[IngestSink]:
+def sink_of(writer: Writer, ingest: str, settings: Settings, stored: Callable[[], None]) -> Iterator[IngestSink]:
     """The sink of an ingest with these settings; its workers end with it."""
     with ExitStack() as stack:
         pool = None
@@ -72,4 +77,4 @@ def sink_of(writer: Writer, ingest: str, settings: Settings) -> Iterator[IngestS
                 pool = stack.enter_context(ray_pool(settings.ray, settings.workers, models, settings.batch))
             else:
                 pool = stack.enter_context(process_pool(settings.workers or 1, models, settings.batch))
-        yield IngestSink(writer, ingest, pool)
+        yield IngestSink(writer, ingest, stored, pool)

@@ -213,12 +213,11 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         with ProgressBar(progress) as bar:
             limits = settings.batch, settings.passage_chars, settings.max_document_bytes
             id_ = uuid.uuid4().hex[:12]
-            with sink_of(self._writer, id_, settings) as sink:
+            with self._growing(), sink_of(self._writer, id_, settings, self._keep_up) as sink:
                 ahead = sink if sink.count else None
                 report = Ingest(sink, settings.namespace, *limits, bar, ahead).run(sources)
         with self._lock:
-            with self._synced():
-                pass
+            self._keep_up()
             self._save(closing=False)  # without a transaction, for which those who forget would wait
         taken = {name: seconds[name] - before[name] for name in seconds}
         taken |= {"total": time.perf_counter() - began, "cpu_total": time.process_time() - cpu}

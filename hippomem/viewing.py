@@ -25,6 +25,8 @@ Copy = TypeVar("Copy")
 Made = TypeVar("Made")
 ATTEMPTS = 3
 STEP = 4096  # changes that are followed in one transaction, some seconds long: others wait for it to forget
+IN_USE = 1024  # changed rows below which a view that is in use is left as it is
+UNSAVED = 100_000  # the same during an ingest: some 14 KB of memory each until they are saved
 BARE_SECONDS = 300.0  # that a process which is killed may leave no snapshot
 
 
@@ -41,6 +43,7 @@ class Viewing:
     _check_open: Callable[[], None]
     _tried = 0  # how much the view had changed when it was to be saved in vain
     _dropped = math.inf  # when its snapshot was removed, by the monotonic clock
+    _comings = 0  # ingests at work
     _cleared = 0  # the last change for which snapshots from before it were removed
 
     @contextmanager
@@ -71,6 +74,22 @@ class Viewing:
     def _held(self) -> Iterator[tuple[View, Connection]]:
         with self._lock, self._synced() as synced:
             yield synced
+
+    def _keep_up(self) -> None:
+        """Follow the log, for whoever recalls next."""
+        with self._held():
+            pass
+
+    @contextmanager
+    def _growing(self) -> Iterator[None]:
+        """While much is coming, the view is saved less often: all of it is written each time."""
+        with self._lock:
+            self._comings += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._comings -= 1
 
     def _apart(self, copy: Callable[[View], Copy], use: Callable[[Copy, Connection], Made]) -> Made:
         """What `use` makes of a copy from the view, in a transaction that equals it. That may take long: it is done
@@ -123,7 +142,7 @@ class Viewing:
         if view.changed < 2 * self._tried:
             return
         is_bare = not view.saved_rows and time.monotonic() - self._dropped > BARE_SECONDS
-        if self._snapshots.is_overgrown(view) or is_bare:
+        if self._snapshots.is_overgrown(view, UNSAVED if self._comings else IN_USE) or is_bare:
             self._tried = view.changed
             self._save(closing=False)
             self._tried = 0 if self._view is not view else self._tried

@@ -442,8 +442,8 @@ def outcome(log: Path) -> tuple[dict[str, list[str]], set[str], set[str]]:
 
 def take_part(db: Path, log: Path, seed: int) -> None:
     """Do one thing after the other with a memory and say so, until killed; only what it added itself is changed."""
-    snapshot.OPEN, snapshot.SMALLEST = 48, 16
-    viewing.STEP, viewing.BARE_SECONDS = 64, 1.0
+    snapshot.SMALLEST = 16
+    viewing.STEP, viewing.IN_USE, viewing.UNSAVED, viewing.BARE_SECONDS = 64, 48, 96, 1.0
     rng = random.Random(seed)  # noqa: S311
     live = outcome(log)[0]
     try:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import closing
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import pairwise
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ import pytest
 from child_tasks import opened, records, said
 from traces import traces
 
-from hippomem import Memory, SimulatedClock
+from hippomem import Memory, SimulatedClock, viewing
 from hippomem.hippocampus import snapshot as snapshots
 from hippomem.hippocampus.lexical import LexicalIndex
 from hippomem.hippocampus.view import View
@@ -212,8 +213,8 @@ def test_where_views_cannot_be_made(tmp_path: Path, place: str) -> None:
 def test_a_memory_that_stays_open_saves_its_view_and_lets_go_of_what_is_gone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for least in ("OPEN", "SMALLEST"):
-        monkeypatch.setattr(snapshots, least, 8)
+    monkeypatch.setattr(viewing, "IN_USE", 8)
+    monkeypatch.setattr(snapshots, "SMALLEST", 8)
     with opened(tmp_path / "m.db") as memory:
         ids = [memory.add(**record).id for record in records(12)]
         for n in range(24):
@@ -233,15 +234,42 @@ def test_a_memory_that_stays_open_saves_its_view_and_lets_go_of_what_is_gone(
         assert 1 < len(tried) < 6  # not with every recall
 
 
+def test_a_large_ingest_saves_the_view_as_it_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else all of it were in memory at its end, and a process that is killed left it all to be read again."""
+    monkeypatch.setattr(viewing, "UNSAVED", 100)
+    monkeypatch.setattr(snapshots, "SMALLEST", 8)
+    monkeypatch.setattr(viewing, "IN_USE", 8)  # which does not count meanwhile
+    db = tmp_path / "m.db"
+    seen: list[tuple[int, int]] = []
+
+    with opened(db, batch=8) as memory:
+
+        def look(_read: int, _total: int | None, passages: int) -> None:
+            view = memory._view
+            assert view is not None
+            assert view.graph.rows == passages  # it keeps up
+            seen.append((passages, view.saved_rows))
+            assert view.changed <= max(100, view.saved_rows // 4) + 64
+
+        memory.ingest(records(1000), progress=look)
+        saved = sorted({rows for _, rows in seen})
+        assert saved[0] == 0
+        assert 3 <= len(saved) <= 9
+        assert all(later - earlier >= 100 for earlier, later in pairwise(saved))
+        assert [check for check in memory.doctor().checks if not check.ok] == []
+    assert all(rows >= passages - 200 for passages, rows in seen if passages < 500)  # what a kill leaves
+
+
 def _full_disk() -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def test_where_views_have_no_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("writer", ["write_array", "write_columns"])
+def test_where_views_have_no_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writer: str) -> None:
     def full(*_args: object, **_kwargs: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(snapshots, "write_array", full)
+    monkeypatch.setattr(snapshots, writer, full)
     with opened(tmp_path / "m.db") as memory:
         assert memory.ingest(records(100)).passages == 100
         assert len(memory.recall("ferry", 500).passages) == 100
@@ -391,7 +419,7 @@ def test_no_failure_to_save_a_view_is_one_of_the_recall(tmp_path: Path, monkeypa
     def failing(*_args: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(snapshots, "OPEN", 8)
+    monkeypatch.setattr(viewing, "IN_USE", 8)
     monkeypatch.setattr(snapshots.Snapshots, "_write", failing)
     with opened(tmp_path / "m.db") as memory:
         memory.ingest(records(100))

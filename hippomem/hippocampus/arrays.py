@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -16,11 +17,39 @@ def write_array(path: Path, dtype: DTypeLike, shape: tuple[int, ...], blocks: It
     A full disk answers a write through a memory map with a signal that ends the process, and numpy.save does not see
     it when it comes to the last few kilobytes: here every write is an ordinary one, and so is its failure.
     """
-    described = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
     with path.open("wb") as file:
-        np.lib.format.write_array_header_1_0(file, described)
+        _write_header(file, dtype, shape)
         for block in blocks:
             file.write(np.ascontiguousarray(block, dtype).data)
+
+
+def write_columns(
+    paths: Sequence[Path], dtypes: Sequence[DTypeLike], size: int, blocks: Iterable[Sequence[NDArray[Any]]]
+) -> None:
+    """Write several .npy files (size,), each a column of the blocks, of which one at a time is in memory."""
+    with ExitStack() as stack:
+        files = [stack.enter_context(path.open("wb")) for path in paths]
+        for file, dtype in zip(files, dtypes, strict=True):
+            _write_header(file, dtype, (size,))
+        for block in blocks:
+            for file, dtype, column in zip(files, dtypes, block, strict=True):
+                file.write(np.ascontiguousarray(column, dtype).data)
+
+
+def order_by(keys: NDArray[Any], rows: NDArray[Any]) -> NDArray[np.int64]:
+    """The order by key, and by row among equal keys: what `np.lexsort` gives. Where rows ascend already with each key,
+    as where a few sorted runs follow one another, it is ten times as fast.
+    """
+    order = np.argsort(keys, kind="stable")
+    ordered, of_row = keys[order], rows[order]
+    if np.any((ordered[1:] == ordered[:-1]) & (of_row[1:] < of_row[:-1])):
+        return np.asarray(np.lexsort((rows, keys)))
+    return np.asarray(order)
+
+
+def _write_header(file: BinaryIO, dtype: DTypeLike, shape: tuple[int, ...]) -> None:
+    described = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, described)
 
 
 def runs(starts: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -9,15 +9,21 @@ which passages come.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hippomem.hippocampus.arrays import order_by
 from hippomem.hippocampus.keys import key_of_plain, plain, words
 from hippomem.hippocampus.names import LONGEST_NAME, LONGEST_UNSPACED, key_hash
 
 SORTED_FROM = 1 << 16  # new entries, of some 700 passages
+BLOCK = 1 << 22  # entries in memory at once to be written
+
+
+Columns: TypeAlias = "tuple[NDArray[np.uint64], NDArray[np.int32], NDArray[np.int64]]"  # hashes, rows, lines
 
 
 def grams(lines: Sequence[str]) -> dict[str, int]:
@@ -84,16 +90,28 @@ class GramIndex:
                 found += zip(run.rows[start:end].tolist(), run.lines[start:end].tolist(), strict=True)
         return found + self._new.find(wanted)
 
-    def arrays(self, new_row: NDArray[np.int32]) -> dict[str, NDArray[np.generic]]:
-        """The constructor's arrays, with row r renumbered to new_row[r] and dropped where that is negative."""
-        parts = [self._base, *self._runs, self._new.run()]
-        rows = new_row[np.concatenate([part.rows for part in parts])]
-        kept = rows >= 0
-        hashes = np.concatenate([part.hashes for part in parts])[kept]
-        lines = np.concatenate([part.lines for part in parts])[kept]
-        rows = rows[kept]
-        order = np.lexsort((rows, hashes))
-        return {"hashes": hashes[order], "rows": rows[order].astype(np.int32), "lines": lines[order]}
+    def size(self, new_row: NDArray[np.int32]) -> int:
+        """The entries that `blocks` gives."""
+        return sum(int(np.count_nonzero(new_row[part.rows] >= 0)) for part in self._parts())
+
+    def blocks(self, new_row: NDArray[np.int32]) -> Iterator[Columns]:
+        """The constructor's arrays in blocks, row r renumbered to new_row[r], and dropped where that is negative."""
+        parts = self._parts()
+        entries = sum(len(part.rows) for part in parts)
+        bounds = np.linspace(0.0, 2.0**64, entries // BLOCK + 2)[1:-1].astype(np.uint64)  # hashes are spread evenly
+        cuts = [[0, *np.searchsorted(part.hashes, bounds).tolist(), len(part.rows)] for part in parts]
+        for at in range(len(bounds) + 1):
+            some = [(part, slice(cut[at], cut[at + 1])) for part, cut in zip(parts, cuts, strict=True)]
+            rows = new_row[np.concatenate([part.rows[own] for part, own in some])]
+            kept = rows >= 0
+            hashes = np.concatenate([part.hashes[own] for part, own in some])[kept]
+            lines = np.concatenate([part.lines[own] for part, own in some])[kept]
+            rows = rows[kept]
+            order = order_by(hashes, rows)
+            yield hashes[order], rows[order], lines[order]
+
+    def _parts(self) -> list[_Run]:
+        return [self._base, *self._runs, self._new.run()]
 
 
 class _Run:

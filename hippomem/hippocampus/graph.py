@@ -5,7 +5,7 @@ Removing changes no edge: a node whose inverse weight is 0 passes nothing on, wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import Any, TypeAlias
 
@@ -15,7 +15,7 @@ from scipy import sparse
 
 from hippomem.hippocampus.arrays import Growing, runs
 from hippomem.hippocampus.edges import EDGE_FIELDS, LINES, SUM_FIELDS, EdgeLog, Edges, Sums, edge_weight
-from hippomem.hippocampus.grams import GramIndex
+from hippomem.hippocampus.grams import Columns, GramIndex
 from hippomem.hippocampus.names import KeyTable
 
 __all__ = ["LINES", "KnowledgeGraph", "edge_weight"]
@@ -283,16 +283,16 @@ class KnowledgeGraph:
 
     # -- snapshots ----------------------------------------------------------------------------------------------
 
-    def compact(self, rows: NDArray[np.int64]) -> dict[str, dict[str, NDArray[np.generic]]]:
+    def compact(self, rows: NDArray[np.int64]) -> Iterator[tuple[str, dict[str, NDArray[np.generic]]]]:
         """The arrays of a graph of these live passages, in this order, entities by key: equal memories, equal arrays.
 
-        Returns the fields of the constructor's arguments: "edges", "sums", "keys" and "grams".
+        Gives the fields of the constructor's arguments one after the other: "edges", "sums" and "keys". Those of
+        "grams", which are the largest, come in blocks of their own.
         """
         live = sorted((n for n in range(self.nodes) if self._namings.array[n] > 0), key=self.keys.key)
         new_node = np.full(self.nodes, -1, np.int32)
         new_node[live] = np.arange(len(live), dtype=np.int32)
-        new_row = np.full(self.rows, -1, np.int32)
-        new_row[rows] = np.arange(len(rows), dtype=np.int32)
+        new_row = _renumbered(self.rows, rows)
         base, log = self.base, self.log
         row = new_row[np.concatenate([base.row_of_edge(), log.rows])]
         entity = new_node[np.concatenate([base.entities, log.entities])]
@@ -307,12 +307,22 @@ class KnowledgeGraph:
             np.concatenate([base.primary, log.primary])[kept],
         )
         sums = Sums.of(edges)
-        return {
-            "edges": {name: getattr(edges, name) for name in EDGE_FIELDS},
-            "sums": {name: getattr(sums, name) for name in SUM_FIELDS},
-            "keys": self.keys.arrays(live),
-            "grams": self._grams.arrays(new_row),
-        }
+        yield "edges", {name: getattr(edges, name) for name in EDGE_FIELDS}
+        del edges
+        yield "sums", {name: getattr(sums, name) for name in SUM_FIELDS}
+        yield "keys", self.keys.arrays(live)
+
+    def compact_grams(self, rows: NDArray[np.int64]) -> tuple[int, Iterator[Columns]]:
+        """How many entries the grams of these passages are, and the arrays of them in blocks."""
+        new_row = _renumbered(self.rows, rows)
+        return self._grams.size(new_row), self._grams.blocks(new_row)
+
+
+def _renumbered(rows: int, kept: NDArray[np.int64]) -> Ints:
+    """For each row its place among those that are `kept`, -1 where it is not."""
+    places = np.full(rows, -1, np.int32)
+    places[kept] = np.arange(len(kept), dtype=np.int32)
+    return places
 
 
 def _inverse(weights: NDArray[np.float64], there: NDArray[np.bool_]) -> Floats:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hippomem.hippocampus.arrays import Growing, merged
+from hippomem.hippocampus.arrays import Growing, merged, order_by
 from hippomem.hippocampus.keys import STOP_WORDS, plain, words
 from hippomem.hippocampus.names import key_hash
 
@@ -199,13 +199,13 @@ class LexicalIndex:
         place[kept] = np.arange(len(kept), dtype=np.int32)
         keys = [np.repeat(self._hashes, np.diff(self._starts))]
         rows, counts = [np.asarray(self._rows)], [np.asarray(self._counts)]
-        for term, (new_rows, new_counts) in self._new.items():
+        for term, (new_rows, new_counts) in sorted(self._new.items()):
             keys.append(np.full(len(new_rows), term, np.uint64))
             rows.append(np.array(new_rows, np.int32))
             counts.append(np.array(new_counts, np.uint16))
         key, row, count = np.concatenate(keys), place[np.concatenate(rows)], np.concatenate(counts)
         key, row, count = key[row >= 0], row[row >= 0], count[row >= 0]
-        order = np.lexsort((row, key))
+        order = order_by(key, row)
         key = key[order]
         hashes, first = np.unique(key, return_index=True)
         return {

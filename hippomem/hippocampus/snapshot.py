@@ -12,6 +12,7 @@ import os
 import shutil
 import time
 import uuid
+from collections.abc import Iterator
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hippomem.errors import StoreAccessError
-from hippomem.hippocampus.arrays import write_array
+from hippomem.hippocampus.arrays import write_array, write_columns
 from hippomem.hippocampus.edges import EDGE_FIELDS, SUM_FIELDS, Edges, Sums
 from hippomem.hippocampus.grams import GramIndex
 from hippomem.hippocampus.graph import KnowledgeGraph
@@ -31,7 +32,6 @@ from hippomem.hippocampus.view import Sentences, View
 
 FORMAT = 10
 GROWTH = 4  # a snapshot is due when a quarter of its rows is new or gone: the cost of all of them stays linear
-OPEN = 1024  # changed rows below which a view that is in use is left as it is
 SMALLEST = 64  # rows below which replaying the log is as fast
 ABANDONED_SECONDS = 3600.0  # an unfinished snapshot that nobody has written to for so long
 UNFINISHED = "tmp-"
@@ -83,10 +83,11 @@ class Snapshots:
         changed = view.graph.rows - view.saved_rows + view.removed
         return changed > max(SMALLEST, view.saved_rows // GROWTH)
 
-    def is_overgrown(self, view: View) -> bool:
-        """Whether a view in use has changed so much since it was loaded that it is worth to be written and loaded anew:
-        it holds what is gone, and a process that is killed leaves all of its changes to be replayed."""
-        return view.changed > max(OPEN, view.graph.base.passages // GROWTH)
+    def is_overgrown(self, view: View, least: int) -> bool:
+        """Whether a view in use has changed so much since it was loaded, `least` rows or more, that it is worth to be
+        written and loaded anew: it holds what is gone, and a process that is killed leaves its changes to be replayed.
+        """
+        return view.changed > max(least, view.graph.base.passages // GROWTH)
 
     def drop(self) -> None:
         """Remove all snapshots, unfinished ones of other processes too: for what must not outlive its memory.
@@ -147,15 +148,13 @@ class Snapshots:
     def _write(self, view: View, folder: Path) -> None:
         live = np.nonzero(view.graph.alive)[0]
         rows = live[np.argsort(view.numbers[live], kind="stable")]
-        arrays: dict[str, NDArray[np.generic]] = {"numbers": view.numbers[rows], "ties": view.ties[rows]}
-        for part, values in view.graph.compact(rows).items():
-            arrays.update({f"{part}.{name}": value for name, value in values.items()})
-        for name, values in (("words", view.lexical.compact(rows)), ("chains", view.chains.compact(rows))):
-            arrays.update({f"{name}.{field}": value for field, value in values.items()})
-        small = view.compact_sentences(rows, folder / "sentences.vectors.npy")
-        arrays.update({f"sentences.{name}": value for name, value in small.items()})
-        for name, value in arrays.items():
-            write_array(folder / f"{name}.npy", value.dtype, value.shape, [value])
+        for part, values in _parts(view, rows, folder):  # of which one at a time is in memory
+            for name, value in values.items():
+                write_array(folder / f"{part}{name}.npy", value.dtype, value.shape, [value])
+            values.clear()
+        entries, blocks = view.graph.compact_grams(rows)
+        paths = [folder / f"grams.{name}.npy" for name in ("hashes", "rows", "lines")]
+        write_columns(paths, (np.uint64, np.int32, np.int64), entries, blocks)
         if view.vectors is not None:
             view.vectors.save(folder / "vectors.npy", rows)
         sizes = {file.name: file.stat().st_size for file in folder.iterdir()}
@@ -201,6 +200,16 @@ class Snapshots:
             LexicalIndex(**part("words", "hashes", "starts", "rows", "counts", "lengths", "sizes")),
             part("chains", "chain", "before", "after", "near", "begins", "ends", "norms", "asks", "spoken"),
         )
+
+
+def _parts(view: View, rows: NDArray[np.int64], folder: Path) -> Iterator[tuple[str, dict[str, NDArray[np.generic]]]]:
+    """What begins the names of some arrays, and these by the rest of it."""
+    yield "", {"numbers": view.numbers[rows], "ties": view.ties[rows]}
+    for part, values in view.graph.compact(rows):
+        yield f"{part}.", values
+    yield "words.", view.lexical.compact(rows)
+    yield "chains.", view.chains.compact(rows)
+    yield "sentences.", view.compact_sentences(rows, folder / "sentences.vectors.npy")
 
 
 def _is_abandoned(folder: Path) -> bool:

@@ -31,7 +31,10 @@ passages = st.tuples(extracted, grams)
 def _reopened(graph: KnowledgeGraph, folder: Path) -> KnowledgeGraph:
     """As a snapshot writes it and reads it."""
     live = np.nonzero(graph.alive)[0]
-    parts = graph.compact(live)
+    parts = dict(graph.compact(live))
+    _, blocks = graph.compact_grams(live)
+    columns = (np.concatenate(column) for column in zip(*blocks, strict=True))
+    parts["grams"] = dict(zip(("hashes", "rows", "lines"), columns, strict=True))
 
     def read(part: str, name: str) -> np.ndarray:
         np.save(folder / "array.npy", parts[part][name])
