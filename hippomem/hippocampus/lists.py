@@ -22,6 +22,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hippomem.threads import one_thread
+
 Vectors = NDArray[np.float32]
 Rows = NDArray[np.int64]
 
@@ -87,7 +89,8 @@ class InvertedLists:
             bits = np.packbits(alive, bitorder="little")
             selector = faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
             parameters.sel = selector
-        _, found = self._index.search(query[None, :].astype(np.float32), k, params=parameters)
+        with one_thread():
+            _, found = self._index.search(query[None, :].astype(np.float32), k, params=parameters)
         rows: Rows = found[0]
         return rows[(rows >= 0) & (rows < len(alive))]
 

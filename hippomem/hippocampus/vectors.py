@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hippomem.hippocampus.arrays import Growing
 from hippomem.hippocampus.lists import CHUNK, InvertedLists
+from hippomem.threads import one_thread
 
 Vectors = NDArray[np.float32]
 Rows = NDArray[np.int64]
@@ -127,7 +128,8 @@ def _products(vectors: Vectors, rows: Rows, query: Vectors) -> Vectors:
     if len(rows):
         query = np.ascontiguousarray(query, dtype=np.float32)
         arrays = (faiss.swig_ptr(array) for array in (products, query, vectors, rows))
-        faiss.fvec_inner_products_by_idx(*arrays, vectors.shape[1], 1, len(rows))  # type: ignore[attr-defined]
+        with one_thread():
+            faiss.fvec_inner_products_by_idx(*arrays, vectors.shape[1], 1, len(rows))  # type: ignore[attr-defined]
     return products
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hippomem.neocortex.neural_memory.association import Association, Floats, Vote
+from hippomem.threads import one_thread
 
 CAPACITY = 10_000  # keys: 31 MB with their values at 384 dimensions
 BETA = 20.0  # inverse temperature of the attention
@@ -150,7 +151,8 @@ class FastStore:
             kind = faiss.ScalarQuantizer.QT_8bit_direct_signed
             self._codes = faiss.IndexScalarQuantizer(self.keys.shape[1], kind, faiss.METRIC_INNER_PRODUCT)
             self._codes.add(_coded(self.keys))
-        _, found = self._codes.search(_coded(query[None]), 2 * NEAREST)
+        with one_thread():
+            _, found = self._codes.search(_coded(query[None]), 2 * NEAREST)
         some = np.asarray(found[0], np.int64)
         return np.asarray(some[np.argpartition(self._keys[some] @ query, NEAREST)[NEAREST:]])
 
