@@ -182,7 +182,7 @@ def _statistics() -> Iterator[tuple[str, str, str]]:
     """
     for table in (changes, mentions, facts, versions, statuses, validities, learning_targets):
         rows = f"{ROWS} {ROWS}"
-        if not table.dialect_options["sqlite"]["with_rowid"]:  # then its key is an index, too
+        if len(table.primary_key.columns) > 1:  # then its key is an index, too, which goes by the table's name
             yield table.name, table.name, rows + " 10" * (len(table.primary_key.columns) - 2) + " 1"
         yield from ((table.name, str(index.name), f"{rows} 10") for index in table.indexes)
 
