@@ -124,7 +124,7 @@ def load(path: Path, writer: Writer) -> None:
                         connection, writer.number, item["source"], item["fingerprint"], item["documents"], now
                     )
                 elif isinstance(item, Standing):
-                    item.write(connection, writer.number)
+                    item.write(connection, writer.number, now)
                 elif isinstance(item, EarlierVersion):
                     item.write(connection, writer.number, writer.encoder)
                 elif isinstance(item, Lesson | Replay):

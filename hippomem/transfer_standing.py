@@ -36,11 +36,17 @@ class Standing:
     status: statuses.Status
     facts: tuple[EndedFact, ...]
 
-    def write(self, connection: Connection, namespace: int) -> None:
-        """Write it, where the passage is there and nothing is known of it yet."""
+    def write(self, connection: Connection, namespace: int, at: datetime) -> None:
+        """Write it, where the passage is there and nothing is known of it yet. What hides the passage is logged, for
+        whoever follows the log."""
         number = writes.existing(connection, namespace, [self.passage]).get(self.passage)
         if number is None or _is_known(connection, namespace, number):
             return
+
+        def log(action: str, **what: str) -> None:
+            detail = {**what, "why": "it was so in the memory that was loaded"}
+            statuses.log_change(connection, namespace, action, number, self.passage, at, detail)
+
         of_keys = statuses.entity_numbers(connection, namespace, {k for f in self.facts for k in (f.subject, f.object)})
         for fact in self.facts:
             subject, object_ = of_keys.get(fact.subject), of_keys.get(fact.object)
@@ -48,10 +54,14 @@ class Standing:
                 id_ = validities.fact_id(subject, fact.relation, object_)
                 values = {"valid_from": fact.valid_from, "invalid_at": fact.invalid_at, "by_passage": fact.by}
                 validities.set_validity(connection, namespace, number, id_, **values)
+                if fact.invalid_at is not None:
+                    log("invalidate", fact=id_)
         own = self.status
         if own != statuses.Status():
             values = {name: getattr(own, name) for name in statuses.Status.__dataclass_fields__}
             statuses.set_status(connection, namespace, number, **values)
+            if own.archived_at is not None:
+                log("merge" if own.merged_into else "archive")
         validities.settle(connection, namespace, number)
 
 

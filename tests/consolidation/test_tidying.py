@@ -450,6 +450,31 @@ def test_what_became_of_memories_goes_along_with_an_export(
         assert loaded.stats()["consolidation"]["contradicted"] == 1
 
 
+def test_what_a_load_says_of_memories_that_are_there_is_seen_by_who_has_them_open(
+    memory: Memory, clock: SimulatedClock, tmp_path: Path
+) -> None:
+    memory.add("Zoe bought the old lighthouse at Gannet Point.", source="a")
+    double = memory.add("zoe bought the old lighthouse, at Gannet Point!", source="b")
+    old = memory.recall("Ada lives in", 1).passages[0]
+    clock.advance(timedelta(days=3))
+    lives_in(memory, "Ada", "Oslo")
+    memory.export(tmp_path / "before")
+    memory.consolidate()
+    memory.export(tmp_path / "after")
+    to = {"db": tmp_path / "n.db", "settings": Settings(encoder=HashEncoder(), pipeline=capitals())}
+    questions = ("Where does Ada live?", "Who bought the lighthouse?")
+    with Memory.load(tmp_path / "before", **to) as loaded:
+        found = {p.id for question in questions for p in loaded.recall(question, 50).passages}
+        assert {old.id, double.id} <= found
+        Memory.load(tmp_path / "after", **to).close()
+        found = {p.id for question in questions for p in loaded.recall(question, 50).passages}
+        assert not {old.id, double.id} & found
+        assert [loaded.history(id_)[-1].action for id_ in (old.id, double.id)] == ["invalidate", "merge"]
+        loaded.undo(loaded.history(double.id)[-1].sequence)
+        assert double.id in {p.id for p in loaded.recall(questions[1], 50).passages}
+        assert loaded.doctor().ok
+
+
 def all_strengths(memory: Memory) -> list[tuple[int, int, float, int, datetime]]:
     from hippomem.storage import statuses
 
