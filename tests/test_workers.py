@@ -15,7 +15,7 @@ from typing import Any
 
 import child_tasks
 import pytest
-from workers_support import BatchEncoder, BrokenEncoder, PidEncoder, TellingEncoder
+from workers_support import BatchEncoder, BrokenEncoder, FailingEncoder, PidEncoder, TellingEncoder
 
 from hippomem import (
     AsyncMemory,
@@ -157,6 +157,21 @@ def test_what_a_worker_cannot_read_is_told(tmp_path: Path) -> None:
         assert memory.stats()["passages"] > 0
 
 
+@pytest.mark.parametrize(
+    ("encoder", "words"),
+    [(FailingEncoder(), "TwofoldError: no answer: the server sleeps"), (FailingEncoder(exit_code=3), "exit code 3")],
+)
+def test_how_a_worker_fails_is_told(tmp_path: Path, encoder: FailingEncoder, words: str) -> None:
+    with opened(tmp_path / "m.db", encoder) as memory, pytest.raises(ModelError, match=words):
+        memory.ingest(notes(12), workers=1)
+
+
+def test_a_worker_that_cannot_be_started_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "nothing"))
+    with opened(tmp_path / "m.db") as memory, pytest.raises(ModelError, match="cannot be started"):
+        memory.ingest(notes(12), workers=1)
+
+
 def test_vectors_of_another_encoder_are_not_taken(tmp_path: Path) -> None:
     with opened(tmp_path / "m.db", PidEncoder()) as memory:
         with pytest.raises(ModelError, match=r"has the encoder pid-\d+, not pid-"):
@@ -180,7 +195,7 @@ def test_an_encoder_that_a_worker_cannot_find_is_told(tmp_path: Path, monkeypatc
     monkeypatch.delenv("PYTHONPATH", raising=False)
     with (
         opened(tmp_path / "m.db", encoder) as memory,
-        pytest.raises(ModelError, match=r"cannot have the encoder or the pipeline .*workers_support"),
+        pytest.raises(ModelError, match=r"cannot have the encoder or the pipeline.*workers_support"),
     ):
         memory.ingest(notes(12), workers=1)
 
@@ -250,6 +265,25 @@ def test_a_script_needs_no_guard(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=120, check=False)
     assert (done.stdout, done.returncode) == ("once\n9\n", 0), done.stderr
+
+
+def test_a_worker_finds_what_lies_in_the_folder_where_that_is_searched(tmp_path: Path) -> None:
+    """As at Python's prompt, in `python -c` and in notebooks."""
+    import subprocess
+
+    (tmp_path / "of_mine.py").write_text(
+        "from hippomem.testing import HashEncoder\n\n\nclass Mine(HashEncoder):\n    pass\n"
+    )
+    program = (
+        "from of_mine import Mine\n"
+        "from hippomem import Memory, Settings\n"
+        "from hippomem.testing import capitals\n"
+        "with Memory.open(settings=Settings(db='m.db', batch=2, encoder=Mine(), pipeline=capitals())) as memory:\n"
+        "    print(memory.ingest([{'text': f'Note {n} of Ada Thorne.'} for n in range(9)], workers=1).passages)\n"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.stdout, done.returncode) == ("9\n", 0), done.stderr
 
 
 def test_on_the_command_line(tmp_path: Path) -> None:

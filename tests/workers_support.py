@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from hippomem import ModelError
 from hippomem.neocortex.encoder import Encoded, Span
 from hippomem.testing import HashEncoder
 
@@ -20,6 +22,26 @@ class BatchEncoder(HashEncoder):
     def encode_passages(self, texts: Sequence[str], spans: Sequence[Sequence[Span]]) -> list[Encoded]:
         shift = np.float32(1e-5 * len(texts) + 1e-8 * sum(map(len, texts)))
         return [Encoded(e.vector + shift, e.sentences) for e in super().encode_passages(texts, spans)]
+
+
+class TwofoldError(ModelError):
+    """Cannot be made of what it holds, as unpickling tries to."""
+
+    def __init__(self, what: str, why: str) -> None:
+        super().__init__(f"{what}: {why}")
+
+
+class FailingEncoder(HashEncoder):
+    """Fails with an error of its own, or ends its process."""
+
+    def __init__(self, exit_code: int | None = None) -> None:
+        super().__init__()
+        self.exit_code = exit_code
+
+    def encode_passages(self, texts: Sequence[str], spans: Sequence[Sequence[Span]]) -> list[Encoded]:
+        if self.exit_code is not None:
+            sys.exit(self.exit_code)
+        raise TwofoldError("no answer", "the server sleeps")
 
 
 class PidEncoder(HashEncoder):

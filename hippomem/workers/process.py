@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import IO, cast
 
 from hippomem.analyse import Text
@@ -23,18 +24,21 @@ class ProcessWorker:
     """`models` as `Models.packed` gives them; `threads` may compute at a time."""
 
     def __init__(self, models: bytes, batch: int, threads: int) -> None:
-        self._process = subprocess.Popen(  # noqa: S603 - our own interpreter, our own module
-            [sys.executable, *_PROGRAM],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={
-                **os.environ,
-                "OMP_NUM_THREADS": str(threads),
-                "TOKENIZERS_PARALLELISM": "false",
-                "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),  # what this process can import, it can
-            },
-        )
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter, our own module
+                [sys.executable, *_PROGRAM],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env={
+                    **os.environ,
+                    "OMP_NUM_THREADS": str(threads),
+                    "TOKENIZERS_PARALLELISM": "false",
+                    "PYTHONPATH": os.pathsep.join(_searched()),
+                },
+            )
+        except OSError as error:  # too many processes, too little memory
+            raise ModelError(f"a worker process cannot be started ({error}): try with fewer") from error
         self._stdin = cast(IO[bytes], self._process.stdin)
         self._stdout = cast(IO[bytes], self._process.stdout)
         self._to_say: tuple[bytes, int] | None = (models, batch)
@@ -59,6 +63,8 @@ class ProcessWorker:
         self._stdout.close()
 
     def _lost(self) -> ModelError:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=5.0)  # its exit code tells why, where it ends by itself
         self._process.kill()
         code = self._process.wait()
         how = f"exit code {code}" if code >= 0 else f"signal {-code}"
@@ -66,6 +72,11 @@ class ProcessWorker:
             f"a worker process was lost ({how}), often for want of memory: try with fewer. What was ingested is kept, "
             "and the same ingest goes on from there"
         )
+
+
+def _searched() -> list[str]:
+    """Where this process imports from: what it can, a worker can. "" is the folder that we are in."""
+    return [path or str(Path.cwd()) for path in sys.path if isinstance(path, str)]
 
 
 def process_pool(count: int, models: bytes, batch: int) -> Pool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from hippomem.analyse import Analyser, Text, Understood
 from hippomem.errors import HippomemError, InvalidInputError, MissingDependencyError, ModelError
@@ -61,7 +61,7 @@ class Reader:
             given: Models = pickle.loads(models)  # noqa: S301 - from the process that started this one
             self._analyser = given.analyser(batch)
         except Exception as error:  # whatever a stranger's encoder raises
-            self._error = _sendable(error, "cannot have the encoder or the pipeline")
+            self._error = _sendable(error, "cannot have the encoder or the pipeline, whose classes must be in modules")
 
     def read(self, texts: Sequence[Text]) -> Outcome:
         """What the analyser of an ingest does, here."""
@@ -76,7 +76,8 @@ class Reader:
 
 
 def _sendable(error: Exception, what: str) -> HippomemError:
-    """An error of ours as it is, any other by its text: where it goes to, its class may be unknown."""
-    if isinstance(error, HippomemError) and not isinstance(error, MissingDependencyError):
-        return error
+    """An error of ours as it is, any other by its text: where it goes to, its class may be unknown, or not be made of
+    what it holds."""
+    if type(error).__module__ == HippomemError.__module__ and not isinstance(error, MissingDependencyError):
+        return cast(HippomemError, error)
     return ModelError(f"a worker {what} ({type(error).__name__}: {error})")
