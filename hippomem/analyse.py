@@ -79,7 +79,8 @@ class Analyser:
 
         for some in chunks(passages, self.batch):
             new = {p.content: Text(p.title, p.text, p.content in known) for p in some if is_new(p.content)}
-            understood.update(zip(new, self.understand(list(new.values())), strict=True))  # each is read once
+            if new:  # else no model is loaded
+                understood.update(zip(new, self.understand(list(new.values())), strict=True))  # each is read once
         own = triples or [()] * len(passages)
         read_by_model = learned or {}
         return [

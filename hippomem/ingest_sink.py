@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
@@ -30,6 +31,7 @@ class IngestSink:
     stored: Callable[[], None]
     pool: Pool | None = None
     _begun: dict[str, tuple[Future[Outcome], int]] = field(default_factory=dict)  # by content: where it will be
+    _awaited: Counter[str] = field(default_factory=Counter)  # by content: the passages that are still to be stored
 
     @property
     def count(self) -> int:
@@ -49,17 +51,20 @@ class IngestSink:
             there = writes.existing(connection, number, [p.id for p in passages])
             new = {p.content: p for p in passages if p.id not in there and p.content not in self._begun}
             encoded = writes.analysed(connection, number, self.writer.encoder, new)
+        self._awaited.update(p.content for p in passages)
         if new:
             task = self.pool.submit([Text(p.title, p.text, content in encoded) for content, p in new.items()])
             self._begun.update({content: (task, at) for at, content in enumerate(new)})
 
     def store(self, passages: list[NewPassage], readings: list[Reading]) -> Stored:
         """As the writer's, once workers are done with these. Raises ModelError where one of them is lost."""
-        begun = {p.content: self._begun.pop(p.content) for p in passages if p.content in self._begun}
+        begun = {p.content: self._begun[p.content] for p in passages if p.content in self._begun}
         ahead = {content: task.result().understood[at] for content, (task, at) in begun.items()}
-        for task in {task for task, _ in begun.values()}:
-            for part, seconds in task.result().seconds.items():
-                self.writer.analyser.seconds[part] += seconds
+        for p in passages:
+            self._awaited[p.content] -= 1
+            if self._awaited[p.content] <= 0:  # else it comes again soon
+                del self._awaited[p.content]
+                self._begun.pop(p.content, None)
         written = self.writer.store(passages, readings, self.ingest, ahead)
         self.stored()
         return written
@@ -78,3 +83,5 @@ def sink_of(writer: Writer, ingest: str, settings: Settings, stored: Callable[[]
             else:
                 pool = stack.enter_context(process_pool(settings.workers or 1, models, settings.batch))
         yield IngestSink(writer, ingest, stored, pool)
+        for part, seconds in pool.seconds.items() if pool else ():
+            writer.analyser.seconds[part] += seconds

@@ -26,6 +26,7 @@ from hippomem import (
     ModelError,
     Settings,
 )
+from hippomem.analyse import Analyser
 from hippomem.cli import app
 from hippomem.testing import HashEncoder, capitals
 
@@ -101,6 +102,19 @@ def test_workers_read_and_the_process_that_ingests_writes(tmp_path: Path) -> Non
         assert encoder.pids() == pids
         memory.ingest(notes(3, 100), workers=2)  # one batch
         assert encoder.pids() == pids | {os.getpid()}
+
+
+def test_what_comes_again_while_a_worker_has_it_is_not_read_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_here(*_: Any) -> None:
+        raise AssertionError("the process that writes has read")
+
+    inputs = [Document(text=text, source=f"{n}") for n in range(24) for text in (f"Note {n}.", "Seen by Ada Thorne.")]
+    monkeypatch.setattr(Analyser, "understand", read_here)  # not in workers
+    with opened(tmp_path / "m.db") as memory:
+        assert memory.ingest(inputs, workers=2).passages == 48
+        assert [check for check in memory.doctor().checks if not check.ok] == []
 
 
 def test_the_setting_is_for_every_ingest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

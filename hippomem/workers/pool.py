@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
@@ -28,6 +29,7 @@ class Pool:
 
     def __init__(self, count: int, start: Callable[[], Worker]) -> None:
         self.count = count
+        self.seconds: defaultdict[str, float] = defaultdict(float)  # that each part of reading took
         self._start = start
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="hippomem-worker")
         self._own = threading.local()  # of each thread: its worker
@@ -43,6 +45,9 @@ class Pool:
         outcome = self._worker().read(texts)
         if outcome.error is not None:
             raise outcome.error
+        with self._lock:
+            for part, seconds in outcome.seconds.items():
+                self.seconds[part] += seconds
         return outcome
 
     def _worker(self) -> Worker:
