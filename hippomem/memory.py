@@ -215,7 +215,7 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
             id_ = uuid.uuid4().hex[:12]
             with self._growing(), sink_of(self._writer, id_, settings, self._keep_up) as sink:
                 ahead = sink if sink.count else None
-                report = Ingest(sink, settings.namespace, *limits, bar, ahead).run(sources)
+                report = Ingest(sink, settings.namespace, *limits, bar, ahead, self._store.longest_name).run(sources)
         with self._lock:
             self._keep_up()
             self._save(closing=False)  # without a transaction, for which those who forget would wait

@@ -24,6 +24,7 @@ from typer.testing import CliRunner
 from unchanged import unchanged
 
 from hippomem import (
+    Document,
     EncoderMismatchError,
     ForeignStoreError,
     InvalidInputError,
@@ -257,13 +258,28 @@ def test_connections_that_are_lost_are_made_again(db: str) -> None:
         assert memory.doctor().ok
 
 
+LONG = "".join(random.Random(0).choices("abcdefghijklmnopqrstuvwxyz0123456789", k=20_000))  # noqa: S311
+
+
 def test_what_no_index_takes_is_refused_and_nothing_is_kept_of_it(db: str) -> None:
-    source = "".join(random.Random(0).choices("abcdefghijklmnopqrstuvwxyz0123456789", k=20_000))  # noqa: S311
     with opened(db) as memory:
         memory.add("Ada Thorne keeps the Grey Heron.")
         with unchanged(memory), pytest.raises(InvalidTextError, match="too long for an index"):
-            memory.add("Bruno Vale keeps the Red Kite.", source=source)
+            memory.add("Bruno Vale keeps the Red Kite.", source=LONG)
         memory.add("Bruno Vale keeps the Red Kite.", title="T" * 2_000, session="s" * 2_000)
+        assert memory.doctor().ok
+
+
+def test_in_an_ingest_only_that_fails_which_no_index_takes(db: str, tmp_path: Path) -> None:
+    told = [{"text": f"{name} keeps a kite.", "session": name} for name in ("Ada Thorne", LONG[:2_700], "Bruno Vale")]
+    (tmp_path / "kites.jsonl").write_text("".join(json.dumps(record) + "\n" for record in told))
+    with opened(db) as memory:
+        for given in (told, tmp_path / "kites.jsonl"):
+            report = memory.ingest(given)
+            assert (report.passages, [one.source[-2:] for one in report.failed]) == (2, ["#1"])
+            assert "session has more than 2,600 bytes" in report.failed[0].reason
+        report = memory.ingest([Document(text="Ada Thorne.", source=LONG), Document(text="Bruno Vale.", source="ü" * 999)])
+        assert (report.passages, len(report.failed)) == (1, 1)
         assert memory.doctor().ok
 
 

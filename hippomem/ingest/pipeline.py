@@ -31,7 +31,7 @@ from typing import Any, Protocol, TypeAlias
 from hippomem.errors import InvalidInputError, MissingDependencyError, SourceError
 from hippomem.ingest.convert import Converter
 from hippomem.ingest.decode import is_storable, is_storable_json
-from hippomem.ingest.fields import BadRecord, document_of, emptiness
+from hippomem.ingest.fields import BadRecord, bad_record, document_of, emptiness
 from hippomem.ingest.readers import read
 from hippomem.ingest.sources import EmptySourceError, Source, find_sources, fingerprint, named_source
 from hippomem.ingest.split import Chunk, split
@@ -124,6 +124,7 @@ class Ingest:
     max_document_bytes: int
     progress: Progress
     ahead: Ahead | None = None
+    longest_name: int | None = None  # bytes of a source or a session that the sink takes, None: any number
     _waiting: list[NewPassage] = field(default_factory=list)
     _readings: dict[str, Reading] = field(default_factory=dict)  # of what waits, or finished since the last transaction
     _failed: list[Failure] = field(default_factory=list)
@@ -178,7 +179,8 @@ class Ingest:
                 self._skipped += known[1]
                 self.progress.advance(source.size, 0)
                 return
-            for item in read(source, converter, max_document_bytes=self.max_document_bytes):
+            for index, item in enumerate(read(source, converter, max_document_bytes=self.max_document_bytes)):
+                item = self._checked(item, f"{source.name}#{index}" if item.whole else source.name)
                 if isinstance(item, Failure):
                     failures.append(item)
                 else:
@@ -210,7 +212,7 @@ class Ingest:
         wholes: dict[str, Reading] = {}
         streamed: set[str] = set()
         for index, record in enumerate(self._kept(records)):
-            item = _usable(record, index)
+            item = self._checked(_usable(record, index), f"records#{index}")
             # Documents that name their source replace what it held before.
             whole = Reading("", ids=streamed)
             if isinstance(record, Document) and isinstance(record.source, str) and record.source:
@@ -224,6 +226,15 @@ class Ingest:
         for whole in wholes.values():
             if whole.documents:
                 self._finish(whole)
+
+    def _checked(self, item: Document | Failure, name: str) -> Document | Failure:
+        """A BadRecord of this name in the place of a document that the sink cannot take."""
+        if isinstance(item, Document) and self.longest_name is not None:
+            for what, text in (("source", item.source), ("session", item.session or "")):
+                if len(text.encode()) > self.longest_name:
+                    reason = f"{what} has more than {self.longest_name:,} bytes, which no index of the database takes"
+                    return bad_record(name, reason, item)
+        return item
 
     def _finish(self, whole: Reading) -> None:
         whole.is_finished = True

@@ -29,6 +29,7 @@ class Database(ABC):
     """One database, whose connections `engine` makes. Nothing is opened yet, but what cannot be ours is refused."""
 
     scrub_needs: str  # what scrub() takes to succeed, for people to read
+    longest_name: int | None = None  # bytes that a source or a session surely may have, None: any number
 
     def __init__(self, url: URL, engine: Engine) -> None:
         self.url = url

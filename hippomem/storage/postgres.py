@@ -68,6 +68,7 @@ _DENIED = {"25006", "3D000", "3F000", "42501", "57P01", "57P02", "57P03"}  # rea
 class Postgres(Database):
     """A schema of a Postgres database."""
 
+    longest_name = 2600  # what is longer no index takes, unless it can be compressed
     scrub_needs = "if there is space for a copy of each table, and nobody reads an earlier state"
 
     def __init__(self, url: URL) -> None:

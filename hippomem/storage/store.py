@@ -82,6 +82,11 @@ class Store:
         return self._database.name
 
     @property
+    def longest_name(self) -> int | None:
+        """How many bytes a source or a session surely may have; None where any number will do."""
+        return self._database.longest_name
+
+    @property
     def closed(self) -> bool:
         """Whether close() was called."""
         return self._closed
