@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -13,11 +14,14 @@ from typing import TYPE_CHECKING
 import typer
 
 from hippomem import cli_output as out
+from hippomem.errors import StoreError
 from hippomem.types import Report
 
 if TYPE_CHECKING:
     from hippomem.consolidation.worker import Worker
     from hippomem.memory import Memory
+
+log = logging.getLogger("hippomem")
 
 
 @dataclass
@@ -60,16 +64,20 @@ class InTurn:
         with _stopped_by_signals(stop):
             while not stopping.is_set():
                 done, rests, error = len(rounds), [], None
-                for name in self.names or self._all():
-                    if stopping.is_set():
-                        break
-                    with self.opened(name) as memory:
-                        worker = memory._new_worker(_teller(rounds, is_silent, name), progress=not is_silent)
-                        current[:] = [worker]
-                        worker.waiting = waiting
-                        rests.append(worker.work())
-                        waiting = worker.waiting
-                        error = error or worker.error
+                try:
+                    for name in self.names or self._all():
+                        if stopping.is_set():
+                            break
+                        with self.opened(name) as memory:
+                            worker = memory._new_worker(_teller(rounds, is_silent, name), progress=not is_silent)
+                            current[:] = [worker]
+                            worker.waiting = waiting
+                            rests.append(worker.work())
+                            waiting = worker.waiting
+                            error = error or worker.error
+                except StoreError as failure:  # as of a database whose server is started anew: there is a next turn
+                    log.warning("consolidation: %s", failure)
+                    error = error or str(failure)
                 if until_idle and waiting is not None and waiting.is_vain(self.memory._clock):
                     error = error or waiting.error
                 is_idle = len(rounds) == done and not any(rest is not None and rest <= IDLE_SECONDS for rest in rests)

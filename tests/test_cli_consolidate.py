@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from hippomem import Memory, SimulatedClock
+from hippomem import Memory, SimulatedClock, StoreAccessError
 from hippomem.cli import app
 from hippomem.cli_plot import retention_by_age
+from hippomem.cli_worker import InTurn
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -119,3 +123,24 @@ def test_one_worker_serves_several_namespaces(db: Path, monkeypatch: pytest.Monk
     again = json.loads(ran("worker", "--until-idle", "--all-namespaces", "--db", db, "--json"))
     assert again == {"rounds": 0, "steps": {}, "usage": again["usage"], "error": None}
     assert "takes no --namespace" in ran("worker", "--all-namespaces", "--namespace", "a", "--db", db, code=2)
+
+
+def test_a_worker_in_turn_outlives_a_database_that_is_away_for_a_while(
+    fast: Callable[..., Memory], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hippomem.consolidation.worker.POLL_SECONDS", 0.01)
+    turns: list[str] = []
+
+    @contextmanager
+    def opened(name: str) -> Iterator[Memory]:
+        turns.append(name)
+        if len(turns) < 3:
+            raise StoreAccessError("the server is starting up")
+        os.kill(os.getpid(), signal.SIGTERM)
+        yield memory
+
+    memory = fast(namespace="left")
+    assert InTurn(memory, ["left", "right"], opened).run([], until_idle=False, is_silent=True) is None
+    assert turns == ["left"] * 3
+    turns.clear()
+    assert InTurn(memory, ["left"], opened).run([], until_idle=True, is_silent=True) == "the server is starting up"
