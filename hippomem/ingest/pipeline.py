@@ -180,7 +180,7 @@ class Ingest:
                 self.progress.advance(source.size, 0)
                 return
             for index, item in enumerate(read(source, converter, max_document_bytes=self.max_document_bytes)):
-                item = self._checked(item, f"{source.name}#{index}" if item.whole else source.name)
+                item = self._checked(item, f"{source.name}#{index}")
                 if isinstance(item, Failure):
                     failures.append(item)
                 else:
