@@ -10,6 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
@@ -246,6 +247,30 @@ def test_writers_take_turns_and_one_that_waits_too_long_says_so(db: str, monkeyp
         assert memory.stats()["passages"] == 1
 
 
+def test_how_the_server_writes_dates_and_the_client_texts_does_not_matter(db: str) -> None:
+    moment = datetime(2024, 5, 6, 7, 8, 9, 10, tzinfo=UTC)
+    odd = db + "%20-cDateStyle%3DSQL%2CDMY%20-cTimeZone%3DAsia/Kathmandu&client_encoding=latin1"
+    with opened(odd) as memory:
+        note = memory.add("Žofie keeps the Grey Heron.", occurred_at=moment)
+    with opened(db) as memory:
+        assert (memory.get(note.id).text, memory.get(note.id).occurred_at) == (note.text, moment)
+
+
+def test_what_was_open_writes_nothing_into_another_memory_of_the_same_name(db: str) -> None:
+    with opened(db) as memory:
+        memory.add("Ada Thorne keeps the Grey Heron.")
+        tables = [
+            f'"{name}"' for (name,) in sql(db, "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()")
+        ]
+        sql(db, f"DROP TABLE {', '.join(tables)}")
+        with opened(db, dimension=96) as other:
+            other.add("Carl Moe keeps the Black Kite.")
+            for deed in (lambda: memory.add("Bruno Vale keeps the Red Kite."), lambda: memory.recall("Who?")):
+                with pytest.raises(StoreAccessError, match="replaced by another memory"):
+                    deed()
+            assert other.doctor().ok
+
+
 def test_connections_that_are_lost_are_made_again(db: str) -> None:
     db += "&application_name=lost"
     with opened(db) as memory:
@@ -271,14 +296,15 @@ def test_what_no_index_takes_is_refused_and_nothing_is_kept_of_it(db: str) -> No
 
 
 def test_in_an_ingest_only_that_fails_which_no_index_takes(db: str, tmp_path: Path) -> None:
-    told = [{"text": f"{name} keeps a kite.", "session": name} for name in ("Ada Thorne", LONG[:2_700], "Bruno Vale")]
+    names = "Ada Thorne", LONG[:2_700], "Bruno Vale"
+    told = [*({"text": f"{name[:9]} keeps a kite.", "session": name} for name in names), {"text": 1}]
     (tmp_path / "kites.jsonl").write_text("".join(json.dumps(record) + "\n" for record in told))
     with opened(db) as memory:
         for given in (told, tmp_path / "kites.jsonl"):
             report = memory.ingest(given)
-            assert (report.passages, [one.source[-2:] for one in report.failed]) == (2, ["#1"])
+            assert (report.passages, [one.source[-2:] for one in report.failed]) == (2, ["#1", "#3"])
             assert "session has more than 2,600 bytes" in report.failed[0].reason
-        report = memory.ingest([Document(text="Ada Thorne.", source=LONG), Document(text="Bruno Vale.", source="ü" * 999)])
+        report = memory.ingest(Document(text="Ada Thorne.", source=source) for source in (LONG, "ü" * 999))
         assert (report.passages, len(report.failed)) == (1, 1)
         assert memory.doctor().ok
 
@@ -324,6 +350,9 @@ def test_the_command_line_takes_a_url_and_tells_no_password(db: str, tmp_path: P
     assert (ran.exit_code, ran.stdout) == (1, "")
     assert re.match(r"error: there is no database postgresql://postgres:\*\*\*@.*make one\n$", ran.stderr)
     assert not sql(db, "SELECT FROM pg_tables WHERE schemaname = current_schema()")
+    ran = CliRunner().invoke(app, ["stats", "--db", db.replace("postgres@", "") + "&user=postgres&password=secret"])
+    assert "user=postgres" in ran.stderr
+    assert "secret" not in ran.stderr
     for command in (["add", "Ada Thorne keeps the Grey Heron."], ["recall", "Who keeps the Grey Heron?"], ["stats"]):
         ran = CliRunner().invoke(app, [*command, "--db", url, "--json"])
         assert ran.exit_code == 0, ran.output

@@ -46,7 +46,7 @@ LOCKED = "55P03"
 # so it plans anew, or an ingest that goes on would take ever longer.
 _WRITE = "SELECT pg_advisory_xact_lock(1213222221, hashtext(current_schema())); DISCARD PLANS"
 _PREPARE = (
-    "SELECT set_config('TimeZone', 'UTC', false), "
+    "SELECT set_config('TimeZone', 'UTC', false), set_config('DateStyle', 'ISO', false), "
     "set_config('lock_timeout', %s, false), "
     # What was acknowledged is on the disk, whatever the server does for others.
     "CASE WHEN current_setting('synchronous_commit') = 'off' THEN set_config('synchronous_commit', 'on', false) END"
@@ -72,12 +72,9 @@ class Postgres(Database):
     scrub_needs = "if there is space for a copy of each table, and nobody reads an earlier state"
 
     def __init__(self, url: URL) -> None:
-        arguments: dict[str, Any] = {
-            "connect_timeout": CONNECT_SECONDS,
-            "application_name": "hippomem",
-            "client_encoding": "utf8",
-        }
+        arguments: dict[str, Any] = {"connect_timeout": CONNECT_SECONDS, "application_name": "hippomem"}
         arguments = {name: value for name, value in arguments.items() if name not in url.query}
+        arguments["client_encoding"] = "utf8"
         arguments["prepare_threshold"] = None  # a statement that is prepared keeps a plan from when there were few rows
         try:
             # Threads wait for the database, not for each other's connections.
@@ -90,7 +87,8 @@ class Postgres(Database):
 
     @property
     def name(self) -> str:
-        return self.url.set(drivername="postgresql").render_as_string(hide_password=True)
+        url = self.url.difference_update_query([key for key in self.url.query if "password" in key])
+        return url.set(drivername="postgresql").render_as_string(hide_password=True)
 
     def exists(self) -> bool:
         try:

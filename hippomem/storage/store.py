@@ -25,6 +25,7 @@ from hippomem.storage.schema import HEAD, namespaces, store_info
 MAX_NAMESPACE = 255  # characters
 OPENING_SECONDS = 2.0  # for those who read, before what another process owes is left to the next opening
 SCRUB = "scrub"  # which deletion was the last one, until its traces are off the disk
+_STORE_ID = select(store_info.c.value).where(store_info.c.key == "store_id").scalar_subquery()
 
 
 class Store:
@@ -147,7 +148,11 @@ class Store:
         self._namespaces.pop(name, None)
         query = select(namespaces.c.number).where(namespaces.c.name == name)
         with self.read() as connection:
-            number = connection.execute(query).scalar()
+            store, number = connection.execute(select(_STORE_ID, query.scalar_subquery())).one()
+        if store != self.id:  # whose numbers and vectors are others
+            raise StoreAccessError(
+                f"{self.name} was replaced by another memory while it was open: close this memory and open it again"
+            )
         if number is None and create:
             with self.write() as connection:
                 number = connection.execute(query).scalar()
