@@ -106,4 +106,8 @@ def forget_source(
     """Remove all memories of a source for good. This cannot be undone."""
     if not memory.passages(source=source, limit=1):  # or an id of this name would be meant
         raise NotFoundError(f"no memory came from the source {source!r}")
-    return memory.forget(source)
+    try:
+        memory.get(source)
+    except NotFoundError:
+        return memory.forget(source)
+    return memory.forget(memory.passages(source=source))  # by their ids: the name is one, too, and would mean that one

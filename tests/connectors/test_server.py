@@ -321,3 +321,11 @@ def test_few_memories_stay_open(small: Path, tmp_path: Path) -> None:
     for memory in (one for several in opened.values() for one in several):
         with pytest.raises(Exception, match="closed"):
             memory.get("x")
+
+
+def test_a_source_that_is_called_as_a_memory_is_forgotten_and_not_that_memory(client: httpx.Client) -> None:
+    first = client.post("/memories", json={"text": "Zora Quill counts the herons of Vardø."}).json()
+    drawn = client.post("/memories", json={"text": "Zora Quill is a birdwatcher.", "source": first["id"]}).json()
+    assert client.delete("/sources", params={"source": first["id"]}).json()["ids"] == [drawn["id"]]
+    assert client.get(f"/memories/{first['id']}").status_code == 200
+    assert client.delete(f"/memories/{first['id']}").status_code == 200
