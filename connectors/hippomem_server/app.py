@@ -15,6 +15,7 @@ from starlette.middleware.cors import CORSMiddleware
 import hippomem
 from hippomem import Memory
 from hippomem_server import asking, console, ingesting, remembering, upkeep
+from hippomem_server.aside import clear_left
 from hippomem_server.guard import LOOPBACK, Guard
 from hippomem_server.jobs import Jobs
 from hippomem_server.memories import Memories
@@ -55,6 +56,7 @@ def create_app(opened: str | Path | Callable[[str], Memory], tokens: Tokens, opt
 
     @asynccontextmanager
     async def living(_: FastAPI) -> AsyncIterator[None]:
+        await run_in_threadpool(clear_left)
         yield
         jobs.stop()
         await jobs.ended()
@@ -84,6 +86,7 @@ def create_app(opened: str | Path | Callable[[str], Memory], tokens: Tokens, opt
         hosts=None if limits.hosts is None else {name.lower() for name in limits.hosts},
         body_bytes=limits.body_bytes,
         upload_bytes=limits.upload_bytes,
+        is_stopping=jobs.is_stopping,
     )
     if limits.origins:
         app.add_middleware(

@@ -6,7 +6,8 @@ are POSTed; all else is to write, also what may be added later.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import asyncio
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from starlette.exceptions import HTTPException
@@ -18,6 +19,7 @@ from hippomem_server.tokens import Grant, Tokens
 PREFIX = "v1"
 QUESTIONS = frozenset({"recall", "ask"})
 UPLOADS = "ingest"  # below it bodies may be large
+STALLED_SECONDS = 2.0
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 HEADERS = (
     (b"x-content-type-options", b"nosniff"),
@@ -37,7 +39,8 @@ class Guard:
     """An application behind it answers only requests that may be made.
 
     `hosts` are the names that it may be called by, None for any: a page of a stranger whose name leads to this machine
-    sends its own. `body_bytes` and `upload_bytes` are what a body may have.
+    sends its own. `body_bytes` and `upload_bytes` are what a body may have. Where the server `is_stopping`, bodies of
+    which nothing comes any more are not waited for.
     """
 
     app: ASGIApp
@@ -45,6 +48,7 @@ class Guard:
     hosts: Collection[str] | None
     body_bytes: int
     upload_bytes: int
+    is_stopping: Callable[[], bool]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -56,7 +60,7 @@ class Guard:
         limit = self.upload_bytes if is_upload else self.body_bytes
         refused = self._refused(scope, headers, parts) or _too_large(headers.get(b"content-length"), limit)
         app = refused or self.app
-        await app(scope, _limited(receive, limit), _with_headers(send))
+        await app(scope, _limited(receive, limit, self.is_stopping), _with_headers(send))
 
     def _refused(self, scope: Scope, headers: dict[bytes, bytes], parts: list[str]) -> ASGIApp | None:
         if self.hosts is not None and _name(headers.get(b"host", b"")) not in self.hosts:
@@ -99,19 +103,32 @@ def _over(limit: int) -> str:
     return f"a body here may have {limit:,} bytes at most: send less at a time"
 
 
-def _limited(receive: Receive, limit: int) -> Receive:
+def _limited(receive: Receive, limit: int, is_stopping: Callable[[], bool]) -> Receive:
     """What is received, which may not say beforehand how much it is."""
-    left = limit
+    left, is_whole = limit, False
 
     async def received() -> Message:
-        nonlocal left
-        message = await receive()
+        nonlocal left, is_whole
+        message = await (receive() if is_whole else _arriving(receive, is_stopping))
+        is_whole = not message.get("more_body", False)
         left -= len(message.get("body", b""))
         if left < 0:
             raise HTTPException(413, _over(limit))
         return message
 
     return received
+
+
+async def _arriving(receive: Receive, is_stopping: Callable[[], bool]) -> Message:
+    """The next of a body. A client that fell asleep amid an upload would keep a server from stopping for ever."""
+    coming = asyncio.ensure_future(receive())
+    try:
+        while not (await asyncio.wait([coming], timeout=STALLED_SECONDS))[0]:
+            if is_stopping():
+                raise HTTPException(503, "the server is stopping: send it again")
+        return coming.result()
+    finally:
+        coming.cancel()
 
 
 def _with_headers(send: Send) -> Send:

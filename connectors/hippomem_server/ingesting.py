@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import shutil
 import tempfile
@@ -20,8 +19,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from hippomem import Failure, File, IngestReport, InvalidInputError
+from hippomem_server.aside import Folder
 from hippomem_server.jobs import Jobs, Tell
 from hippomem_server.memories import Memories
+from hippomem_server.problems import unsaved
 from hippomem_server.routes import LINES, Namespace, memories_of, router
 
 EVENTS = "text/event-stream"
@@ -62,12 +63,15 @@ async def ingest_files(
     it was where not. The ingest goes on to its end also where the client goes away.
     """
     named = _by_source(files, below)
-    folder = tempfile.TemporaryDirectory(prefix="hippomem-upload-")
+    try:
+        folder = Folder()
+    except OSError as error:
+        raise unsaved(error) from error
     try:
         kept = await run_in_threadpool(_kept, named, Path(folder.name))
     except OSError as error:
         folder.cleanup()
-        raise _unsaved(error) from error
+        raise unsaved(error) from error
     work = partial(_ingest_files, memories_of(request), namespace, kept)
     return StreamingResponse(_jobs(request).start(work, folder.cleanup), media_type=EVENTS)
 
@@ -93,7 +97,7 @@ async def ingest_records(namespace: Namespace, request: Request) -> StreamingRes
         spool.seek(0)
     except OSError as error:
         spool.close()
-        raise _unsaved(error) from error
+        raise unsaved(error) from error
     except ClientDisconnect:
         spool.close()
         raise HTTPException(400, "what was sent ends before its end") from None
@@ -135,11 +139,6 @@ def _kept(named: dict[str, UploadFile], folder: Path) -> list[File]:
             shutil.copyfileobj(upload.file, file)
         kept.append(File(path, source))
     return kept
-
-
-def _unsaved(error: OSError) -> HTTPException:
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return HTTPException(507 if full else 503, "the server cannot keep what was sent: its disk is full or not to write")
 
 
 def _ingest_files(memories: Memories, namespace: str, files: Sequence[File], tell: Tell) -> IngestReport:

@@ -39,6 +39,10 @@ class Jobs:
         """From any thread, or from a signal's handler."""
         self._stopping.set()
 
+    def is_stopping(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stopping.is_set()
+
     async def ended(self) -> None:
         """Wait until all have ended."""
         while self._tasks:

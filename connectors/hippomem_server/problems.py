@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
 import logging
 from collections.abc import Mapping
@@ -90,6 +91,12 @@ def refusal(status: int, detail: str, headers: Mapping[str, str] | None = None) 
     return answer(_problem(status, detail), headers)
 
 
+def unsaved(error: OSError) -> HTTPException:
+    """What is answered where what was sent could not be put aside."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return HTTPException(507 if full else 503, "the server cannot keep what was sent: its disk is full or not to write")
+
+
 def handle_in(app: FastAPI) -> None:
     """Have an application answer errors so."""
 
@@ -99,6 +106,8 @@ def handle_in(app: FastAPI) -> None:
 
     async def http(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)  # noqa: S101
+        if error.status_code == 400 and isinstance(error.__cause__, OSError):  # as the files of a form were put aside
+            error = unsaved(error.__cause__)
         return refusal(error.status_code, str(error.detail), error.headers)
 
     async def invalid(_: Request, error: Exception) -> JSONResponse:

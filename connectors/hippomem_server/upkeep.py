@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from fastapi import Request
 from fastapi.responses import StreamingResponse
 
 from hippomem import Budget, Check, Diagnosis, Report
+from hippomem_server.aside import Folder
 from hippomem_server.routes import LINES, Namespace, Opened, memories_of, router
 from hippomem_server.shapes import Counts, Round
 
@@ -67,7 +67,7 @@ def consolidate(memory: Opened, budget: Round) -> Report:
 )
 def export(namespace: Namespace, request: Request) -> StreamingResponse:
     """All that this namespace holds, vectors included, as it is at one moment."""
-    folder = tempfile.TemporaryDirectory(prefix="hippomem-export-")
+    folder = Folder()
     try:
         with memories_of(request).use(namespace) as memory:
             memory.export(Path(folder.name, "export.jsonl"))
@@ -78,7 +78,7 @@ def export(namespace: Namespace, request: Request) -> StreamingResponse:
     return StreamingResponse(_read(folder), media_type=LINES, headers=attached)
 
 
-def _read(folder: tempfile.TemporaryDirectory[str]) -> Iterator[bytes]:
+def _read(folder: Folder) -> Iterator[bytes]:
     with folder, Path(folder.name, "export.jsonl").open("rb") as file:
         while chunk := file.read(CHUNK):
             yield chunk

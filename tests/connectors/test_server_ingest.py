@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import json
 import os
 import signal
 import socket
+import subprocess
+import sys
+import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,9 +20,12 @@ from typing import Any
 import httpx
 import pytest
 from serving import client_of, events_of, opener, process, served
+from starlette.exceptions import HTTPException
 
 from hippomem import Settings
 from hippomem_server import Options, Tokens
+from hippomem_server.aside import PREFIX, Folder, clear_left
+from hippomem_server.guard import Guard
 
 JSON_LINES = {"content-type": "application/x-ndjson"}
 
@@ -187,3 +196,60 @@ def test_what_breaks_off_while_it_is_sent_is_taken_for_nothing(unchanged: httpx.
     with socket.create_connection((host, port or 80)) as connection:
         connection.sendall(head.encode() + records(10))
     assert unchanged.get("/stats").json()["passages"] == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="folders cannot be locked there")
+def test_what_a_killed_server_put_aside_goes_when_one_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    code = "from hippomem_server.aside import Folder; folder = Folder(); print(folder.name, flush=True); input()"
+    with (
+        Folder() as ours,
+        subprocess.Popen(
+            [sys.executable, "-c", code],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "TMPDIR": str(tmp_path)},
+        ) as other,
+    ):
+        assert other.stdout is not None
+        left = Path(other.stdout.readline().strip())
+        (tmp_path / f"{PREFIX}elsewhere").symlink_to(left)
+        clear_left()
+        assert left.parent == tmp_path
+        assert left.is_dir()
+        (left / "file").write_text("Ada")
+        other.kill()
+        other.wait(30)
+        with served(opener(tmp_path / "m.db"), Tokens.for_one_run()[0]):
+            assert not left.exists()
+            assert Path(ours).is_dir()
+    assert not Path(ours).exists()
+
+
+def test_a_full_disk_under_a_form_is_told_as_one(unchanged: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("starlette.datastructures.UploadFile.write", full)
+    assert unchanged.post("/ingest/files", files={"files": ("a.md", b"Ada.")}).status_code == 507
+
+
+def test_a_server_that_stops_does_not_wait_for_a_body_that_does_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hippomem_server.guard.STALLED_SECONDS", 0.01)
+    stopping = threading.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert (await receive())["body"] == b"Ada"
+        stopping.set()
+        await receive()
+
+    pieces = [{"type": "http.request", "body": b"Ada", "more_body": True}]
+
+    async def receive() -> Any:
+        return pieces.pop() if pieces else await asyncio.Event().wait()
+
+    tokens, _ = Tokens.for_one_run()
+    guard = Guard(app, tokens, None, 100, 100, stopping.is_set)
+    with pytest.raises(HTTPException, match="stopping"):
+        asyncio.run(guard({"type": "http", "method": "POST", "path": "/x", "headers": []}, receive, receive))
