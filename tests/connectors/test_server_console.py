@@ -15,7 +15,7 @@ from serving import client_of, opener, served
 from hippomem_server import Tokens, new_token
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, Route
 
 playwright = pytest.importorskip("playwright.sync_api", reason="no browser: playwright is not installed")
 HOSTILE = "<img src=x onerror=\"window.ran='img'\"><script>window.ran='script'</script><b>Bold</b> Mallory was here."
@@ -140,6 +140,28 @@ def test_another_namespace_and_signing_out(console: Console) -> None:
     page.reload()
     playwright.expect(page.get_by_label("Token")).to_be_focused()
     assert page.evaluate("sessionStorage.length") == 0
+
+
+def test_who_comes_next_sees_nothing_of_what_was_asked_before(console: Console) -> None:
+    page = console.page
+    held: list[Route] = []
+    page.route("**/recall", lambda route: held.append(route))
+    for namespace in ("", "other"):
+        page.get_by_label("Question").fill("Who keeps bees?")
+        with page.expect_request("**/recall"):
+            page.keyboard.press("Enter")
+        if namespace:
+            page.get_by_label("Namespace").fill(namespace)
+        page.get_by_role("button", name="Open" if namespace else "Sign out").click()
+        with page.expect_response("**/recall"):
+            held.pop().continue_()
+        if not namespace:
+            page.get_by_label("Token").fill(console.secret)
+            page.keyboard.press("Enter")
+            console.said("Signed in")
+            playwright.expect(page.get_by_label("Question")).to_be_empty()
+        page.wait_for_timeout(100)
+        assert page.locator("#found > li").count() == 0
 
 
 def test_a_token_to_read_and_a_wrong_one(browser: Browser, small: Path, tmp_path: Path) -> None:

@@ -7,10 +7,20 @@ export class Problem extends Error {
   }
 }
 
+// What comes too late: nobody waits for the answer any more.
+export class Left extends Error {}
+
 export class Client {
-  constructor(token) {
+  #isLeft = false;
+
+  constructor(token, namespace = "default") {
     this.token = token;
-    this.namespace = "default";
+    this.namespace = namespace;
+  }
+
+  // Whoever signs in next, or looks at another namespace, is shown no answers to what was asked before.
+  leave() {
+    this.#isLeft = true;
   }
 
   // What the token is for.
@@ -38,13 +48,11 @@ export class Client {
   async #ask(method, path, body) {
     const headers = { authorization: `Bearer ${this.token}` };
     if (body !== undefined) headers["content-type"] = "application/json";
-    let answer;
-    try {
-      answer = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
-    } catch {
-      throw new Problem(0, "the server cannot be reached");
-    }
-    const told = await answer.json().catch(() => ({}));
+    const sent = fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
+    const answer = await sent.catch(() => null);
+    const told = await answer?.json().catch(() => ({}));
+    if (this.#isLeft) throw new Left();
+    if (!answer) throw new Problem(0, "the server cannot be reached");
     if (!answer.ok) throw new Problem(answer.status, told.detail ?? answer.statusText);
     return told;
   }

@@ -1,10 +1,11 @@
 // The page: signing in, and what can be done inside.
 
-import { Client, Problem } from "./client.js";
+import { Client, Left, Problem } from "./client.js";
 import { drawnPath, element } from "./drawing.js";
 
 const KEPT = "hippomem.token"; // in the session's storage, which goes with the tab
 const PAGE = 20;
+const RESULTS = ["found", "listed", "counts", "sources"];
 const $ = (id) => document.getElementById(id);
 
 let client = null;
@@ -31,11 +32,12 @@ async function enter(token) {
 
 function leave(why = "Signed out.") {
   sessionStorage.removeItem(KEPT);
+  client?.leave();
   client = null;
-  for (const id of ["found", "listed", "counts"]) $(id).replaceChildren();
+  for (const id of [...RESULTS, "namespaces"]) $(id).replaceChildren();
+  for (const form of document.forms) form.reset();
   $("inside").hidden = $("place").hidden = true;
   $("entrance").hidden = false;
-  $("token").value = "";
   $("token").focus();
   say(why);
 }
@@ -184,6 +186,7 @@ async function attempt(deed) {
   try {
     await deed();
   } catch (error) {
+    if (error instanceof Left) return;
     if (!(error instanceof Problem)) throw error;
     if (error.status === 401) leave("This token is not known to the server.");
     say(error.status === 401 ? "This token is not known to the server." : error.message, true);
@@ -202,8 +205,9 @@ on("asking", recall);
 on("adding", add);
 on("browsing", () => browse());
 on("place", async () => {
-  client.namespace = $("namespace").value;
-  $("found").replaceChildren();
+  client.leave();
+  client = new Client(client.token, $("namespace").value);
+  for (const id of RESULTS) $(id).replaceChildren();
   await show(document.querySelector("nav button[aria-current]").dataset.part);
 });
 $("leave").addEventListener("click", () => leave());
