@@ -51,6 +51,7 @@ def serve(
     """
     from hippomem.memory import Memory
     from hippomem.settings import load_settings
+    from hippomem.storage import engine
     from hippomem_server import LOOPBACK, Options
     from hippomem_server import new_token as made
     from hippomem_server import serve as run
@@ -71,7 +72,7 @@ def serve(
         if as_json:
             typer.echo(json.dumps({"url": url, "token": token}))
         else:
-            typer.echo(f"hippomem serves {name}: {url}" + (f"#token={token}" if token else ""))
+            typer.echo(f"hippomem serves {engine.database(name).name}: {url}" + (f"#token={token}" if token else ""))
 
     logging.basicConfig(format="%(message)s")
     run(

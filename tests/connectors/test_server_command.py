@@ -55,6 +55,12 @@ def test_what_cannot_be_served_is_a_line(tmp_path: Path, arguments: list[str], t
     assert list(tmp_path.iterdir()) == []
 
 
+def test_it_tells_no_password_of_its_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hippomem_server.serve", lambda *_, told, **__: told("http://127.0.0.1:1/", "token"))
+    served = CliRunner().invoke(app, ["serve", "--db", "postgresql://me:secret@127.0.0.1:1/none"])
+    assert served.stdout == "hippomem serves postgresql://me:***@127.0.0.1:1/none: http://127.0.0.1:1/#token=token\n"
+
+
 def test_it_serves_until_interrupted(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "hippomem", "serve", "--port", "0", "--db", "a.db"]
     server = subprocess.Popen(
