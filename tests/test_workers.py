@@ -89,6 +89,7 @@ def test_the_same_comes_in_with_workers_as_without(tmp_path: Path, workers: int)
     assert found[1] == found[3]
 
 
+@pytest.mark.slow
 def test_workers_read_and_the_process_that_ingests_writes(tmp_path: Path) -> None:
     encoder = TellingEncoder(tmp_path / "log", seconds=0.05)
     with opened(tmp_path / "m.db", encoder) as memory:
@@ -125,6 +126,7 @@ def test_the_setting_is_for_every_ingest(tmp_path: Path, monkeypatch: pytest.Mon
     assert os.getpid() not in encoder.pids()
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_an_async_memory_has_workers_too(tmp_path: Path) -> None:
     encoder = TellingEncoder(tmp_path / "log")
@@ -175,6 +177,7 @@ def test_what_a_worker_cannot_read_is_told(tmp_path: Path) -> None:
     ("encoder", "words"),
     [(FailingEncoder(), "TwofoldError: no answer: the server sleeps"), (FailingEncoder(exit_code=3), "exit code 3")],
 )
+@pytest.mark.slow
 def test_how_a_worker_fails_is_told(tmp_path: Path, encoder: FailingEncoder, words: str) -> None:
     with opened(tmp_path / "m.db", encoder) as memory, pytest.raises(ModelError, match=words):
         memory.ingest(notes(12), workers=1)
@@ -214,6 +217,7 @@ def test_an_encoder_that_a_worker_cannot_find_is_told(tmp_path: Path, monkeypatc
         memory.ingest(notes(12), workers=1)
 
 
+@pytest.mark.slow
 def test_an_interrupted_ingest_ends_its_workers_and_goes_on_where_it_was(tmp_path: Path) -> None:
     """A file whose first passages are stored, and whose last are still with a worker, does not count as read."""
     encoder = TellingEncoder(tmp_path / "log", seconds=0.05)
@@ -238,6 +242,7 @@ def test_an_interrupted_ingest_ends_its_workers_and_goes_on_where_it_was(tmp_pat
         assert texts[0] == texts[1]
 
 
+@pytest.mark.slow
 def test_a_source_that_breaks_off_leaves_what_it_gave(tmp_path: Path) -> None:
     def given() -> Iterator[Document]:
         yield from notes(30)
@@ -249,6 +254,7 @@ def test_a_source_that_breaks_off_leaves_what_it_gave(tmp_path: Path) -> None:
         assert len({p.source for p in memory.passages(limit=1000)}) == 10
 
 
+@pytest.mark.slow
 def test_workers_end_with_the_process_that_started_them(tmp_path: Path, children: ForkServerContext) -> None:
     encoder = TellingEncoder(tmp_path / "log", seconds=0.2)
     child = children.Process(target=child_tasks.ingest_with_workers, args=(tmp_path / "m.db", encoder))
@@ -264,6 +270,7 @@ def test_workers_end_with_the_process_that_started_them(tmp_path: Path, children
         assert [check for check in memory.doctor().checks if not check.ok] == []
 
 
+@pytest.mark.slow
 def test_a_script_needs_no_guard(tmp_path: Path) -> None:
     """Unlike multiprocessing, which would run it anew in every worker."""
     import subprocess
@@ -281,6 +288,7 @@ def test_a_script_needs_no_guard(tmp_path: Path) -> None:
     assert (done.stdout, done.returncode) == ("once\n9\n", 0), done.stderr
 
 
+@pytest.mark.slow
 def test_a_worker_finds_what_lies_in_the_folder_where_that_is_searched(tmp_path: Path) -> None:
     """As at Python's prompt, in `python -c` and in notebooks."""
     import subprocess
@@ -300,6 +308,7 @@ def test_a_worker_finds_what_lies_in_the_folder_where_that_is_searched(tmp_path:
     assert (done.stdout, done.returncode) == ("9\n", 0), done.stderr
 
 
+@pytest.mark.slow
 def test_on_the_command_line(tmp_path: Path) -> None:
     from typer.testing import CliRunner
 
@@ -315,6 +324,7 @@ def test_on_the_command_line(tmp_path: Path) -> None:
     assert CliRunner().invoke(app, ["ingest", str(tmp_path), "--workers", "0", *db]).exit_code == 2
 
 
+@pytest.mark.slow
 def test_threads_of_one_memory_may_each_have_workers(tmp_path: Path) -> None:
     with opened(tmp_path / "m.db") as memory:
         threads = [

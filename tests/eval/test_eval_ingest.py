@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from hippomem_eval.cli import app
 
 
+@pytest.mark.slow
 def test_the_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HIPPOMEM_BATCH", "3")
     _, corpus = write_pair(tmp_path)
