@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from hippomem import MalformedAnswerError
@@ -55,6 +55,7 @@ def test_fences_and_prose_around_do_not_matter(value: Any, before: str, after: s
 @given(ANSWERS, st.integers(0, 400))
 def test_of_what_is_cut_off_the_whole_part_is_kept(value: Any, cut: int) -> None:
     text = json.dumps(value)[:cut]
+    assume("</think>" not in text)  # what comes before that is no part of an answer
     try:
         read = read_json(text)
     except MalformedAnswerError:
