@@ -15,7 +15,7 @@ from hippomem.answering import AnswerStream
 from hippomem.clock import Clock
 from hippomem.errors import ClosedError
 from hippomem.hippocampus.recipe import Recipe
-from hippomem.ingest.pipeline import Input
+from hippomem.ingest.inputs import Input
 from hippomem.ingest.progress import ProgressCallback, RoundCallback
 from hippomem.memory import Memory
 from hippomem.settings import Settings

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from hippomem.extraction_calls import packed, tokens_each_way
-from hippomem.ingest.pipeline import Ingest, Input, Reading, Stored
+from hippomem.ingest.inputs import Input
+from hippomem.ingest.pipeline import Ingest, Reading, Stored
 from hippomem.ingest.progress import ProgressBar
 from hippomem.neocortex.chat import Chat
 from hippomem.neocortex.prices import cost_of, price_of

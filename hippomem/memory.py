@@ -47,7 +47,8 @@ from hippomem.hippocampus.recipe import Recipe, U
 from hippomem.hippocampus.snapshot import Snapshots
 from hippomem.hippocampus.view import View
 from hippomem.hippocampus.windows import in_context
-from hippomem.ingest.pipeline import Ingest, Input
+from hippomem.ingest.inputs import Input
+from hippomem.ingest.pipeline import Ingest
 from hippomem.ingest.progress import ProgressBar, ProgressCallback
 from hippomem.ingest_sink import sink_of
 from hippomem.iterate import Guide, recall_by_parts

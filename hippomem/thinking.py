@@ -19,7 +19,7 @@ from hippomem.errors import InvalidInputError, StoreError
 from hippomem.estimating import estimate
 from hippomem.extracting import ExtractionStep
 from hippomem.extraction_calls import Claims, Limits
-from hippomem.ingest.pipeline import Input
+from hippomem.ingest.inputs import Input
 from hippomem.ingest.progress import RoundBar, RoundCallback
 from hippomem.learning import EXTRACT as EXTRACT_JOB
 from hippomem.neocortex.chat import Chat, none_set, resolve_chat

@@ -18,20 +18,17 @@ analyse batches ahead, those are read on while earlier ones are written, in the 
 from __future__ import annotations
 
 import itertools
-import json
-import os
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import astuple, dataclass, field, replace
-from datetime import UTC, datetime
-from typing import Any, Protocol, TypeAlias
+from dataclasses import astuple, dataclass, field
+from typing import Any, Protocol
 
-from hippomem.errors import InvalidInputError, MissingDependencyError, SourceError
+from hippomem.errors import MissingDependencyError, SourceError
 from hippomem.ingest.convert import Converter
-from hippomem.ingest.decode import is_storable, is_storable_json
-from hippomem.ingest.fields import BadRecord, bad_record, document_of, emptiness
+from hippomem.ingest.fields import BadRecord, bad_record
+from hippomem.ingest.inputs import Input, sorted_out, usable
 from hippomem.ingest.readers import read
 from hippomem.ingest.sources import EmptySourceError, Source, find_sources, fingerprint, named_source
 from hippomem.ingest.split import Chunk, split
@@ -41,8 +38,6 @@ from hippomem.types import Document, Failure, File, IngestReport, Triple
 
 MOST_BATCHES = 8  # in one transaction
 SECONDS = 10.0  # that a transaction of more than one may take
-
-Input: TypeAlias = "str | os.PathLike[str] | File | Document | Mapping[str, Any]"
 
 
 @dataclass(slots=True)
@@ -142,7 +137,7 @@ class Ingest:
         where it is empty.
         """
         self._began = time.monotonic()
-        paths, others = _sorted_out(inputs)
+        paths, others = sorted_out(inputs)
         found = [
             item for path in paths for item in ((named_source(path),) if isinstance(path, File) else find_sources(path))
         ]
@@ -212,7 +207,7 @@ class Ingest:
         wholes: dict[str, Reading] = {}
         streamed: set[str] = set()
         for index, record in enumerate(self._kept(records)):
-            item = self._checked(_usable(record, index), f"records#{index}")
+            item = self._checked(usable(record, index), f"records#{index}")
             # Documents that name their source replace what it held before.
             whole = Reading("", ids=streamed)
             if isinstance(record, Document) and isinstance(record.source, str) and record.source:
@@ -326,77 +321,3 @@ class Ingest:
 def _joined(parts: list[_Part]) -> _Part:
     readings = {name: reading for part in parts for name, reading in part.readings.items()}
     return _Part([p for part in parts for p in part.passages], readings, sum(part.read for part in parts))
-
-
-def _sorted_out(inputs: Input | Iterable[Input]) -> tuple[list[str | File], Iterable[object]]:
-    """Paths, and the rest. A stream of records is not read ahead, so paths come alone or in a list."""
-    if isinstance(inputs, str | os.PathLike | File):
-        return [_path(inputs)], ()
-    if isinstance(inputs, Document | Mapping):
-        return [], (inputs,)
-    if isinstance(inputs, list | tuple):
-        paths = [_path(i) for i in inputs if isinstance(i, str | os.PathLike | File)]
-        return paths, [i for i in inputs if not isinstance(i, str | os.PathLike | File)]
-    if isinstance(inputs, Iterable) and not isinstance(inputs, bytes | bytearray):
-        return [], inputs
-    raise InvalidInputError(
-        f"ingest takes a path, a Document, a dict with a text, or an iterable of these, not {type(inputs).__name__}"
-    )
-
-
-def _path(given: str | os.PathLike[str] | File) -> str | File:
-    return given if isinstance(given, File) else os.fspath(given)
-
-
-def _usable(record: object, index: int) -> Document | Failure:
-    """The Document that a record is, or why it cannot be stored."""
-    name = f"records#{index}"
-    if isinstance(record, os.PathLike | File):
-        return Failure(name, "is a path: paths are given alone or in a list")
-    if isinstance(record, Document):
-        document = record
-        name = record.source if isinstance(record.source, str) and record.source else f"document {index}"
-    else:
-        source = ""
-        if isinstance(record, Mapping):
-            if not all(isinstance(key, str) for key in record):
-                return Failure(name, "has keys that are not strings")
-            record = dict(record)
-            source = record["source"] if isinstance(record.get("source"), str) else ""
-        found = document_of(record, source or "records", index)
-        if isinstance(found, Failure):
-            return found
-        document = replace(found, source=source)
-    try:
-        if document.triples is not None:
-            document = replace(document, triples=read_triples(document.triples))  # which may be read only once
-    except InvalidInputError as error:
-        return BadRecord(name, str(error))
-    problem = _problem(document)
-    if problem:
-        return BadRecord(name, problem)
-    reason = emptiness(document.text)
-    return Failure(name, reason) if reason else document
-
-
-def _problem(document: Document) -> str | None:
-    texts = {"text": document.text, "title": document.title, "source": document.source, "session": document.session}
-    for what, text in texts.items():
-        if not isinstance(text, str) and (text is not None or what != "session"):
-            return f"{what} is not a str but {type(text).__name__}"
-    try:
-        metadata = json.dumps(dict(document.metadata), allow_nan=False, ensure_ascii=False)
-    except (TypeError, ValueError, RecursionError) as error:
-        return f"metadata is not JSON: {error}"
-    if not all(is_storable(text or "") for text in texts.values()) or not is_storable_json(metadata):
-        return "holds NULs or lone surrogates"
-    if document.occurred_at is not None:
-        if not isinstance(document.occurred_at, datetime):
-            return f"occurred_at is not a datetime but {type(document.occurred_at).__name__}"
-        if document.occurred_at.tzinfo is None:
-            return "occurred_at has no time zone"
-        try:
-            document.occurred_at.astimezone(UTC)
-        except OverflowError:  # within a day of the years 1 and 9999
-            return "occurred_at is out of range"
-    return None

@@ -1,7 +1,7 @@
 """Rows of kilobytes in SQLite's ordinary tables: in those without a rowid they make trees of four branches a node.
 
-Looking for vectors and adding some took several times as long, and more the more there were, and half of the space was
-empty. What is freed in the file is used again.
+Looking for vectors and adding some took several times as long, and more the more there were. What is freed in the file
+is used again.
 
 Revision ID: 0008
 """
