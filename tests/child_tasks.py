@@ -137,8 +137,8 @@ def live(db: Path, folder: Path, log: Path) -> None:
         say(log, *(p.id for p in passages))
         return stored
 
-    Writer.store = told  # type: ignore[method-assign]
-    with opened(db, batch=8) as memory:
+    with pytest.MonkeyPatch.context() as patch, opened(db, batch=8) as memory:
+        patch.setattr(Writer, "store", told)
         for first in range(0, 400, 100):
             memory.ingest(records(100, first))
         memory.ingest(folder)
