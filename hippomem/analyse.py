@@ -13,7 +13,7 @@ import numpy as np
 from hippomem.clock import date_in_words, month_in_words
 from hippomem.hippocampus.grams import grams
 from hippomem.hippocampus.keys import entity_key, title_names
-from hippomem.neocortex.encoder import Encoder
+from hippomem.neocortex.checked_encoder import CheckedEncoder
 from hippomem.neocortex.extraction import Extraction, LocalExtractor
 from hippomem.storage.chunks import chunks
 from hippomem.storage.rows import LAST_BIT, Analysis, FactRow, Links, MentionRow, NewPassage, has_validity, said
@@ -51,7 +51,7 @@ class Analyser:
     those computed with it. `seconds` adds up what each part took, by the clock and of CPU time.
     """
 
-    encoder: Encoder
+    encoder: CheckedEncoder
     extractor: LocalExtractor
     batch: int
     seconds: dict[str, float] = field(
@@ -128,7 +128,7 @@ class Analyser:
     def _encode(self, read: Sequence[tuple[Text, Extraction]]) -> list[Analysis]:
         if not read:
             return []
-        texts = [f"{t.title}\n{t.text}" if t.title else t.text for t, _ in read]
+        texts = [titled(t.title, t.text) for t, _ in read]
         spans = []
         for t, found in read:
             shift = len(t.title) + 1 if t.title else 0
@@ -138,6 +138,11 @@ class Analyser:
             Analysis(e.vector, e.sentences.astype(np.float16), np.array(found.sentences, np.int32).reshape(-1, 2))
             for (_, found), e in zip(read, self.encoder.encode_passages(texts, spans), strict=True)
         ]
+
+
+def titled(title: str, text: str) -> str:
+    """A passage as it is encoded."""
+    return f"{title}\n{text}" if title else text
 
 
 def setting_names(session: str | None, occurred_at: datetime | None) -> list[str]:

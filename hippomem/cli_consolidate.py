@@ -92,7 +92,7 @@ def worker(
         if len(names) < 2 and not all_namespaces:
             error = OneNamespace(memory).run(rounds, until_idle, is_silent=as_json)
         else:
-            turn = InTurn(memory, names, partial(opened, db, llm=llm, encoder=memory._encoder))
+            turn = InTurn(memory, names, partial(opened, db, llm=llm, encoder=memory._encoder.encoder))
             error = turn.run(rounds, until_idle, is_silent=as_json)
     if as_json:
         out.print_json(together(rounds, error))

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import Any
 
-import numpy as np
 from sqlalchemy import Connection, func, select
 
 from hippomem.errors import HippomemError, StoreError
@@ -15,7 +14,7 @@ from hippomem.feedback import Learning
 from hippomem.hippocampus.catchup import catch_up, differences, numbers_in, rebuilt, rebuilt_in_steps
 from hippomem.hippocampus.view import View
 from hippomem.neocortex.chat import Chat
-from hippomem.neocortex.encoder import Encoder
+from hippomem.neocortex.checked_encoder import CheckedEncoder
 from hippomem.neocortex.extraction import LocalExtractor
 from hippomem.neocortex.prompts import HELLO
 from hippomem.storage import writes
@@ -32,7 +31,7 @@ def examine(
     store: Store,
     held: Callable[[], AbstractContextManager[tuple[View, Connection]]],
     number: Callable[[], int],
-    encoder: Encoder,
+    encoder: CheckedEncoder,
     encoder_number: int,
     pipeline: Any,
     learning: Learning,
@@ -180,15 +179,14 @@ def _leftovers(connection: Connection, namespace: int, encoder: int) -> Check:
     return Check("rows", not told, told or "no leftovers")
 
 
-def _encoder(encoder: Encoder, dimension: int | None) -> Check:
+def _encoder(encoder: CheckedEncoder, dimension: int | None) -> Check:
     try:
         vector = encoder.encode_query("hippomem")
     except HippomemError as error:
         return Check("encoder", False, str(error))
     stored = len(vector) if dimension is None else dimension
-    fits = len(vector) == stored and bool(np.isfinite(vector).all())
-    runtime = getattr(encoder, "runtime", "")
-    detail = f"{encoder.identity}, {len(vector)} dimensions{runtime and f', on {runtime}'}"
+    fits = len(vector) == stored
+    detail = f"{encoder.identity}, {len(vector)} dimensions{encoder.runtime and f', on {encoder.runtime}'}"
     return Check("encoder", fits, detail if fits else f"{detail}, but the store has {stored}: hippomem reencode")
 
 

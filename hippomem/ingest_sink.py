@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from hippomem.analyse import Text
 from hippomem.ingest.pipeline import Reading, Stored
+from hippomem.sample import sample_of
 from hippomem.settings import Settings
 from hippomem.storage import writes
 from hippomem.storage.rows import NewPassage
@@ -77,7 +78,8 @@ def sink_of(writer: Writer, ingest: str, settings: Settings, stored: Callable[[]
         pool = None
         if settings.workers or settings.ray:
             by_setting = settings.encoder, settings.encoder_backend, settings.encoder_precision, settings.pipeline
-            models = Models(*by_setting, writer.analyser.encoder.identity).packed()
+            sample = sample_of(writer.store_, writer.encoder)
+            models = Models(*by_setting, writer.analyser.encoder.identity, sample).packed()
             if settings.ray:
                 pool = stack.enter_context(ray_pool(settings.ray, settings.workers, models, settings.batch))
             else:

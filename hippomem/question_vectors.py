@@ -8,7 +8,7 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
-from hippomem.neocortex.encoder import Encoder
+from hippomem.neocortex.checked_encoder import CheckedEncoder
 
 KEPT = 1024  # 1.5 kB each
 
@@ -16,7 +16,7 @@ KEPT = 1024  # 1.5 kB each
 class QuestionVectors:
     """Encodes questions and remembers the last of them. Safe to use from several threads."""
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, encoder: CheckedEncoder) -> None:
         self._encoder = encoder
         self._vectors: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
         self._lock = Lock()

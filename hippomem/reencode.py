@@ -11,10 +11,13 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, Exists, FromClause, Select, delete, exists, insert, literal, select, tuple_
 
-from hippomem.errors import StoreBusyError
+from hippomem.analyse import titled
+from hippomem.errors import EncoderMismatchError, StoreBusyError
 from hippomem.evidence import Renewed
 from hippomem.ingest.progress import ProgressBar
+from hippomem.neocortex.checked_encoder import CheckedEncoder
 from hippomem.neocortex.encoder import Encoder
+from hippomem.sample import sample_of
 from hippomem.storage import learning
 from hippomem.storage.schema import analyses, passages, versions
 from hippomem.storage.store import Store
@@ -29,15 +32,22 @@ def reencode(store: Store, encoder: Encoder, progress: bool) -> int:
 
     Raises StoreBusyError where another process begins the same with yet another encoder.
     """
+    with store.read() as connection:
+        known, current = store.info(connection, "encoder"), _number(store, connection)
+    if known is None or (known == encoder.identity and _has_made(store, encoder, current)):
+        return 0
+    is_ours = _has_made(store, encoder, current + 1)
     with store.write() as connection:
-        if store.info(connection, "encoder") in (None, encoder.identity):
-            return 0
-        current = int(store.info(connection, "encoder_number") or 1)
-        if store.info(connection, "next_encoder") != encoder.identity:
+        if _number(store, connection) != current:
+            raise StoreBusyError(
+                "another process has encoded this store anew meanwhile: see whether that is still needed"
+            )
+        if store.info(connection, "next_encoder") != encoder.identity or not is_ours:
             # Vectors of an attempt with yet another encoder are of no use.
             connection.execute(delete(analyses).where(analyses.c.encoder == current + 1))
             learning.drop_vectors(connection, current + 1)
             store.set_info(connection, "next_encoder", encoder.identity)
+    encoder = CheckedEncoder(encoder, partial(sample_of, store, current + 1))
     done = 0
     evidence = Renewed(current + 1)
     with ProgressBar(progress) as bar:
@@ -53,6 +63,20 @@ def reencode(store: Store, encoder: Encoder, progress: bool) -> int:
             evidence.gather(store, partial(bar.advance, 0))
             if _take_over(store, encoder, current, evidence):
                 return done
+
+
+def _number(store: Store, connection: Connection) -> int:
+    """Of the store's encoder, which goes with its vectors."""
+    return int(store.info(connection, "encoder_number") or 1)
+
+
+def _has_made(store: Store, encoder: Encoder, number: int) -> bool:
+    """Whether the vectors with this number, if there are any, are the encoder's: others may have its name."""
+    try:
+        CheckedEncoder(encoder, partial(sample_of, store, number)).prove()
+    except EncoderMismatchError:
+        return False
+    return True
 
 
 def _missing(current: int, after: tuple[int, str] = (0, "")) -> Select[Any]:
@@ -91,7 +115,7 @@ def _batch(store: Store, encoder: Encoder, current: int, after: tuple[int, str])
         title, text = said[row.namespace, row.content]
         shift = len(title) + 1 if title else 0
         sentences = np.frombuffer(row.sentences, np.int32).reshape(-1, 2).tolist()
-        texts.append(f"{title}\n{text}" if title else text)
+        texts.append(titled(title, text))
         spans.append(([(0, len(title))] if title else []) + [(a + shift, b + shift) for a, b in sentences])
     encoded = encoder.encode_passages(texts, spans)
     with store.write() as connection:
@@ -140,10 +164,10 @@ def _having(connection: Connection, rows: Any, encoder: int) -> set[tuple[int, s
 
 def _is_done(store: Store, connection: Connection, encoder: Encoder, current: int) -> bool:
     """Whether another process has finished the same work. Raises StoreBusyError where it does other work."""
-    if store.info(connection, "encoder") == encoder.identity:
+    number, following = _number(store, connection), store.info(connection, "next_encoder")
+    if number != current and store.info(connection, "encoder") == encoder.identity:
         return True
-    following = store.info(connection, "next_encoder")
-    if following != encoder.identity or int(store.info(connection, "encoder_number") or 1) != current:
+    if number != current or following != encoder.identity:
         raise StoreBusyError(f"another process encodes this store anew, with {following!r}: let it finish first")
     return False
 

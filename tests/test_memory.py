@@ -177,12 +177,15 @@ def test_export_and_load_give_the_same_memory(memory: Memory, tmp_path: Path) ->
     memory.ingest([{"text": "Cid sails.", "title": "Trip"}])
     assert memory.export(tmp_path / "dump.jsonl") == 2
 
-    class Refusing(HashEncoder):
+    class Noting(HashEncoder):
         def encode_passages(self, texts, spans):  # type: ignore[no-untyped-def]
-            raise AssertionError("encoded again")
+            encoded.extend(texts)
+            return super().encode_passages(texts, spans)
 
-    settings = Settings(encoder=Refusing(), pipeline=capitals())
+    encoded: list[str] = []
+    settings = Settings(encoder=Noting(), pipeline=capitals())
     with Memory.load(tmp_path / "dump.jsonl", tmp_path / "copy.db", settings=settings) as copy:
+        assert encoded == []
         same = [sorted(map(str, m.graph().edges(data=True))) for m in (memory, copy)]
         assert same[0] == same[1]
         ours, theirs = memory.recall("Ada", 2), copy.recall("Ada", 2)

@@ -27,7 +27,8 @@ class Encoded:
 
 @runtime_checkable
 class Encoder(Protocol):
-    """What turns text into vectors. `identity` is stored with them: vectors of two identities never mix."""
+    """What turns text into vectors. `identity` is stored with them: vectors of two identities never mix. See
+    CheckedEncoder for what is checked of them."""
 
     @property
     def identity(self) -> str:

@@ -19,7 +19,7 @@ def identity_of(name: str, precision: Precision = "fp32") -> str:
     if name == PACKAGED:
         model = f"{PACKAGED}@{PACKAGED_FILES['model.safetensors'][:12]}"
     else:
-        # A folder may lie elsewhere tomorrow: its name is what it is known by.
+        # A folder may lie elsewhere tomorrow: its name is what it is known by. CheckedEncoder tells two of one name.
         model = f"sentence-transformers:{Path(name).name if Path(name).is_dir() else name}"
     return model if precision == "fp32" else f"{model}+{precision}"
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import Connection, Select, and_, bindparam, func, select
 
 from hippomem.storage.rows import Analysis, ViewRow
@@ -361,6 +362,18 @@ def counts(connection: Connection, namespace: int) -> dict[str, int]:
 def encoder_identity(connection: Connection) -> str | None:
     """The encoder that made the store's vectors."""
     return connection.execute(select(store_info.c.value).where(store_info.c.key == "encoder")).scalar()
+
+
+def one_vector(connection: Connection, encoder: int, longest: int) -> tuple[str, str, NDArray[np.float32]] | None:
+    """Title, text and vector (d,) of the first passage with a text of at most so many characters, of any namespace."""
+    t, v = passages.c, analyses.c
+    query = (
+        select(t.title, t.text, v.vector)
+        .join_from(passages, analyses, (v.namespace == t.namespace) & (v.content == t.content))
+        .where(v.encoder == encoder, func.length(t.text) <= longest)
+    )
+    row = connection.execute(query.order_by(t.number).limit(1)).first()
+    return None if row is None else (row.title, row.text, np.frombuffer(row.vector, np.float32))
 
 
 def namespace_names(connection: Connection) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from hippomem.analyse import Analyser, Text, Understood
 from hippomem.errors import HippomemError, InvalidInputError, MissingDependencyError, ModelError
+from hippomem.neocortex.checked_encoder import CheckedEncoder, Sample
 from hippomem.neocortex.encoder import Backend, Precision
 from hippomem.neocortex.encoder_choice import resolve_encoder
 from hippomem.neocortex.extraction import LocalExtractor
@@ -16,13 +17,15 @@ from hippomem.neocortex.extraction import LocalExtractor
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """What texts are to be read with, as the settings say it, and the identity that the encoder then has."""
+    """What texts are to be read with, as the settings say it; the identity that the encoder then has, and a vector of
+    its, where there is one."""
 
     encoder: Any
     backend: Backend
     precision: Precision
     pipeline: Any
     identity: str
+    sample: Sample | None
 
     def packed(self) -> bytes:
         """To send to another process. Raises InvalidInputError where there is an object that cannot be sent."""
@@ -34,11 +37,11 @@ class Models:
             ) from error
 
     def analyser(self, batch: int) -> Analyser:
-        """What reads with them. Raises ModelError where this machine would make other vectors."""
+        """What reads with them. Raises ModelError where this machine has another encoder."""
         encoder = resolve_encoder(self.encoder, self.backend, self.precision)
         if encoder.identity != self.identity:
             raise ModelError(f"a worker has the encoder {encoder.identity}, not {self.identity}: give it the same")
-        return Analyser(encoder, LocalExtractor(self.pipeline), batch)
+        return Analyser(CheckedEncoder(encoder, lambda: self.sample), LocalExtractor(self.pipeline), batch)
 
 
 @dataclass(frozen=True, slots=True)

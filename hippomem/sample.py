@@ -1,0 +1,20 @@
+"""What a store's vectors are known by, if two models have one name."""
+
+from __future__ import annotations
+
+from hippomem.analyse import titled
+from hippomem.neocortex.checked_encoder import Sample
+from hippomem.storage import reads
+from hippomem.storage.store import Store
+
+LONGEST = 2000  # characters, which take tens of milliseconds to encode
+
+
+def sample_of(store: Store, encoder: int) -> Sample | None:
+    """A passage with the vector that the store has of it from the encoder of a number; None where there is none."""
+    with store.read() as connection:
+        found = reads.one_vector(connection, encoder, LONGEST)
+    if found is None:
+        return None
+    title, text, vector = found
+    return Sample(titled(title, text), vector)
