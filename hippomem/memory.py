@@ -217,12 +217,13 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         with ProgressBar(progress) as bar:
             limits = settings.batch, settings.passage_chars, settings.max_document_bytes
             id_ = uuid.uuid4().hex[:12]
-            with self._growing(), sink_of(self._writer, id_, settings, self._keep_up) as sink:
-                ahead = sink if sink.count else None
-                report = Ingest(sink, settings.namespace, *limits, bar, ahead, self._store.longest_name).run(sources)
-        with self._lock:
-            self._keep_up()
-            self._save(closing=False)  # without a transaction, for which those who forget would wait
+            with self._growing():
+                with sink_of(self._writer, id_, settings, self._keep_up) as sink:
+                    ahead = sink if sink.count else None
+                    longest = self._store.longest_name
+                    report = Ingest(sink, settings.namespace, *limits, bar, ahead, longest).run(sources)
+                self._keep_up()
+                self._save_in_turn(0)
         taken = {name: seconds[name] - before[name] for name in seconds}
         taken |= {"total": time.perf_counter() - began, "cpu_total": time.process_time() - cpu}
         return replace(report, seconds=taken, id=id_)
@@ -434,12 +435,15 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         return with_chat(examine(self._store, self._held, lambda: self._number, *parts), self._chat)
 
     def close(self) -> None:
-        """Save the views where that is due, and close the database; a second time does nothing."""
+        """Save the views where that is due, and close the database; a second time does nothing. Waits where a view is
+        being saved."""
         self._stop_working()
+        if self._saver is not None:
+            self._saver.join()
         with self._lock:
             if self._view is not None and not self._store.closed:
                 with suppress(Exception):  # a view is disposable: no failure to save one may keep a store open
-                    self._save(closing=True)
+                    self._save()
                     self._learning.save()
             self._view = None
             self._store.close()

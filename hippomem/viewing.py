@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -42,6 +43,8 @@ class Viewing:
     _lock: threading.RLock
     _check_open: Callable[[], None]
     _tried = 0  # how much the view had changed when it was to be saved in vain
+    _saving_in = 0  # the process in which it is being saved
+    _saver: threading.Thread | None = None
     _dropped = math.inf  # when its snapshot was removed, by the monotonic clock
     _comings = 0  # ingests at work
     _cleared = 0  # the last change for which snapshots from before it were removed
@@ -76,9 +79,10 @@ class Viewing:
             yield synced
 
     def _keep_up(self) -> None:
-        """Follow the log, for whoever recalls next."""
+        """During an ingest: follow the log, for whoever recalls next, and save the view where it has grown much."""
         with self._held():
             pass
+        self._save_in_turn(UNSAVED)
 
     @contextmanager
     def _growing(self) -> Iterator[None]:
@@ -128,9 +132,10 @@ class Viewing:
             self._dropped = time.monotonic()
 
     def _tend(self) -> None:
-        """Save a view that has changed much while the memory stays open, or whose snapshot a `forget` has removed some
-        time ago: forgetting again and again is not to save as often. Where that fails, as on a full disk, it is tried
-        again when it has changed twice as much."""
+        """See, with the lock, whether the view is to be saved: it has changed much while the memory stays open, or a
+        `forget` removed its snapshot some time ago (forgetting again and again is not to save as often). Ingests save
+        it themselves.
+        """
         view = self._view
         if not self._snapshots or not view:
             return
@@ -139,25 +144,72 @@ class Viewing:
             self._cleared = view.purged
             if not self._snapshots.drop_before(view.purged):
                 self._note_bare()
-        if view.changed < 2 * self._tried:
-            return
-        is_bare = not view.saved_rows and time.monotonic() - self._dropped > BARE_SECONDS
-        if self._snapshots.is_overgrown(view, UNSAVED if self._comings else IN_USE) or is_bare:
-            self._tried = view.changed
-            self._save(closing=False)
-            self._tried = 0 if self._view is not view else self._tried
+        if not self._comings and self._is_to_be_saved(view, IN_USE):
+            self._saving_in = os.getpid()
+            self._saver = threading.Thread(target=self._renew, args=(view,), name="hippomem-save", daemon=True)
+            try:
+                self._saver.start()
+            except RuntimeError:  # there are too many, or the process ends
+                self._saver, self._saving_in = None, 0
 
-    def _save(self, closing: bool) -> None:
-        """Write a snapshot where it is due. Where that fails, as on a full disk, the next opening replays the log."""
-        view = self._view
-        if view is None or self._snapshots is None or not self._snapshots.is_due(view):
-            return
-        with suppress(Exception):  # no failure to save a view may be one of what it served
-            self._snapshots.save(view)
-            with self._store.read() as connection:
-                forgotten = reads.forgotten_after(connection, self._writer.number, view.applied)
-            if forgotten:  # while we were writing what we still had
-                self._snapshots.drop_before(forgotten)
+    def _save_in_turn(self, least: int) -> None:
+        """Save the view at once where it is due and has changed so much."""
+        with self._lock:
+            if not self._view or not self._is_to_be_saved(self._view, least):
                 return
-            loaded = View() if closing else self._snapshots.load()
-            self._view = loaded if loaded.applied else view
+            view, self._saving_in = self._view, os.getpid()
+        self._renew(view)
+
+    def _is_to_be_saved(self, view: View, least: int) -> bool:
+        if self._saving_in == os.getpid():  # it is, and not in the process that this one was forked from
+            return False
+        if not self._snapshots or not self._snapshots.is_due(view):
+            return False
+        is_bare = not view.saved_rows and time.monotonic() - self._dropped > BARE_SECONDS
+        return is_bare or (view.changed >= 2 * self._tried and self._snapshots.is_overgrown(view, least))
+
+    def _renew(self, view: View) -> None:
+        """Save the view, and use what was saved, which holds nothing that is gone and lies in files. Without the lock
+        for all that takes long: others recall and write meanwhile.
+        """
+        try:
+            self._dropped = self._dropped if view.saved_rows else time.monotonic()
+            with suppress(Exception):  # no failure to save a view may be one of what it served
+                self._replace(view)
+        finally:
+            self._saving_in = 0
+
+    def _replace(self, view: View) -> None:
+        if not self._snapshots:
+            return
+        with self._held() as (current, _):  # what is forgotten by now is not in it; what is from now on drops it
+            if current is not view:
+                return
+            self._tried = view.changed
+            frozen, begun = view.frozen(), self._snapshots.begin(view)
+        self._snapshots.save(frozen, begun)
+        if self._has_forgotten_after(frozen):
+            return
+        loaded = self._snapshots.load()
+        with self._store.read() as connection:
+            if not loaded.applied or not catch_up(loaded, connection, self._writer.number, self._encoder_number, STEP):
+                return
+        with self._lock:
+            if self._view is view:
+                self._view, self._tried = loaded, 0
+
+    def _save(self) -> None:
+        """Before closing, write a snapshot where it is due. Where that fails, the next opening replays the log."""
+        view, snapshots = self._view, self._snapshots
+        if view and snapshots and snapshots.is_due(view):
+            with suppress(Exception):
+                snapshots.save(view)
+                self._has_forgotten_after(view)
+
+    def _has_forgotten_after(self, view: View) -> bool:
+        """Whether something was forgotten that the view has. Its snapshots are dropped then."""
+        with self._store.read() as connection:
+            forgotten = reads.forgotten_after(connection, self._writer.number, view.applied)
+        if forgotten and self._snapshots:
+            self._snapshots.drop_before(forgotten)
+        return bool(forgotten)

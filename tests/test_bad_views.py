@@ -220,7 +220,9 @@ def test_a_memory_that_stays_open_saves_its_view_and_lets_go_of_what_is_gone(
         for n in range(24):
             ids[n % 12] = memory.update(ids[n % 12], f"Ada Thorne met Bob{n} at Gannet Point.").id
             assert memory.recall(f"Whom did Ada Thorne meet, Bob{n}?", 1).passages[0].id == ids[n % 12]
+            assert memory._saver is None or memory._saver.join() is None  # else it comes a few changes later
         assert memory._view is not None
+        assert memory._saver is not None
         assert memory._view.graph.rows <= 12 + 9
         assert memory.doctor().ok
         killed = next((tmp_path / "m.db.views").glob("*/[0-9]*"))  # what a process finds that was killed here
@@ -231,6 +233,7 @@ def test_a_memory_that_stays_open_saves_its_view_and_lets_go_of_what_is_gone(
         for n in range(24):
             ids[n % 12] = memory.update(ids[n % 12], f"Ada Thorne met Eve{n} at Gannet Point.").id
             assert memory.recall(f"Whom did Ada Thorne meet, Eve{n}?", 1).passages[0].id == ids[n % 12]
+            memory._saver.join()
         assert 1 < len(tried) < 6  # not with every recall
 
 

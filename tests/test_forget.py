@@ -134,6 +134,8 @@ def test_a_memory_that_stays_open_has_a_snapshot_again_some_time_after_forgettin
     assert not list(tmp_path.rglob("manifest.json"))
     monkeypatch.setattr("hippomem.viewing.BARE_SECONDS", 0.0)
     memory.recall("nothing")
+    assert memory._saver is not None
+    memory._saver.join()
     (first,) = tmp_path.rglob("manifest.json")
     memory.recall("nothing")
     assert list(tmp_path.rglob("manifest.json")) == [first]

@@ -93,6 +93,14 @@ class Growing:
         growing._data, growing._size = array, len(array)
         return growing
 
+    def frozen(self) -> Growing:
+        """What there is now, whatever comes; over the same memory, so only for rows that are never written again."""
+        return Growing.over(self.array)
+
+    def copied(self) -> Growing:
+        """What there is now, in memory of its own."""
+        return Growing.over(self.array.copy())
+
     def __len__(self) -> int:
         return self._size
 

@@ -14,7 +14,7 @@ those who ask for context.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -251,6 +251,11 @@ class Chains:
         around = self.around(rows) if self.any else ()
         near = [neighbours[neighbours != NONE] for neighbours in around]
         return merged(rows, *near)
+
+    def frozen(self) -> Chains:
+        """What there is now, whatever comes."""
+        arrays: dict[str, Any] = self.compact(np.arange(len(self._chain)))
+        return Chains(self._vectors, **arrays)
 
     def compact(self, kept: NDArray[np.int64]) -> dict[str, NDArray[np.generic]]:
         """The constructor's arrays for these live rows, in this order."""

@@ -194,6 +194,13 @@ class EdgeLog:
             np.asarray(self._next_of_entity.array),
         )
 
+    def frozen(self) -> EdgeLog:
+        """The edges that there are now, whatever comes; its links are not to be followed."""
+        frozen = EdgeLog(0, 0)
+        for name in ("_rows", "_entities", "_weights", "_masks", "_primary"):
+            setattr(frozen, name, getattr(self, name).frozen())
+        return frozen
+
     def add_passage(self) -> None:
         """One more passage, without edges."""
         self._first_of_row.extend([0])

@@ -90,6 +90,12 @@ class GramIndex:
                 found += zip(run.rows[start:end].tolist(), run.lines[start:end].tolist(), strict=True)
         return found + self._new.find(wanted)
 
+    def frozen(self) -> GramIndex:
+        """What there is now, whatever comes."""
+        frozen = GramIndex()
+        frozen._base, frozen._runs = self._base, self._parts()[1:]
+        return frozen
+
     def size(self, new_row: NDArray[np.int32]) -> int:
         """The entries that `blocks` gives."""
         return sum(int(np.count_nonzero(new_row[part.rows] >= 0)) for part in self._parts())

@@ -6,6 +6,7 @@ Removing changes no edge: a node whose inverse weight is 0 passes nothing on, wh
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from itertools import chain, islice
 from typing import Any, TypeAlias
 
@@ -282,6 +283,14 @@ class KnowledgeGraph:
             self._frequency.array[entity] = 0
 
     # -- snapshots ----------------------------------------------------------------------------------------------
+
+    def frozen(self) -> KnowledgeGraph:
+        """For a snapshot: what there is now, whatever comes. Sums of weights go on, which no snapshot takes over."""
+        frozen = copy(self)
+        frozen.log, frozen._grams = self.log.frozen(), self._grams.frozen()
+        frozen._alive, frozen._namings = self._alive.copied(), self._namings.copied()
+        frozen._frequency = self._frequency.copied()
+        return frozen
 
     def compact(self, rows: NDArray[np.int64]) -> Iterator[tuple[str, dict[str, NDArray[np.generic]]]]:
         """The arrays of a graph of these live passages, in this order, entities by key: equal memories, equal arrays.

@@ -9,6 +9,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from copy import copy
 from functools import cache, lru_cache
 from math import log
 from typing import Any
@@ -192,6 +193,13 @@ class LexicalIndex:
                 break
             found.append(postings)
         return merged(*(postings.astype(np.int64) for postings in found)) if found else np.empty(0, np.int64)
+
+    def frozen(self) -> LexicalIndex:
+        """What there is now, whatever comes."""
+        frozen = copy(self)
+        frozen._new = {term: (rows[:], counts[:]) for term, (rows, counts) in self._new.items()}
+        frozen._lengths, frozen._sizes = self._lengths.frozen(), self._sizes.frozen()
+        return frozen
 
     def compact(self, kept: Rows) -> dict[str, NDArray[np.generic]]:
         """The constructor's arrays for these live rows, in this order: equal memories, equal arrays."""

@@ -58,14 +58,24 @@ class Snapshots:
                 return view
         return View()
 
-    def save(self, view: View) -> None:
-        """Write the view and drop the older snapshots. An OSError (a full disk) leaves those as they were."""
+    def begin(self, view: View) -> Path:
+        """Make the folder of a snapshot that `save` is to write. From then on it can be dropped, and then fails.
+
+        Raises OSError.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        work = self.folder / f"{UNFINISHED}{view.applied:015d}-{uuid.uuid4().hex[:12]}"
+        work.mkdir()
+        return work
+
+    def save(self, view: View, begun: Path | None = None) -> None:
+        """Write the view, where it was `begun`, and drop the older snapshots. An OSError (a full disk, or that it was
+        dropped meanwhile) leaves those as they were.
+        """
         if view.vectors is None:
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        name = f"{view.applied:015d}-{uuid.uuid4().hex[:12]}"
-        work, final = self.folder / f"{UNFINISHED}{name}", self.folder / name
-        work.mkdir()
+        work = begun or self.begin(view)
+        final = work.with_name(work.name.removeprefix(UNFINISHED))
         try:
             self._write(view, work)
             work.rename(final)

@@ -107,6 +107,12 @@ class VectorIndex:
         taken[~old] = self._grown.array[rows[~old] - len(self._mapped)]
         return taken
 
+    def frozen(self) -> VectorIndex:
+        """What there is now, whatever comes."""
+        frozen = VectorIndex(self.dimension, self._mapped, self._lists)
+        frozen._grown = self._grown.frozen()
+        return frozen
+
     def save(self, path: Path, rows: Rows) -> None:
         """Write the given rows, in this order, as an index of their own; where they are many, lists beside it."""
         header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.float32)), "fortran_order": False}

@@ -8,6 +8,7 @@ caught up step by step equals one that was built at once.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -244,6 +245,16 @@ class View:
             np.concatenate([n for _, n, _ in found]),
             np.concatenate([v for _, _, v in found]),
         )
+
+    def frozen(self) -> View:
+        """For a snapshot: what there is now, whatever comes. It takes no changes."""
+        frozen = copy(self)
+        frozen.graph, frozen.lexical, frozen.chains = self.graph.frozen(), self.lexical.frozen(), self.chains.frozen()
+        frozen.vectors = self.vectors.frozen() if self.vectors else None
+        frozen._sentences = self._sentences.frozen() if self._sentences else None
+        for name in ("_starts", "_first", "_numbers", "_ties"):
+            setattr(frozen, name, getattr(self, name).frozen())
+        return frozen
 
     def compact_sentences(self, rows: NDArray[np.int64], vectors_path: Path) -> dict[str, NDArray[np.generic]]:
         """Write the sentence vectors of these rows, in this order, to a .npy file; the small arrays are returned."""
