@@ -14,7 +14,8 @@ def sample_of(store: Store, encoder: int) -> Sample | None:
     """A passage with the vector that the store has of it from the encoder of a number; None where there is none."""
     with store.read() as connection:
         found = reads.one_vector(connection, encoder, LONGEST)
-    if found is None:
+        is_ours = store.info(connection, "store_id") == store.id  # else it was replaced, as whoever writes is told
+    if found is None or not is_ours:
         return None
     title, text, vector = found
     return Sample(titled(title, text), vector)

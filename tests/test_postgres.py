@@ -283,6 +283,27 @@ def test_connections_that_are_lost_are_made_again(db: str) -> None:
         assert memory.doctor().ok
 
 
+def test_memories_of_one_process_share_their_connections(db: str) -> None:
+    def count() -> int:
+        ((number,),) = sql(db, "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'shared'")
+        return int(number)
+
+    url = db + "&application_name=shared"
+    memories = [opened(url, namespace=f"agent {number}") for number in range(8)]
+    for number, memory in enumerate(memories):
+        memory.add(f"Agent {number} keeps the Grey Heron.")
+        assert len(memory.recall("Who keeps the Grey Heron?", 10).passages) == 1
+    assert 1 <= count() <= 3  # of a read within a write, and so on
+    *others, last = memories
+    for memory in (*others, *others):
+        memory.close()
+    assert last.add("Bruno Vale keeps the Red Kite.").id
+    assert count() >= 1
+    last.close()
+    last.close()
+    assert count() == 0
+
+
 LONG = "".join(random.Random(0).choices("abcdefghijklmnopqrstuvwxyz0123456789", k=20_000))  # noqa: S311
 
 

@@ -56,6 +56,10 @@ class Database(ABC):
     def exists(self) -> bool:
         """Whether it is there already, so that opening would make none."""
 
+    def close(self) -> None:
+        """Close the connections."""
+        self.engine.dispose()
+
     @abstractmethod
     def views(self, store_id: str) -> Path | None:
         """The folder for what is computed from it, None where it is not kept."""

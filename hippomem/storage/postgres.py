@@ -11,10 +11,13 @@ import re
 import sys
 import time
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import Any
+from weakref import WeakSet, WeakValueDictionary
 
-from sqlalchemy import JSON, Connection, LargeBinary, String, create_engine, event, text
+from sqlalchemy import JSON, Connection, Engine, LargeBinary, String, create_engine, event, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.types import TypeEngine
@@ -37,6 +40,7 @@ from hippomem.storage.schema import metadata
 OLDEST = 13
 LONGEST_ID = 128
 CONNECT_SECONDS = 10
+KEPT = 20  # idle connections at most: as many as were in use at once
 PAUSES = 0.15, 3.0  # seconds, the first one, which doubles, and the longest
 LOCK_SECONDS = 1.2  # more than after what the server's own cleaning lets go of a table for others (deadlock_timeout)
 LOCKED = "55P03"
@@ -72,18 +76,18 @@ class Postgres(Database):
     scrub_needs = "if there is space for a copy of each table, and nobody reads an earlier state"
 
     def __init__(self, url: URL) -> None:
-        arguments: dict[str, Any] = {"connect_timeout": CONNECT_SECONDS, "application_name": "hippomem"}
-        arguments = {name: value for name, value in arguments.items() if name not in url.query}
-        arguments["client_encoding"] = "utf8"
-        arguments["prepare_threshold"] = None  # a statement that is prepared keeps a plan from when there were few rows
-        try:
-            # Threads wait for the database, not for each other's connections.
-            made = create_engine(url, connect_args=arguments, max_overflow=-1, pool_pre_ping=True)
-        except ImportError as error:
-            raise MissingDependencyError("psycopg", "postgres") from error
-        event.listen(made, "connect", _prepare)
-        event.listen(made, "begin", _begin)
-        super().__init__(url, made)
+        with _SHARING:
+            self._shared = _SHARED.get(url) or _Shared(_engine(url))
+            _SHARED[url] = self._shared
+            self._shared.users.add(self)
+        super().__init__(url, self._shared.engine)
+
+    def close(self) -> None:
+        with _SHARING:
+            self._shared.users.discard(self)
+            is_idle = not self._shared.users
+        if is_idle:
+            self.engine.dispose()
 
     @property
     def name(self) -> str:
@@ -96,7 +100,7 @@ class Postgres(Database):
                 self.check_ownership(connection)
                 return revision_of(connection) is not None
         finally:
-            self.engine.dispose()  # who asks may not come to use it
+            self.close()  # who asks may not come to use it
 
     def views(self, store_id: str) -> Path | None:
         """In the user's cache folder, which no other machine has."""
@@ -211,6 +215,33 @@ class Postgres(Database):
         if not state:  # it was not reached
             return StoreAccessError(f"{where}: {message}")
         return StoreError(f"{where}: {message}")
+
+
+@dataclass(eq=False, slots=True, weakref_slot=True)
+class _Shared:
+    """One engine for all memories of this process that lie in one database, as a server takes no number of connections."""
+
+    engine: Engine
+    users: WeakSet[Postgres] = field(default_factory=WeakSet)
+
+
+_SHARED: WeakValueDictionary[URL, _Shared] = WeakValueDictionary()
+_SHARING = Lock()
+
+
+def _engine(url: URL) -> Engine:
+    arguments: dict[str, Any] = {"connect_timeout": CONNECT_SECONDS, "application_name": "hippomem"}
+    arguments = {name: value for name, value in arguments.items() if name not in url.query}
+    arguments["client_encoding"] = "utf8"
+    arguments["prepare_threshold"] = None  # a statement that is prepared keeps a plan from when there were few rows
+    try:
+        # Threads wait for the database, not for each other's connections.
+        made = create_engine(url, connect_args=arguments, pool_size=KEPT, max_overflow=-1, pool_pre_ping=True)
+    except ImportError as error:
+        raise MissingDependencyError("psycopg", "postgres") from error
+    event.listen(made, "connect", _prepare)
+    event.listen(made, "begin", _begin)
+    return made
 
 
 def _tells(kind: TypeEngine[Any]) -> bool:

@@ -54,6 +54,7 @@ class SQLite(Database):
             options["poolclass"] = StaticPool  # one connection, or every thread would see a database of its own
         else:
             options["max_overflow"] = -1  # threads wait for the database, not for each other's connections
+            options["pool_use_lifo"] = True  # the one that wrote last, as it alone still knows its pages
         made = create_engine(url, **options)
         event.listen(made, "connect", _prepare)
         event.listen(made, "begin", _begin)

@@ -52,7 +52,7 @@ class Store:
                 with suppress(StoreError):
                     self.scrub(OPENING_SECONDS)
         except BaseException:
-            self._database.engine.dispose()
+            self._database.close()
             raise
 
     def _prepare(self) -> None:
@@ -236,7 +236,7 @@ class Store:
     def close(self) -> None:
         """Close all connections; a second time does nothing."""
         self._closed = True
-        self._database.engine.dispose()
+        self._database.close()
 
     def _check_open(self) -> None:
         if self._closed:
