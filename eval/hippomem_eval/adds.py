@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from hippomem import Memory, Settings
-from hippomem.neocortex.encoder_choice import resolve_encoder
+from hippomem import Memory
 from hippomem.testing import ScriptedChatModel
+from hippomem_eval.configured import configured_encoder
 from hippomem_eval.datasets import load_corpus
 from hippomem_eval.environment import describe
 from hippomem_eval.metrics import bootstrap
@@ -33,8 +33,7 @@ def measure_adds(corpus: Path, out: Path, *, adds: int = 200, seed: int = 0) -> 
     make_folder(out)
     lots = random.Random(seed)  # noqa: S311
     model = ScriptedChatModel(answers=[])
-    our = Settings()
-    encoder = resolve_encoder(our.encoder, our.encoder_backend, our.encoder_precision)
+    encoder = configured_encoder()
     taken: dict[str, dict[str, list[float]]] = {name: {"ms": [], "cpu_ms": []} for name in ("with", "without")}
     # Not the system's folder for temporary files: that may be in memory, where writing costs nothing.
     with (

@@ -8,9 +8,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from hippomem import Encoder, Settings
-from hippomem.neocortex.encoder_choice import resolve_encoder
+from hippomem import Encoder
 from hippomem_eval.ablation import HIPPOMEM, WITHOUT, Remembering
+from hippomem_eval.configured import configured_encoder
 from hippomem_eval.conversation_formats import Conversation, ConversationQuestion
 from hippomem_eval.conversation_index import ensure_memories
 from hippomem_eval.conversation_systems import BASELINES, FULL_CONTEXT, RECIPES, Transcript, TurnMemory
@@ -74,8 +74,7 @@ def run_conversation(options: ConversationOptions, tell: Callable[[str], None]) 
     make_folder(options.out)
     run = RunFile(options.out / "run.json")
     environment = describe()
-    settings = Settings()
-    encoder = resolve_encoder(settings.encoder, settings.encoder_backend, settings.encoder_precision)
+    encoder = configured_encoder()
     data = sha256(options.data)
     # What is searched together, and what is left of it.
     layout = ["plain"] * options.plain + [c.id for c in conversations if options.one_index]

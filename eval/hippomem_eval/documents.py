@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hippomem import Document, Memory, Settings
+from hippomem.settings import load_settings
 from hippomem_eval.ablation import Remembering
+from hippomem_eval.configured import configured_encoder
 from hippomem_eval.conversation_formats import Turn
 from hippomem_eval.conversations import Haystack, haystacks_of, load_conversations
 from hippomem_eval.index import NAMESPACE
@@ -61,7 +63,7 @@ def measure_documents(
     passages = 0
     with progress_bar("questions", sum(len(h.questions) for h in haystacks), 0) as advance:
         for haystack in haystacks:
-            settings = Settings(db=str(out / f"index-{passage_chars}.db"), passage_chars=passage_chars)
+            settings = load_settings(db=str(out / f"index-{passage_chars}.db"), passage_chars=passage_chars)
             with Memory.open(namespace=haystack.name or NAMESPACE, settings=settings) as memory:
                 transcripts = transcripts_of(haystack.turns)
                 report = memory.ingest(list(transcripts.documents))
@@ -107,10 +109,7 @@ def _ask(
     k: int,
     advance: Callable[[], None],
 ) -> None:
-    from hippomem.neocortex.encoder_choice import resolve_encoder
-
-    own = resolve_encoder(settings.encoder, settings.encoder_backend, settings.encoder_precision)
-    encoder = Remembering(own)
+    encoder = Remembering(configured_encoder())
     with Memory.open(namespace=haystack.name or NAMESPACE, settings=settings, encoder=encoder) as memory:
         for question in haystack.questions:
             for name, method in SYSTEMS.items():

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hippomem import InvalidInputError, Settings
+from hippomem import InvalidInputError
+from hippomem.settings import load_settings
 from hippomem_eval.datasets import load_dataset
 from hippomem_eval.encoder_ways import BASELINE, WAYS, load_way
 from hippomem_eval.environment import describe
@@ -46,7 +47,7 @@ def measure_encoders(options: EncoderOptions) -> dict[str, Any]:
     Raises the errors of `load_dataset` and `load_way`, InvalidInputError where the encoder is not given by name, and
     SourceError where a measuring process fails.
     """
-    model = Settings().encoder
+    model = load_settings().encoder
     if not isinstance(model, str):
         raise InvalidInputError("the encoder to measure must be given by name or folder")
     ways = list(dict.fromkeys([BASELINE, *options.ways]))

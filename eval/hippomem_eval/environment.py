@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import hippomem
-from hippomem import Settings
+from hippomem.settings import load_settings
 
 _PACKAGES = (
     "hippomem",
@@ -69,7 +69,9 @@ def settings_hash() -> str:
     """One hash over hippomem's settings, from environment and hippomem.toml, but for those that change no result. Their
     values may be secrets.
     """
-    values = {name: _as_text(value) for name, value in Settings().model_dump().items() if name not in _WITHOUT_EFFECT}
+    values = {
+        name: _as_text(value) for name, value in load_settings().model_dump().items() if name not in _WITHOUT_EFFECT
+    }
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hippomem import InvalidInputError, Memory, Settings
-from hippomem.neocortex.encoder_choice import resolve_encoder
+from hippomem import InvalidInputError, Memory
+from hippomem_eval.configured import configured_encoder
 from hippomem_eval.corpus import Corpus
 from hippomem_eval.datasets import Dataset, load_dataset, write_corpus
 from hippomem_eval.environment import describe
@@ -69,7 +69,7 @@ def run_composed(
     origin = Origin(path.resolve(), sha256(path), environment["code"] + environment["settings"])
     run = RunFile(out / "run.json")
     index = ensure_index(out / "index.db", origin, dataset, run, progress=sys.stderr.isatty(), tell=tell)
-    encoder = RememberingEncoder(resolve_encoder(Settings().encoder))
+    encoder = RememberingEncoder(configured_encoder())
     taught = copied(index.database, out / "taught.db")
     rows: list[Row] = []
     with (

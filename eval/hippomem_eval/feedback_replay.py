@@ -16,8 +16,9 @@ from typing import Any, cast
 import numpy as np
 
 from hippomem import InvalidInputError, Memory, Recall, Settings
-from hippomem.neocortex.encoder_choice import resolve_encoder
 from hippomem.neocortex.neural_memory.contexts import RULES
+from hippomem.settings import load_settings
+from hippomem_eval.configured import configured_encoder
 from hippomem_eval.feedback_protocol import (
     CUTOFF,
     Asked,
@@ -115,7 +116,7 @@ def run_replay(options: ReplayOptions, tell: Callable[[str], None]) -> dict[str,
     arms = [Arm.called(name) for name in dict.fromkeys(options.arms)]
     if not arms:
         raise InvalidInputError("name at least one arm")
-    encoder = RememberingEncoder(resolve_encoder(Settings().encoder))
+    encoder = RememberingEncoder(configured_encoder())
     haystacks, index = remembered(options, encoder, tell)
     rows: dict[float, dict[str, list[Row]]] = {}
     total = sum(len(haystack.questions) for haystack in haystacks)
@@ -147,7 +148,7 @@ def run_replay(options: ReplayOptions, tell: Callable[[str], None]) -> dict[str,
 def _settings(arm: Arm, buffer: int) -> Settings:
     chosen: dict[str, Any] = {"neural_map": arm.map, "neural_rule": arm.rule}
     bound: dict[str, Any] = {"neural_capacity": buffer} if buffer else {}
-    return Settings(**chosen, **bound)
+    return load_settings(**chosen, **bound)
 
 
 def lived(

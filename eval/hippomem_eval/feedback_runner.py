@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hippomem import Settings
-from hippomem.neocortex.encoder_choice import resolve_encoder
+from hippomem_eval.configured import configured_encoder
 from hippomem_eval.conversation_index import ensure_memories
 from hippomem_eval.conversations import Haystack, haystacks_of, load_conversations, select
 from hippomem_eval.environment import describe
@@ -58,7 +57,7 @@ def remembered(
 
 def run_feedback(options: FeedbackOptions, tell: Callable[[str], None]) -> dict[str, Any]:
     """The summary, and in it all `rows` by who gave the feedback. Raises what loader and memory do."""
-    encoder = RememberingEncoder(resolve_encoder(Settings().encoder))
+    encoder = RememberingEncoder(configured_encoder())
     haystacks, index = remembered(options, encoder, tell)
     givers = {"right": Giver()} | {f"noise {share:g}": Giver(wrong=share) for share in options.noise}
     if options.adversarial:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hippomem import Memory
+from hippomem_eval.configured import without_workers
 from hippomem_eval.datasets import load_corpus
 from hippomem_eval.latency_worker import peak_rss
 from hippomem_eval.own_process import serve_job
@@ -18,7 +19,7 @@ from hippomem_eval.own_process import serve_job
 def measure(job: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Ingest as the job says, into a new memory in the folder."""
     documents = list(islice(load_corpus(Path(job["corpus"])).documents(job["corpus"]), job["limit"]))
-    with Memory.open(folder / "index.db") as memory:
+    with Memory.open(folder / "index.db", settings=without_workers()) as memory:
         began, cpu, cpu_workers = time.perf_counter(), time.process_time(), _of_children()[0]
         report = memory.ingest(documents, workers=job["workers"])
         seconds, cpu = time.perf_counter() - began, time.process_time() - cpu

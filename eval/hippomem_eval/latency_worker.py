@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hippomem import Memory
+from hippomem_eval.configured import without_workers
 from hippomem_eval.datasets import load_corpus
 from hippomem_eval.files import bytes_on_disk
 from hippomem_eval.metrics import spread
@@ -24,7 +25,7 @@ def measure(job: Mapping[str, Any]) -> dict[str, Any]:
     """Ingest and recall as the job says."""
     database = Path(job["database"])
     peak = {"imported": peak_rss()}
-    with Memory.open(database, namespace="default") as memory:
+    with Memory.open(database, namespace="default", settings=without_workers()) as memory:
         began, cpu = time.perf_counter(), time.process_time()
         report = memory.ingest(load_corpus(Path(job["corpus"])).documents(job["corpus"]), progress=True)
         wall, cpu = time.perf_counter() - began, time.process_time() - cpu

@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from hippomem import HippomemError, InvalidInputError, Settings
+from hippomem import HippomemError, InvalidInputError
 from hippomem.neocortex.reader import without_citations
+from hippomem.settings import load_settings
 from hippomem_eval.datasets import load_dataset, write_corpus
 from hippomem_eval.environment import describe
 from hippomem_eval.files import sha256
@@ -76,7 +77,7 @@ def run_qa(options: QaOptions, tell: Callable[[str], None]) -> dict[str, Any]:
     that the model does not answer counts as wrong, with its error in its line, and is asked again by the next run.
     """
     dataset = load_dataset(options.questions, options.corpus, limit=options.limit)
-    llm = options.llm if options.llm is not None else Settings().llm
+    llm = options.llm if options.llm is not None else load_settings().llm
     if not llm:
         raise InvalidInputError("qa asks a chat model, and none is set: give --llm or set HIPPOMEM_LLM")
     make_folder(options.out)

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hippomem import InvalidInputError, Settings, SourceError
+from hippomem import InvalidInputError, SourceError
+from hippomem.settings import load_settings
 from hippomem_eval.ablation import WITHOUT
 from hippomem_eval.corpus import Corpus
 from hippomem_eval.datasets import Dataset, load_dataset, write_corpus
@@ -131,10 +132,11 @@ def _chat_model(name: str, options: Options, dataset: Dataset) -> tuple[Any, str
 
         return recogniser(dataset, options.recognition), f"recognition {options.recognition}"
     if options.decompositions is None or name == RECOGNISING:
-        if not Settings().llm:
+        llm = load_settings().llm
+        if not llm:
             how = "--recognition" if name == RECOGNISING else "--decompositions"
             raise InvalidInputError(f"{name} asks a chat model: set HIPPOMEM_LLM, or give recorded answers with {how}")
-        return None, str(Settings().llm)
+        return None, str(llm)
     from hippomem_eval.recorded import RecordedChatModel, load_decompositions
 
     path = options.questions if options.decompositions == "musique" else Path(options.decompositions)

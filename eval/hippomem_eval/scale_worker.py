@@ -14,6 +14,7 @@ from typing import Any
 
 from hippomem import Memory
 from hippomem.testing import capitals
+from hippomem_eval.configured import without_workers
 from hippomem_eval.files import bytes_on_disk
 from hippomem_eval.hipporag2 import HippoRAG2
 from hippomem_eval.latency_worker import parts, peak_rss
@@ -36,7 +37,8 @@ def build(job: Mapping[str, Any]) -> dict[str, Any]:
     """Ingest all passages but the last `ADDED`, add those one by one, recall after each, and update each."""
     corpus, first_added = SyntheticCorpus(job["size"], job["seed"]), job["size"] - ADDED
     database = Path(job["database"])
-    memory = Memory.open(database, namespace="default", encoder=SyntheticEncoder(), pipeline=capitals())
+    ours = without_workers()
+    memory = Memory.open(database, namespace="default", encoder=SyntheticEncoder(), pipeline=capitals(), settings=ours)
     with memory, progress_bar(f"{job['size']:,} passages", job["size"]) as advance:
         records = _Records(corpus, first_added, advance)
         began, cpu = time.perf_counter(), time.process_time()

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from hippomem import Memory, Recipe, Settings
-from hippomem.neocortex.encoder_choice import resolve_encoder
+from hippomem import Memory, Recipe
 from hippomem_eval.ablation import WITHOUT, Remembering
+from hippomem_eval.configured import configured_encoder
 from hippomem_eval.corpus import Corpus
 from hippomem_eval.index import Index
 from hippomem_eval.material import Material
@@ -56,8 +56,7 @@ class Bench:
     @cached_property
     def remembering(self) -> Remembering:
         """The configured encoder, for systems that are all asked the same."""
-        our = Settings()
-        return Remembering(resolve_encoder(our.encoder, our.encoder_backend, our.encoder_precision))
+        return Remembering(configured_encoder())
 
     @cached_property
     def material(self) -> Material:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from eval_data import write_pair
 from typer.testing import CliRunner
 
 from hippomem.cli import app as main_app
@@ -27,6 +29,15 @@ def test_errors_are_one_line_under_the_main_command_too() -> None:
     result = CliRunner().invoke(main_app, ["eval", "multihop", "--questions", "none.json", "--out", "out"])
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.strip() == "error: there is no file none.json"
+
+
+def test_a_setting_that_cannot_be_is_told_as_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    questions, corpus = write_pair(tmp_path)
+    monkeypatch.setenv("HIPPOMEM_BATCH", "many")
+    args = ["multihop", "--questions", questions, "--corpus", corpus, "--out", tmp_path / "out"]
+    result = CliRunner().invoke(eval_app, list(map(str, args)))
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("error: settings: batch: ")
 
 
 @pytest.mark.parametrize(("option", "value"), [("--decompositions", "musique"), ("--recognition", "oracle")])

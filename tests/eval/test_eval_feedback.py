@@ -23,8 +23,8 @@ from hippomem_eval.formats import Record
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr("hippomem_eval.feedback_runner.resolve_encoder", lambda *_: HashEncoder(256))
-    monkeypatch.setattr("hippomem_eval.feedback_replay.resolve_encoder", lambda *_: HashEncoder(256))
+    monkeypatch.setattr("hippomem_eval.feedback_runner.configured_encoder", lambda *_: HashEncoder(256))
+    monkeypatch.setattr("hippomem_eval.feedback_replay.configured_encoder", lambda *_: HashEncoder(256))
     monkeypatch.setattr("hippomem_eval.environment.code_hash", lambda: "code")
     return
 

@@ -37,6 +37,15 @@ def test_the_figures(tmp_path: Path) -> None:
     assert [entry.name for entry in (tmp_path / "out").iterdir()] == ["latency.json"]
 
 
+def test_workers_that_are_set_take_nothing_out_of_the_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HIPPOMEM_WORKERS", "1")
+    monkeypatch.setenv("HIPPOMEM_BATCH", "3")
+    questions, corpus = write_pair(tmp_path)
+    args = ["latency", "--questions", questions, "--corpus", corpus, "--out", tmp_path / "out", "--json"]
+    measured = json.loads(CliRunner().invoke(app, list(map(str, args))).stdout)
+    assert measured["cpu_seconds"]["other"] >= 0  # encoder and spaCy ran in the process that was measured
+
+
 def test_a_failure_in_the_process_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     questions, corpus = write_pair(tmp_path)
     monkeypatch.setenv("HIPPOMEM_ENCODER", " ")
