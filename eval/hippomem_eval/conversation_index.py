@@ -10,7 +10,7 @@ from hippomem import Encoder, InvalidInputError, Memory, SourceError
 from hippomem_eval.conversation_formats import Turn
 from hippomem_eval.conversations import Haystack
 from hippomem_eval.files import bytes_on_disk
-from hippomem_eval.index import COUNTS, Index, Origin
+from hippomem_eval.index import COUNTS, SEVERAL, Index, Origin
 from hippomem_eval.results import RunFile
 
 
@@ -34,6 +34,8 @@ def ensure_memories(
     for haystack in haystacks:
         if not filled.get(haystack.name, {}).get("finished"):
             is_partial = haystack.name in filled
+            if entry["code"] != origin.code:
+                entry["code"] = SEVERAL
             filled[haystack.name] = {"finished": False}
             run.update(index=entry)
             report = _fill(database, haystack, encoder, progress) | {"seconds_are_partial": is_partial}

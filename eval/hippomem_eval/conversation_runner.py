@@ -21,7 +21,7 @@ from hippomem_eval.index import Index, Origin
 from hippomem_eval.metrics import all_gold_at, recall_at, reciprocal_rank
 from hippomem_eval.neighbourhood import WINDOWS, neighbourhoods, widened
 from hippomem_eval.progress import progress_bar
-from hippomem_eval.results import Results, Row, RunFile, make_folder, open_results
+from hippomem_eval.results import Results, Row, RunFile, alone_in, open_results
 from hippomem_eval.runner import ALL_GOLD_CUTOFF, CUTOFFS
 from hippomem_eval.systems import Ranking, System
 from hippomem_eval.timing import timed_recall, warm_up
@@ -71,7 +71,16 @@ def run_conversation(options: ConversationOptions, tell: Callable[[str], None]) 
         adversarial=options.adversarial,
         limit=options.limit,
     )
-    make_folder(options.out)
+    with alone_in(options.out):
+        return _measure(options, conversations, haystacks, tell)
+
+
+def _measure(
+    options: ConversationOptions,
+    conversations: tuple[Conversation, ...],
+    haystacks: tuple[Haystack, ...],
+    tell: Callable[[str], None],
+) -> MeasuredConversations:
     run = RunFile(options.out / "run.json")
     environment = describe()
     encoder = configured_encoder()

@@ -20,6 +20,7 @@ from hippomem_eval.results import RunFile
 
 NAMESPACE = "default"  # given, so that HIPPOMEM_NAMESPACE does not lead the measurement elsewhere
 COUNTS = ("passages", "entities", "facts", "edges")
+SEVERAL = "several"  # in the place of the code's hash: one built a part, and another one went on
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ def ensure_index(
     built = run.read().get(database.stem)
     _check(database, built, origin)
     if not built or not built.get("finished") or not database.exists():
-        built = _build(database, origin, dataset, run, progress, llm)
+        built = _build(database, built, origin, dataset, run, progress, llm)
     is_stale = built["code"] != origin.code
     if is_stale:
         tell(f"{database} was built with other code or settings: delete the folder to build it anew")
@@ -116,9 +117,13 @@ def _check_gold(memory: Memory, dataset: Dataset, database: Path) -> None:
         )
 
 
-def _build(database: Path, origin: Origin, dataset: Dataset, run: RunFile, progress: bool, llm: Any) -> dict[str, Any]:
+def _build(
+    database: Path, built: Any, origin: Origin, dataset: Dataset, run: RunFile, progress: bool, llm: Any
+) -> dict[str, Any]:
     # An ingest that goes on after an interruption does not know how long it took before.
     entry = origin.entry() | {"seconds_are_partial": database.exists()}
+    if database.exists() and built["code"] != origin.code:
+        entry["code"] = SEVERAL
     run.update(**{database.stem: entry | {"finished": False}})
     with Memory.open(database, namespace=NAMESPACE, llm=llm) as memory:
         report = memory.ingest(dataset.corpus.documents(origin.corpus.as_posix()), progress=progress)

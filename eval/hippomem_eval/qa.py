@@ -20,13 +20,13 @@ import numpy as np
 from hippomem import HippomemError, InvalidInputError
 from hippomem.neocortex.reader import without_citations
 from hippomem.settings import load_settings
-from hippomem_eval.datasets import load_dataset, write_corpus
+from hippomem_eval.datasets import Dataset, load_dataset, write_corpus
 from hippomem_eval.environment import describe
 from hippomem_eval.files import sha256
 from hippomem_eval.index import Origin, ensure_index
 from hippomem_eval.metrics import bootstrap
 from hippomem_eval.progress import progress_bar
-from hippomem_eval.results import Row, RunFile, make_folder, open_results, write_json
+from hippomem_eval.results import Row, RunFile, alone_in, open_results, write_json
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -80,7 +80,11 @@ def run_qa(options: QaOptions, tell: Callable[[str], None]) -> dict[str, Any]:
     llm = options.llm if options.llm is not None else load_settings().llm
     if not llm:
         raise InvalidInputError("qa asks a chat model, and none is set: give --llm or set HIPPOMEM_LLM")
-    make_folder(options.out)
+    with alone_in(options.out):
+        return _measure(options, dataset, llm if isinstance(llm, str) else type(llm).__name__, tell)
+
+
+def _measure(options: QaOptions, dataset: Dataset, model: str, tell: Callable[[str], None]) -> dict[str, Any]:
     run = RunFile(options.out / "run.json")
     corpus = options.corpus or options.out / "corpus.json"
     if options.corpus is None:
@@ -94,7 +98,7 @@ def run_qa(options: QaOptions, tell: Callable[[str], None]) -> dict[str, Any]:
         "corpus": sha256(corpus),
         "code": code,
         "encoder": index.encoder,
-        "model": llm if isinstance(llm, str) else type(llm).__name__,
+        "model": model,
         "options": [options.k, options.decompose, options.iterative],
     }
     run.update(limit=options.limit, seed=options.seed, **environment)
@@ -134,7 +138,7 @@ def run_qa(options: QaOptions, tell: Callable[[str], None]) -> dict[str, Any]:
                 results.append(row)
                 advance()
         rows = [results.rows[question.id] for question in dataset.questions]
-    summary = summarise(rows, options, same["model"])
+    summary = summarise(rows, options, model)
     write_json(options.out / "qa.json", summary)
     return summary
 

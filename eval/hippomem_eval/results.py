@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping
+import os
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -112,8 +115,34 @@ def write_json(path: Path, content: object) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Create a folder for results. Raises StoreAccessError where that cannot be."""
+    """Create a folder for results. Raises StoreAccessError where that cannot be, or it cannot be written to."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreAccessError(f"{path} cannot be used as a folder for results: {error.strerror}") from error
+    if not os.access(path, os.W_OK):
+        raise StoreAccessError(f"{path} cannot be used as a folder for results: it cannot be written to")
+
+
+@contextmanager
+def alone_in(path: Path) -> Iterator[None]:
+    """`make_folder`, and hold it: a second run there would ask again what is being asked, write the same lines once
+    more, or begin the first one's files anew. Raises StoreAccessError, also where another run holds it.
+    """
+    make_folder(path)
+    if sys.platform == "win32":  # folders cannot be held there
+        yield
+        return
+    import fcntl
+
+    held = os.open(path, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StoreAccessError(f"another run writes to {path}: wait for it, or choose another folder") from None
+        except OSError:  # a file system without locks
+            pass
+        yield
+    finally:
+        os.close(held)

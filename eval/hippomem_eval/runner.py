@@ -22,7 +22,7 @@ from hippomem_eval.misspelling import misspelt
 from hippomem_eval.openie import OpenIE, load_openie
 from hippomem_eval.progress import progress_bar
 from hippomem_eval.ranking import Ranking
-from hippomem_eval.results import Row, RunFile, make_folder, open_results
+from hippomem_eval.results import Row, RunFile, alone_in, open_results
 from hippomem_eval.systems import ASKING, RECOGNISING, SYSTEMS, WITH_OPENIE, Bench
 from hippomem_eval.timing import timed_recall, warm_up
 
@@ -76,7 +76,13 @@ def run_multihop(options: Options, tell: Callable[[str], None]) -> Measured:
         with_slips = tuple(replace(question, text=misspelt(question.text)) for question in dataset.questions)
         dataset = replace(dataset, questions=with_slips)
     models = {name: _chat_model(name, options, dataset) for name in options.systems if name in ASKING}
-    make_folder(options.out)
+    with alone_in(options.out):
+        return _measure(options, dataset, models, tell)
+
+
+def _measure(
+    options: Options, dataset: Dataset, models: Mapping[str, tuple[Any, str]], tell: Callable[[str], None]
+) -> Measured:
     run = RunFile(options.out / "run.json")
     corpus = options.corpus or options.out / "corpus.json"
     if options.corpus is None:

@@ -16,7 +16,7 @@ from hippomem_eval.environment import describe, settings_hash
 from hippomem_eval.files import bytes_on_disk
 from hippomem_eval.html_growth import write_growth_report
 from hippomem_eval.own_process import measure_in_own_process
-from hippomem_eval.results import RunFile, make_folder, write_json
+from hippomem_eval.results import RunFile, alone_in, make_folder, write_json
 from hippomem_eval.scale_worker import ADDED
 from hippomem_eval.synthetic import SyntheticCorpus
 
@@ -47,7 +47,11 @@ def measure_scale(options: ScaleOptions, tell: Callable[[str], None]) -> dict[st
     sizes = sorted(set(options.sizes))
     if not sizes or sizes[0] < SMALLEST:
         raise InvalidInputError(f"sizes begin at {SMALLEST} passages")
-    make_folder(options.out)
+    with alone_in(options.out):
+        return _measure_all(sizes, options, tell)
+
+
+def _measure_all(sizes: Sequence[int], options: ScaleOptions, tell: Callable[[str], None]) -> dict[str, Any]:
     measured: dict[str, Any] = {}
     for size in sizes:
         measured[str(size)] = _figures(*_measure(size, options, tell))

@@ -248,6 +248,16 @@ def test_results_of_other_code_do_not_count(again: Callable[..., Result], monkey
     assert "The index was built with other code or settings" in result.stdout
 
 
+def test_an_index_that_two_codes_built_is_of_neither(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = write(tmp_path / "c.json", locomo_records())
+    args = ("--data", data, "--out", tmp_path / "out", "--conversations")
+    assert run(*args, "0").exit_code == 0
+    with monkeypatch.context() as patch:
+        patch.setattr("hippomem_eval.environment.code_hash", lambda: "edited")
+        assert run(*args, "1").exit_code == 0
+    assert "The index was built with other code or settings" in run(*args, "0,1").stdout
+
+
 def test_other_conversations_need_another_folder(again: Callable[..., Result], tmp_path: Path) -> None:
     other = write(tmp_path / "other.json", locomo_records()[:1])
     result = again("--data", other)

@@ -17,6 +17,7 @@ from typer.testing import CliRunner, Result
 from hippomem import Memory
 from hippomem_eval import runner
 from hippomem_eval.cli import app
+from hippomem_eval.results import alone_in
 from hippomem_eval.systems import ASKING, SYSTEMS, Bench, Ranking, System
 
 IDS = ["q1", "q2", "q3", "q4"]
@@ -196,6 +197,32 @@ def test_an_interrupted_ingest_goes_on(tmp_path: Path, monkeypatch: pytest.Monke
     result = run(*args)
     assert result.exit_code == 0
     assert "(since an interruption)" in result.stdout
+
+
+def test_an_index_that_two_codes_built_is_of_neither(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    questions, corpus = write_pair(tmp_path)
+    args = ("--questions", questions, "--corpus", corpus, "--out", tmp_path / "out", "--limit", 1)
+    ingest = Memory.ingest
+    with monkeypatch.context() as patch:
+
+        def interrupted(memory: Memory, sources: Any, **_: object) -> None:
+            ingest(memory, list(sources)[:3])
+            raise KeyboardInterrupt
+
+        patch.setattr(Memory, "ingest", interrupted)
+        assert run(*args).exit_code == 130
+    with monkeypatch.context() as patch:
+        patch.setattr("hippomem_eval.environment.code_hash", lambda: "edited")
+        assert "The index was built with other code or settings" in run(*args).stdout
+    assert "The index was built with other code or settings" in run(*args).stdout
+
+
+def test_a_second_run_in_a_folder_is_refused(again: Callable[..., Result], tmp_path: Path) -> None:
+    with alone_in(tmp_path / "out"):
+        result = again()
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "another run writes to" in result.stderr
+    assert again("--limit", 1).exit_code == 0
 
 
 def test_a_file_that_brings_its_context(tmp_path: Path) -> None:

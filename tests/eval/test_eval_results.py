@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from hippomem import SourceError, StoreAccessError
 from hippomem_eval.files import bytes_on_disk
-from hippomem_eval.results import Results, RunFile, make_folder, write_json
+from hippomem_eval.results import Results, RunFile, alone_in, make_folder, write_json
 
 
 def append(path: Path, *ids: str, keep: bool = True) -> list[str]:
@@ -79,6 +80,19 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StoreAccessError, match="cannot be used as a folder"):
         make_folder(tmp_path / "file")
+
+
+def test_a_folder_that_cannot_be_written_to_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: (path, mode) != (tmp_path, os.W_OK))
+    with pytest.raises(StoreAccessError, match="cannot be written to"):
+        make_folder(tmp_path)
+
+
+def test_a_folder_is_held_by_one_at_a_time(tmp_path: Path) -> None:
+    with alone_in(tmp_path / "new"), pytest.raises(StoreAccessError, match="another run"), alone_in(tmp_path / "new"):
+        pass
+    with alone_in(tmp_path / "new"):
+        pass
 
 
 def test_bytes_on_disk_are_those_of_the_database_its_journals_and_views(tmp_path: Path) -> None:
