@@ -10,12 +10,13 @@ from typing import Any
 
 from hippomem import InvalidInputError, NotFoundError, SourceError
 from hippomem_eval.metrics import paired_bootstrap
+from hippomem_eval.qa import MEASURES as ANSWERS
 from hippomem_eval.results import Row, RunFile
 from hippomem_eval.timing import COSTS
 
-_MEASURES = ("recall@", "all_gold@", "mrr", "context_tokens@")
+_MEASURES = ("recall@", "all_gold@", "mrr", "window", "context_tokens@", *ANSWERS)
 LISTED = 10  # questions won, and as many lost
-_KEYS = ("recall@5", "mrr")  # by which questions count as won or lost, the second where the first does not tell
+_KEYS = ("recall@5", "mrr", "f1", "em")  # by which questions count as won or lost: each where those before do not tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class Side:
     system: str
     rows: Mapping[str, Row]
     data: Mapping[str, str]  # SHA-256 of what was asked and searched
+    k: int | None = None  # as far as is known, how many passages were recalled
 
 
 def load_side(folder: Path, system: str | None) -> Side:
@@ -43,7 +45,7 @@ def load_side(folder: Path, system: str | None) -> Side:
         system = "hippomem" if "hippomem" in present or len(present) != 1 else present[0]
     if system not in present:
         raise NotFoundError(f"{folder} holds no results of {system!r}, only of: {', '.join(present) or 'nothing'}")
-    return Side(folder, system, _rows(folder / f"{system}.jsonl"), _hashes(run))
+    return Side(folder, system, _rows(folder / f"{system}.jsonl"), *_asked(run, system))
 
 
 def load_sides(a: Path, b: Path, systems: str = "") -> tuple[Side, Side]:
@@ -62,8 +64,8 @@ def load_sides(a: Path, b: Path, systems: str = "") -> tuple[Side, Side]:
 def compare(a: Side, b: Side, *, seed: int = 0) -> dict[str, Any]:
     """`a` minus `b`, question by question: means with 95 % bootstrap intervals of every measure that both have.
 
-    Fractions, milliseconds and tokens. Raises InvalidInputError where the two are of different data or share no
-    question.
+    Fractions, milliseconds and tokens. Reciprocal ranks among so many passages and among more are two measures. Raises
+    InvalidInputError where the two are of different data or share no question.
     """
     differing = [name for name in sorted(a.data.keys() & b.data.keys()) if a.data[name] != b.data[name]]
     if differing or not a.data.keys() & b.data.keys():
@@ -77,6 +79,7 @@ def compare(a: Side, b: Side, *, seed: int = 0) -> dict[str, Any]:
         raise InvalidInputError(f"{a.folder} and {b.folder} have no question in common")
     ours, theirs = [a.rows[id_] for id_ in both], [b.rows[id_] for id_ in both]
     names = [name for name in ours[0] if name.startswith(_MEASURES) and name in theirs[0]]
+    names = [name for name in names if name != "mrr" or a.k == b.k]
     costs = [name for name in COSTS if name in ours[0] and name in theirs[0]]
     first, second = labels(a, b)
     return {
@@ -129,7 +132,7 @@ def as_markdown(result: Mapping[str, Any]) -> str:
         if result[what]:
             total = result["counts"][what]
             lines += ["", f"{total:,} questions better in {winner}, the most changed first:", ""]
-            lines += [f"- {_ranks(each)}: {_line(each['question'])} ({_line(each['id'])})" for each in result[what]]
+            lines += [f"- {_found(each)}: {_line(each['question'])} ({_line(each['id'])})" for each in result[what]]
     return "\n".join(lines) + "\n"
 
 
@@ -154,10 +157,13 @@ def _changed(ours: Sequence[Row], theirs: Sequence[Row], names: Sequence[str]) -
 def _question(apart: Sequence[float], a: Row, b: Row, keys: Sequence[str]) -> dict[str, Any]:
     ranks = {side: row.get("gold_ranks", row.get("ranks", [])) for side, row in (("a", a), ("b", b))}
     difference = dict(zip(keys, apart, strict=True))
-    return {"id": a["id"], "question": a.get("question", ""), "difference": difference, "gold_ranks": ranks}
+    found = {"answers": {"a": a["answer"], "b": b.get("answer", "")}} if "answer" in a else {"gold_ranks": ranks}
+    return {"id": a["id"], "question": a.get("question", ""), "difference": difference, **found}
 
 
-def _ranks(changed: Mapping[str, Any]) -> str:
+def _found(changed: Mapping[str, Any]) -> str:
+    if "answers" in changed:
+        return " against ".join(f'"{_line(changed["answers"][side])}"' for side in "ab")
     sides = (", ".join(str(rank or "-") for rank in changed["gold_ranks"][side]) for side in "ab")
     return " against ".join(f"ranks {ranks}" for ranks in sides)
 
@@ -176,14 +182,20 @@ def _rows(path: Path) -> dict[str, Row]:
     return rows
 
 
-def _hashes(run: RunFile) -> dict[str, str]:
-    """SHA-256 by name: of questions and corpus, or of the one file that holds both."""
-    data = run.read().get("data")
+def _asked(run: RunFile, system: str) -> tuple[dict[str, str], int | None]:
+    """SHA-256 by name, of questions and corpus or of the one file that holds both; and how many were recalled."""
+    told = run.read()
+    asked = (told.get("systems") or {}).get(system)
+    if isinstance(asked, dict):  # `data` is what the folder's last run read, which may have been of another system
+        hashes = {name: str(asked[name]).split()[0] for name in ("questions", "corpus", "data") if asked.get(name)}
+        return hashes, asked.get("k")
+    data = told.get("data")
     if not isinstance(data, dict):
         raise SourceError(f"{run.path} does not say which data it is of: run the measurement again")
     if "sha256" in data:
-        return {"data": str(data["sha256"])}
-    return {name: str(entry["sha256"]) for name, entry in data.items() if isinstance(entry, dict) and "sha256" in entry}
+        return {"data": str(data["sha256"])}, None
+    entries = {name: entry for name, entry in data.items() if isinstance(entry, dict) and "sha256" in entry}
+    return {name: str(entry["sha256"]) for name, entry in entries.items()}, None
 
 
 def _column(rows: Sequence[Row], name: str) -> list[float]:

@@ -136,9 +136,12 @@ def explorer(rows: Mapping[str, Sequence[Row]]) -> Markup:
 
 def _entry(asked: Mapping[str, Row]) -> Markup:
     first = next(iter(asked.values()))
-    gold = first.get("gold", first.get("evidence", ()))
+    gold = first.get("gold", first.get("evidence", first.get("accepted", ())))
     ranks = [element("span", f"{name}: ", *_separated(_ranks(row)), class_="ranks") for name, row in asked.items()]
-    found = (element("div", element("h3", name), element("ol", *_recalled(row))) for name, row in asked.items())
+    found = (
+        element("div", element("h3", name), row.get("answer", ""), element("ol", *_recalled(row)))
+        for name, row in asked.items()
+    )
     wanted = element("p", "Gold: ", "; ".join(map(str, gold)), class_="note")
     head = element("summary", first.get("question", first["id"]), *ranks)
     return element("details", head, wanted, element("div", *found, class_="found"))

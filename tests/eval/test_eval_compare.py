@@ -190,3 +190,48 @@ def test_a_terminal_is_not_commanded(tmp_path: Path) -> None:
     a = folder(tmp_path / "a", x=[hostile])
     b = folder(tmp_path / "b", x=[row("q\x1b[2J", None)])
     assert "\x1b" not in run(a, b).stdout
+
+
+def told(path: Path, **systems: dict[str, Any]) -> None:
+    """As a run keeps it: what each system was asked. `data` is what the last one read."""
+    ran = json.loads((path / "run.json").read_text())
+    (path / "run.json").write_text(json.dumps(ran | {"systems": systems}))
+
+
+def test_data_are_those_that_the_system_was_asked(pair: tuple[Path, Path]) -> None:
+    new, old = pair
+    told(old, hippomem={"questions": "edited", "corpus": "bb"}, dense={"questions": "aa", "corpus": "bb"})
+    told(new, hippomem={"questions": "aa", "corpus": "bb"})
+    with pytest.raises(InvalidInputError, match=r"different data sets \(questions\)"):
+        compare(*load_sides(new, old))
+    assert compare(*load_sides(new, old, "B=dense"))["n_questions"] == 1
+
+
+def test_plain_turns_are_of_the_same_data(tmp_path: Path) -> None:
+    data = {"path": "locomo.json", "sha256": "cc"}
+    folders = [folder(tmp_path / name, data, hippomem=[row("q1", 1)]) for name in "ab"]
+    for path, asked in zip(folders, ("cc", "cc plain"), strict=True):
+        told(path, hippomem={"data": asked})
+    assert compare(*load_sides(*folders))["n_questions"] == 1
+
+
+def test_reciprocal_ranks_among_more_passages_are_another_measure(pair: tuple[Path, Path]) -> None:
+    for path, k in zip(pair, (5, 20), strict=True):
+        told(path, hippomem={"questions": "aa", "corpus": "bb", "k": k})
+    measures = {entry["measure"] for entry in compare(*load_sides(*pair))["differences"]}
+    assert measures == {"recall@1", "recall@5", "ms", "cpu_ms", "encode_ms"}
+
+
+def test_answers_are_compared(tmp_path: Path) -> None:
+    def answered(id_: str, answer: str, right: float) -> dict[str, Any]:
+        scores = {"em": right, "f1": right, "in_memory": 1.0, "cited": 1.0, "cited_gold": right}
+        return {"id": id_, "question": f"Who is {id_}?", "accepted": ["Ada"], "answer": answer, **scores}
+
+    a = folder(tmp_path / "a", {}, qa=[answered("q1", "Ada", 1.0), answered("q2", "Ada", 1.0)])
+    b = folder(tmp_path / "b", {}, qa=[answered("q1", "Bo", 0.0), answered("q2", "Ada", 1.0)])
+    for path in (a, b):
+        told(path, qa={"questions": "aa", "corpus": "bb"})
+    result = run(a, b, "--out", tmp_path / "out")
+    assert "| em | 100.0 | 50.0 | +50.0 [" in result.stdout
+    assert '- "Ada" against "Bo": Who is q1? (q1)' in result.stdout
+    assert "Gold: Ada" in (tmp_path / "out" / "compare.html").read_text()
