@@ -148,7 +148,8 @@ def _answers(record: Mapping[str, Any]) -> tuple[str, ...]:
         value = record.get(key)
         if isinstance(value, str) and value.startswith("[") and key == "possible_answers":
             value = _list_in(value)
-        answers += [value] if isinstance(value, str) else map(str, value) if isinstance(value, list) else []
+        given = [value] if isinstance(value, str | int | float) else value
+        answers += map(str, given) if isinstance(given, list) else []
     outputs = record.get("output")
     for item in outputs if isinstance(outputs, list) else ():
         if isinstance(item, Mapping) and isinstance(item.get("answer"), str):

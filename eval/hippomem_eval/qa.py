@@ -11,7 +11,7 @@ import string
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,13 +54,14 @@ def normalised(answer: str) -> str:
 
 
 def exact_match(answer: str, accepted: Sequence[str]) -> float:
-    """1 where the answer is one of those accepted, normalised."""
-    return float(any(normalised(answer) == normalised(one) for one in accepted))
+    """1 where the answer is one of those accepted, normalised; no answer is none of them, which may be "A"."""
+    return float(bool(answer) and any(normalised(answer) == normalised(one) for one in accepted))
 
 
 def f1(answer: str, accepted: Sequence[str]) -> float:
     """The best harmonic mean of precision and recall of words over those accepted."""
-    return max((_f1(normalised(answer).split(), normalised(one).split()) for one in accepted), default=0.0)
+    pairs = ((normalised(answer).split(), normalised(one).split()) for one in accepted if answer)
+    return max((_f1(said, right) for said, right in pairs), default=0.0)
 
 
 def _f1(said: list[str], right: list[str]) -> float:
@@ -73,15 +74,22 @@ def _f1(said: list[str], right: list[str]) -> float:
 def run_qa(options: QaOptions, tell: Callable[[str], None]) -> dict[str, Any]:
     """Ask what is not asked yet, and write OUT/qa.jsonl and OUT/qa.json. Returns the summary.
 
-    Raises InvalidInputError where no chat model is set, and the errors of `load_dataset` and of the memory. A question
-    that the model does not answer counts as wrong, with its error in its line, and is asked again by the next run.
+    Raises InvalidInputError where no chat model is set or no question says what is right, and the errors of
+    `load_dataset` and of the memory. A question that the model does not answer counts as wrong, with its error in its
+    line, and is asked again by the next run; one that says nothing of what is right is left out and counted.
     """
-    dataset = load_dataset(options.questions, options.corpus, limit=options.limit)
+    loaded = load_dataset(options.questions, options.corpus, limit=options.limit)
+    dataset = replace(loaded, questions=tuple(question for question in loaded.questions if any(question.answers)))
+    if not dataset.questions:
+        raise InvalidInputError(f"the questions in {options.questions} say nothing of what the right answers are")
     llm = options.llm if options.llm is not None else load_settings().llm
     if not llm:
         raise InvalidInputError("qa asks a chat model, and none is set: give --llm or set HIPPOMEM_LLM")
     with alone_in(options.out):
-        return _measure(options, dataset, llm if isinstance(llm, str) else type(llm).__name__, tell)
+        summary = _measure(options, dataset, llm if isinstance(llm, str) else type(llm).__name__, tell)
+        summary["without_answer"] = len(loaded.questions) - len(dataset.questions)
+        write_json(options.out / "qa.json", summary)
+        return summary
 
 
 def _measure(options: QaOptions, dataset: Dataset, model: str, tell: Callable[[str], None]) -> dict[str, Any]:
@@ -138,9 +146,7 @@ def _measure(options: QaOptions, dataset: Dataset, model: str, tell: Callable[[s
                 results.append(row)
                 advance()
         rows = [results.rows[question.id] for question in dataset.questions]
-    summary = summarise(rows, options, model)
-    write_json(options.out / "qa.json", summary)
-    return summary
+    return summarise(rows, options, model)
 
 
 def summarise(rows: Sequence[Row], options: QaOptions, model: str) -> dict[str, Any]:
@@ -168,5 +174,6 @@ def as_text(summary: Mapping[str, Any]) -> str:
         lines.append(f"{shown:14} {100 * one['mean']:5.1f}  [{100 * one['low']:.1f}, {100 * one['high']:.1f}]")
     used = summary["usage"]
     lines.append(f"{used['calls']:,} calls, {used['input_tokens']:,} tokens in, {used['output_tokens']:,} out")
-    lines += [f"{summary['failed']} calls failed"] if summary["failed"] else []
+    counted = {"calls failed": summary["failed"], "questions left out: without an answer": summary["without_answer"]}
+    lines += [f"{count} {what}" for what, count in counted.items() if count]
     return "\n".join(lines) + "\n"

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from eval_data import QUESTIONS, write_pair
+from eval_data import QUESTIONS, corpus_records, question_records, write, write_pair
 from langchain_core.messages import BaseMessage
 from typer.testing import CliRunner
 
@@ -26,6 +26,7 @@ from hippomem_eval.qa import QaOptions, as_text, exact_match, f1, normalised, ru
         ("a river in Hungary", ["river Tisza in Hungary"], 0.0, 6 / 7),
         ("", ["Tisza"], 0.0, 0.0),
         ("the", ["a"], 1.0, 1.0),
+        ("", ["A"], 0.0, 0.0),
         ("Tisza", [], 0.0, 0.0),
         ("no no", ["no"], 0.0, 2 / 3),
     ],
@@ -78,6 +79,20 @@ def test_answers_are_scored_and_kept(tmp_path: Path) -> None:
     assert len(rows) == 4
     with pytest.raises(InvalidInputError, match="HIPPOMEM_LLM"):
         run_qa(QaOptions(questions=questions, corpus=corpus, out=tmp_path / "out"), print)
+
+
+def test_questions_that_do_not_say_what_is_right_are_left_out(tmp_path: Path) -> None:
+    records = question_records()
+    records[0]["answer"], records[1]["answer"], records[2]["answer"] = 1934, None, ""
+    questions, corpus = write(tmp_path / "q.json", records[:3]), write(tmp_path / "c.json", corpus_records())
+    model = ScriptedChatModel(answers=lambda _: "1934 [1]")
+    options = QaOptions(questions=questions, corpus=corpus, out=tmp_path / "out", llm=model)
+    summary = run_qa(options, print)
+    assert (summary["n_questions"], summary["without_answer"], summary["em"]["mean"]) == (1, 2, 1.0)
+    assert "2 questions left out: without an answer" in as_text(summary)
+    write(questions, records[1:3])
+    with pytest.raises(InvalidInputError, match="what the right answers are"):
+        run_qa(options, print)
 
 
 def test_adds_are_measured_in_pairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
