@@ -19,10 +19,12 @@ from hippomem_eval.ablation import Remembering
 from hippomem_eval.configured import configured_encoder
 from hippomem_eval.conversation_formats import Turn
 from hippomem_eval.conversations import Haystack, haystacks_of, load_conversations
-from hippomem_eval.index import NAMESPACE
+from hippomem_eval.environment import code_hash, settings_hash
+from hippomem_eval.files import sha256
+from hippomem_eval.index import NAMESPACE, Origin, check_origin
 from hippomem_eval.metrics import all_gold_at, bootstrap, paired_bootstrap, recall_at, reciprocal_rank
 from hippomem_eval.progress import progress_bar
-from hippomem_eval.results import make_folder, write_json
+from hippomem_eval.results import RunFile, make_folder, write_json
 
 CUTOFFS = (1, 2, 5, 10)
 SYSTEMS: Mapping[str, Literal["graph", "dense"]] = {"hippomem": "graph", "dense": "dense"}
@@ -56,14 +58,25 @@ def transcripts_of(turns: Sequence[Turn]) -> Transcripts:
 def measure_documents(
     data: Path, out: Path, *, passage_chars: int, k: int, seed: int, tell: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Recall of the places of evidence turns, beside that of similarity search."""
+    """Recall of the places of evidence turns, beside that of similarity search.
+
+    Raises the errors of the loader and of the memory, and InvalidInputError where the index in `out` is of other data.
+    """
     haystacks = haystacks_of(load_conversations(data))
     make_folder(out)
+    run, database = RunFile(out / "run.json"), out / f"index-{passage_chars}.db"
+    built: Any = run.read().get(database.stem)
+    origin = Origin(data.resolve(), sha256(data), code_hash() + settings_hash())
+    check_origin(database, built, origin)
+    if not database.exists():
+        run.update(**{database.stem: origin.entry() | {"finished": True}})
+    elif built["code"] != origin.code:
+        tell(f"{database} was built with other code or settings: delete the folder to build it anew")
     rows: dict[str, list[dict[str, float]]] = {name: [] for name in SYSTEMS}
     passages = 0
     with progress_bar("questions", sum(len(h.questions) for h in haystacks), 0) as advance:
         for haystack in haystacks:
-            settings = load_settings(db=str(out / f"index-{passage_chars}.db"), passage_chars=passage_chars)
+            settings = load_settings(db=str(database), passage_chars=passage_chars)
             with Memory.open(namespace=haystack.name or NAMESPACE, settings=settings) as memory:
                 transcripts = transcripts_of(haystack.turns)
                 report = memory.ingest(list(transcripts.documents))
@@ -126,7 +139,8 @@ def _ask(
                     for turn in haystack.evidence[question.id]
                 ]
                 measures = {f"recall@{c}": recall_at(ranks, c) for c in CUTOFFS if c <= k}
-                rows[name].append(measures | {"all_gold@5": all_gold_at(ranks, 5), "mrr": reciprocal_rank(ranks)})
+                measures |= {"all_gold@5": all_gold_at(ranks, 5)} if k >= 5 else {}
+                rows[name].append(measures | {"mrr": reciprocal_rank(ranks)})
             advance()
 
 

@@ -73,7 +73,7 @@ def ensure_index(
     corpus could be ingested, or no gold passage is in it.
     """
     built = run.read().get(database.stem)
-    _check(database, built, origin)
+    check_origin(database, built, origin)
     if not built or not built.get("finished") or not database.exists():
         built = _build(database, built, origin, dataset, run, progress, llm)
     is_stale = built["code"] != origin.code
@@ -94,7 +94,8 @@ def ensure_index(
     )
 
 
-def _check(database: Path, built: Any, origin: Origin) -> None:
+def check_origin(database: Path, built: Any, origin: Origin) -> None:
+    """Raises InvalidInputError where there is a `database` that was not `built` of this corpus, by run.json's entry."""
     if not database.exists():
         return
     if not isinstance(built, dict) or not origin.entry().keys() <= built.keys():

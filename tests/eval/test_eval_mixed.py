@@ -12,6 +12,7 @@ from conversation_data import locomo_records
 from eval_data import write
 from typer.testing import CliRunner
 
+from hippomem.testing import HashEncoder
 from hippomem_eval.cli import app
 from hippomem_eval.conversations import haystacks_of, load_conversations
 from hippomem_eval.documents import transcripts_of
@@ -130,6 +131,17 @@ def test_transcripts_as_documents(tmp_path: Path) -> None:
     measured = run("documents", "--data", data, "--out", tmp_path / "out", "--passage-chars", 100)
     assert measured["n_questions"] == 6
     assert measured["systems"]["hippomem"]["recall@10"]["mean"] == 1.0
+
+
+def test_transcripts_of_other_data_need_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hippomem.memory.resolve_encoder", lambda *_: HashEncoder())
+    monkeypatch.setattr("hippomem_eval.documents.configured_encoder", HashEncoder)
+    data = write(tmp_path / "c.json", locomo_records())
+    args = ("--out", tmp_path / "out", "--k", 3)
+    assert set(run("documents", "--data", data, *args)["differences"]) == {"recall@1", "recall@2", "mrr"}
+    data = write(tmp_path / "d.json", locomo_records()[:1])
+    result = CliRunner().invoke(app, ["documents", "--data", str(data), *map(str, args)])
+    assert (result.exit_code, "is the index of another corpus" in result.stderr) == (1, True)
 
 
 def test_mixed_takes_folders_of_runs_only(tmp_path: Path) -> None:
