@@ -25,7 +25,7 @@ class Dataset:
     """Questions that the corpus can answer, with the gold that is in it.
 
     `unanswerable` counts the questions that were left out because no gold of theirs is in the corpus, `missing_gold`
-    the gold passages that the kept questions lost.
+    the gold passages that the kept questions lost; where there is a limit, as far as its last question.
     """
 
     questions: tuple[Question, ...]
@@ -132,6 +132,8 @@ def _pair(asked: list[Question], corpus: Corpus, questions: Path, path: Path | N
     kept: list[Question] = []
     unanswerable = missing = 0
     for question in asked:
+        if len(kept) == limit:
+            break
         gold = frozenset(gold for gold in question.gold if corpus.gold_places(gold))
         if gold:
             kept.append(dataclasses.replace(question, gold=gold))
@@ -143,4 +145,4 @@ def _pair(asked: list[Question], corpus: Corpus, questions: Path, path: Path | N
             f"no gold passage of the {len(asked)} questions in {questions} is among the {len(corpus)} passages of "
             f"{path or 'their contexts'}: the files do not belong together"
         )
-    return Dataset(tuple(kept[:limit]), corpus, unanswerable, missing)
+    return Dataset(tuple(kept), corpus, unanswerable, missing)

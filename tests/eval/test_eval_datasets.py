@@ -121,6 +121,14 @@ def test_the_limit_takes_the_first_and_leaves_the_corpus_whole(tmp_path: Path) -
         load_dataset(*write_pair(tmp_path), limit=0)
 
 
+def test_with_a_limit_only_what_it_took_is_counted(tmp_path: Path) -> None:
+    questions = write(tmp_path / "q.json", question_records())
+    corpus = write(tmp_path / "c.json", corpus_records()[:2])  # q1 has all of its gold there, q2 a half, the rest none
+    limited, whole = load_dataset(questions, corpus, limit=1), load_dataset(questions, corpus)
+    assert (len(limited.questions), limited.unanswerable, limited.missing_gold) == (1, 0, 0)
+    assert (len(whole.questions), whole.unanswerable, whole.missing_gold) == (2, 2, 1)
+
+
 def test_questions_lose_the_gold_that_is_not_in_the_corpus(tmp_path: Path) -> None:
     questions, _ = write_pair(tmp_path)
     dataset = load_dataset(questions, write(tmp_path / "c.json", corpus_records()[2:]))
