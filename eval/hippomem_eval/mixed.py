@@ -16,6 +16,7 @@ from hippomem_eval.conversation_runner import row_of as conversation_row
 from hippomem_eval.conversation_systems import TurnMemory
 from hippomem_eval.conversations import haystacks_of, load_conversations
 from hippomem_eval.datasets import load_dataset
+from hippomem_eval.environment import code_hash, settings_hash
 from hippomem_eval.files import sha256
 from hippomem_eval.index import NAMESPACE
 from hippomem_eval.metrics import bootstrap, paired_bootstrap
@@ -29,14 +30,15 @@ RESULTS = "hippomem.jsonl"  # what each run must have
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """An earlier run: its folder, its index as run.json describes it and the namespaces there, what it found, and how
-    its questions are asked again.
+    """An earlier run: its folder, its index as run.json describes it and the namespaces there, what it found and with
+    which code and settings, and how its questions are asked again.
     """
 
     folder: Path
     index: Mapping[str, Any]
     namespaces: tuple[str, ...]
     apart: Mapping[str, Row]
+    code: str
     ask: Callable[[Memory, int], Iterator[Row]]
 
 
@@ -54,14 +56,15 @@ def load_run(folder: Path) -> Run:
         raise InvalidInputError(f"{folder} was asked with --openie, whose triples are not in what would be merged")
     with Results(folder / RESULTS, keep=True) as results:
         apart = dict(results.rows)
+    code = str(asked.get("code"))
     if "questions" in data:
         for name in ("questions", "corpus"):
             _check_same(Path(data[name]["path"]), asked[name], folder)
-        return Run(folder, entry, (NAMESPACE,), apart, lambda memory, k: _passages(memory, k, data, apart))
+        return Run(folder, entry, (NAMESPACE,), apart, code, lambda memory, k: _passages(memory, k, data, apart))
     _check_same(Path(data["path"]), str(asked["data"]).split()[0], folder)
     plain = "plain" in str(entry["sha256"]).split()
     return Run(
-        folder, entry, tuple(entry["namespaces"]), apart, lambda memory, k: _turns(memory, k, data, plain, apart)
+        folder, entry, tuple(entry["namespaces"]), apart, code, lambda memory, k: _turns(memory, k, data, plain, apart)
     )
 
 
@@ -74,6 +77,10 @@ def measure_mixed(
     Raises the errors of `load_run`, and InvalidInputError where `out` holds an index of anything but these runs.
     """
     runs = [load_run(folder) for folder in folders]
+    code = code_hash() + settings_hash()
+    for run in runs:
+        if run.code != code:
+            tell(f"{run.folder} was asked with other code or settings, which may be what differs: run it again")
     make_folder(out)
     database = out / "index.db"
     ran = RunFile(out / "run.json")

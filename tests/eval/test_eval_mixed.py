@@ -61,6 +61,13 @@ def test_the_run_s_own_questions_are_asked(misspelt: Path, tmp_path: Path, monke
     assert not {*asked} & {question["question"] for question in QUESTIONS}
 
 
+def test_a_run_with_other_code_is_told(misspelt: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    args = ["mixed", str(misspelt / "run"), "--out", str(tmp_path / "mixed")]
+    assert "other code" not in CliRunner().invoke(app, args).stderr
+    monkeypatch.setattr("hippomem_eval.mixed.code_hash", lambda: "edited")
+    assert "run was asked with other code or settings" in CliRunner().invoke(app, args).stderr
+
+
 @pytest.mark.parametrize("name", ["q.json", "p.json"])
 def test_other_data_than_the_run_s_are_refused(misspelt: Path, tmp_path: Path, name: str) -> None:
     kept = (misspelt / name).read_bytes()
