@@ -188,8 +188,8 @@ class FullContext:
 
 @dataclass(frozen=True, slots=True)
 class TurnMemory:
-    """hippomem itself, with its recipe or another. A turn that was too long for one passage is known by each of its
-    passages; what is no turn, by its own id.
+    """hippomem itself, with its recipe or another. A turn that was too long for one passage comes where the first of
+    its passages does; what is no turn is known by its own id.
     """
 
     memory: Memory
@@ -198,8 +198,11 @@ class TurnMemory:
     def recall(self, question: str, k: int) -> Ranking:
         """Memory.recall."""
         recall = self.memory.recall(question, k=k, recipe=self.recipe)
-        found = tuple(Found(str(p.metadata.get("turn", p.id)), p.title, p.text, p.score) for p in recall.passages)
-        return Ranking(found, recall.timings)
+        found: dict[str, Found] = {}
+        for p in recall.passages:
+            turn = str(p.metadata.get("turn", p.id))
+            found.setdefault(turn, Found(turn, p.title, p.text, p.score))
+        return Ranking(tuple(found.values()), recall.timings)
 
 
 BASELINES: Mapping[str, Callable[[Transcript], System]] = {

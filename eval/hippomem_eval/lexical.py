@@ -18,12 +18,15 @@ class BM25:
         self._stemmer = Stemmer.Stemmer("english")
         self._size = len(texts)
         self._index = bm25s.BM25(k1=k1, b=b)
-        self._index.index(self._tokens(texts), show_progress=False)
+        tokens = self._tokens(texts)
+        self._is_wordless = not any(tokens)  # of which bm25s makes no index
+        if not self._is_wordless:
+            self._index.index(tokens, show_progress=False)
 
     def scores(self, query: str) -> NDArray[np.float32]:
         """The score of every text: (n,) float32, 0 where no word of the query stands in it."""
         words = self._tokens([query])[0]
-        if not words:  # nothing but stop words
+        if self._is_wordless or not words:  # nothing but stop words
             return np.zeros(self._size, np.float32)
         return np.asarray(self._index.get_scores(words), dtype=np.float32)
 

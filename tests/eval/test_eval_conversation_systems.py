@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
 from conversation_data import TableEncoder
 
+from hippomem import Memory
+from hippomem.testing import HashEncoder
 from hippomem_eval.conversation_formats import Turn
-from hippomem_eval.conversation_systems import BASELINES, Dense, Fusion, Grep, Lexical, Strong, Transcript
+from hippomem_eval.conversation_systems import BASELINES, Dense, Fusion, Grep, Lexical, Strong, Transcript, TurnMemory
 from hippomem_eval.systems import Ranking
 
 MAY, JUNE = datetime(2023, 5, 8, tzinfo=UTC), datetime(2023, 6, 9, tzinfo=UTC)
@@ -57,6 +60,19 @@ def test_bm25_by_its_formula() -> None:
     # "Pavel: A greyhound bit the postman." has 4 words that count; all have 3, 4, 3 and 5 (Lucene's BM25, k1 1.5).
     length = 1 - 0.75 + 0.75 * 4 / ((3 + 4 + 3 + 5) / 4)
     assert found == pytest.approx({"b": math.log(1 + 3.5 / 1.5) / (1 + 1.5 * length)}, rel=1e-5)
+
+
+def test_turns_without_a_word_are_found_by_none() -> None:
+    turns = (Turn("a", "!!"), Turn("b", "I &"))
+    assert ids(Lexical(Transcript(turns, TableEncoder({}))).recall(QUESTION, 4)) == ""
+
+
+def test_a_turn_that_is_several_passages_comes_once(tmp_path: Path) -> None:
+    long = "A greyhound bit the postman. " * 400
+    with Memory.open(tmp_path / "m.db", encoder=HashEncoder()) as memory:
+        memory.ingest([{"text": long, "turn": "a"}, {"text": "Bicycles everywhere.", "turn": "b"}])
+        assert memory.stats()["passages"] > 2
+        assert ids(TurnMemory(memory).recall(QUESTION, 20)) == "ab"
 
 
 def test_fusion_adds_reciprocal_ranks() -> None:
