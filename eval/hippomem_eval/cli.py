@@ -76,6 +76,8 @@ def multihop(
     ):
         if given is not None and not askers & set(systems):
             raise typer.BadParameter(f"is for --system {' or '.join(sorted(askers))}", param_hint=option)
+    if misspell and decompositions is not None:
+        raise typer.BadParameter("recorded are the questions without slips", param_hint="--misspell")
     options = Options(
         questions=questions,
         corpus=corpus,

@@ -48,6 +48,12 @@ def test_an_option_that_no_system_uses_is_wrong_usage(option: str, value: str) -
     assert "is for --system" in result.stderr
 
 
+def test_what_is_recorded_is_not_of_misspelt_questions() -> None:
+    args = ["multihop", "--questions", "none.json", "--out", "out", "--system", "hippomem+decompose", "--misspell"]
+    result = CliRunner().invoke(eval_app, [*args, "--decompositions", "musique"])
+    assert (result.exit_code, "without slips" in result.stderr) == (2, True)
+
+
 def test_without_a_command_there_is_help() -> None:
     assert "multihop" in CliRunner().invoke(eval_app, []).output
 
