@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from hippomem import InvalidInputError
+from hippomem.settings import load_settings
 from hippomem_eval.datasets import load_corpus
 from hippomem_eval.encoder_bench import median_interval
 from hippomem_eval.environment import describe
@@ -36,10 +38,16 @@ class IngestOptions:
 def measure_ingest(options: IngestOptions) -> dict[str, Any]:
     """Measure, in turns, and write OUT/ingest.json, ingest.md and run.json; the memories are deleted.
 
-    Raises the errors of `load_corpus`, and SourceError where a measuring process fails.
+    Raises the errors of `load_corpus`, InvalidInputError for so few passages that no workers would start, and
+    SourceError where a measuring process fails.
     """
     numbers = list(dict.fromkeys([ALONE, *options.workers]))
-    n_passages = len(load_corpus(options.corpus).records[: options.limit])
+    n_passages, batch = len(load_corpus(options.corpus).records[: options.limit]), load_settings().batch
+    if n_passages < batch and len(numbers) > 1:
+        raise InvalidInputError(
+            f"for {n_passages} passages, less than a batch of {batch}, no workers start, and nothing can be compared: "
+            "take more, or set HIPPOMEM_BATCH"
+        )
     make_folder(options.out)
     runs: dict[int, list[dict[str, Any]]] = {number: [] for number in numbers}
     # Not the system's folder for temporary files: that may be in memory, where writing costs nothing.

@@ -34,6 +34,13 @@ def test_the_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (out / "ingest.md").read_text().count("\n| ") == 2
 
 
+def test_so_few_passages_that_no_worker_starts_are_refused(tmp_path: Path) -> None:
+    _, corpus = write_pair(tmp_path)
+    result = CliRunner().invoke(app, ["ingest", "--corpus", str(corpus), "--out", str(tmp_path / "out")])
+    assert (result.exit_code, "no workers start" in result.stderr) == (1, True)
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("workers", ["two", "-1", "1,"])
 def test_what_is_no_number_of_workers(tmp_path: Path, workers: str) -> None:
     _, corpus = write_pair(tmp_path)
