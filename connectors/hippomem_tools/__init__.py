@@ -8,6 +8,8 @@ schemas = box.schemas()                      # for `tools=` of a chat completion
 message = box.answer(tool_call)              # for each call: the message that goes back to the model
 """
 
+from hippomem_tools.asking import as_query
+from hippomem_tools.forgetting import forget_all
 from hippomem_tools.toolbox import Result, Toolbox, faults
 
-__all__ = ["Result", "Toolbox", "faults"]
+__all__ = ["Result", "Toolbox", "as_query", "faults", "forget_all"]

@@ -34,6 +34,7 @@ from hippomem import (
     Passage,
     SystemClock,
 )
+from hippomem_tools import as_query, forget_all
 from langgraph_hippomem.filters import fits, matches
 from langgraph_hippomem.items import (
     EXPIRES,
@@ -119,18 +120,8 @@ class HippomemStore(BaseStore):
     def sweep_ttl(self) -> int:
         """Remove the items whose time is over, and say how many. Until then they are there, but nothing shows them."""
         now = self._clock.now()
-        swept = 0
         over = [s for s in _items(self.memory.passages(source=ROOT)) if _is_over(s, now)]
-        sources = [source_of(s.namespace, s.key) for s in over]
-        for some in (sources, *([source] for source in sources)):
-            try:
-                self.memory.forget(some) if some else None
-            except NotFoundError:  # another process sweeps too: the others one by one
-                continue
-            swept += len(some)
-            if some is sources:
-                break
-        return swept
+        return forget_all(self.memory, [source_of(s.namespace, s.key) for s in over])  # another process may sweep too
 
     def start_ttl_sweeper(self, sweep_interval_minutes: float | None = None) -> None:
         """Sweep on a thread, at this interval or that of the `ttl` configuration; does nothing where there is none."""
@@ -174,9 +165,7 @@ class HippomemStore(BaseStore):
         _check_page(op)
         place = below(op.namespace_prefix)
         wanted = op.offset + op.limit
-        # A message is often the query as it is: what no question may hold, or be as long as, must not end an agent.
-        query = (op.query or "").replace("\0", " ").encode("utf-8", "replace").decode()
-        query = query.strip()[-self.memory.settings.max_query_chars :].strip()
+        query = as_query(op.query or "", self.memory.settings.max_query_chars)
         ranked = self._found(query, place, op.filter, wanted) if query and wanted else []
         if len(ranked) < wanted:  # then come those that the search did not find, or all: the newest first
             known = {stored.id for stored, _ in ranked}
@@ -245,8 +234,7 @@ class HippomemStore(BaseStore):
             if report.failed:
                 raise InvalidInputError(f"{report.failed[0].source}: {report.failed[0].reason}")
         gone = [source for source, op in puts.items() if op.value is None and self.memory.passages(source=source)]
-        if gone:
-            self.memory.forget(gone)
+        forget_all(self.memory, gone)  # of two that delete an item at once, the later one finds nothing
 
     # -- items -------------------------------------------------------------------------------------------------------
 

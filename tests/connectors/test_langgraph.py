@@ -158,6 +158,21 @@ def test_what_consolidation_archived_comes_after_what_is_found(
     assert keys(store.search(ADA, query="What drink does Ada like?", offset=1)) == ["drink"]
 
 
+def test_of_two_that_delete_one_item_both_succeed(store: HippomemStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    for key in ("drink", "pet"):
+        store.put(ADA, key, {"text": f"Ada has a favourite {key}."})
+    forget = store.memory.forget
+
+    def second(names: Any) -> Any:
+        monkeypatch.undo()
+        forget(store.memory.passages(source="langgraph:/memories/ada/drink"))
+        return forget(names)
+
+    monkeypatch.setattr(store.memory, "forget", second)
+    store.batch([PutOp(ADA, key, None) for key in ("drink", "pet")])
+    assert store.search(ADA) == []
+
+
 def test_any_message_can_be_the_query(store: HippomemStore) -> None:
     store.put(ADA, "drink", {"text": "Ada Thorne takes her coffee black."})
     store.put(ADA, "pet", {"text": "Ada Thorne has a parrot called Quill."})
