@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import itertools
-import re
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, date, datetime
 from typing import Any, Self, TypeVar
 
 import hippomem
-from hippomem import InputTooLargeError, InvalidInputError, InvalidTextError, NotFoundError, Passage
+from hippomem import InvalidInputError, NotFoundError, Passage
+from hippomem_tools import as_query, forget_all
+from mem0_hippomem.given import Messages, check, day_of, moment_of, said
 from mem0_hippomem.scopes import ROOT, SCOPES, below, is_in, matches, scope_of, source_of
 
 T = TypeVar("T")
 
-KEY = "mem0"  # in a passage's metadata: whose it is, who said it, and after an update its first id and moment
+KEY = "mem0"  # in a passage's metadata: whose it is, who said it, until when; once updated, its first id and moment
 AGAIN = "-"  # in the id of a text that was said again after the memory that it made had been updated
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
-Messages = str | Mapping[str, Any] | Sequence[Mapping[str, Any]]
+ENDS = "expiration_date"  # beside whose it is: the last day on which it is shown
+_KEEP: Any = object()
+
+
+class MemoryNotFoundError(NotFoundError, ValueError):
+    """No memory has this id: with mem0 that is a ValueError."""
 
 
 class Memory:
@@ -27,7 +31,8 @@ class Memory:
 
     Nothing is rewritten by a model on the way in: each message is remembered as it was said, at once (`infer`,
     `prompt` and `memory_type` change nothing), and `score` is hippomem's, not a similarity between 0 and 1 (so
-    `threshold` is not applied). What cannot be done raises hippomem's errors, which are ValueErrors for bad arguments.
+    `threshold` is not applied). What cannot be done raises hippomem's errors, which are ValueErrors for bad arguments
+    and unknown ids.
     """
 
     def __init__(self, memory: hippomem.Memory | None = None, **options: Any) -> None:
@@ -48,32 +53,50 @@ class Memory:
         run_id: str | None = None,
         metadata: Mapping[str, Any] | None = None,
         timestamp: datetime | float | str | None = None,
+        expiration_date: date | str | None = None,
         **_: Any,
     ) -> dict[str, Any]:
-        """Remember a text, a message, or the messages of a conversation; none of them where one cannot be stored."""
+        """Remember a text, a message, or the messages of a conversation; none of them where one cannot be stored.
+
+        After its `expiration_date` (YYYY-MM-DD, in UTC) a memory is only shown where it is asked for
+        (`show_expired=True`, `get`).
+        """
         scope = scope_of({"user_id": user_id, "agent_id": agent_id, "run_id": run_id})
-        moment = _moment(timestamp)
+        moment, last = moment_of(timestamp), day_of(expiration_date)
         results = []
-        said = list(_said(messages))
-        for text in itertools.chain(*said):
-            _check(text, self.memory.settings.max_text_chars)
-        for role, text in said:
-            about = {**(metadata or {}), KEY: {**scope, "role": role}}
-            event = self.memory.add(text, source=source_of(scope), session=run_id, metadata=about, occurred_at=moment)
+        texts = list(said(messages))
+        for text, who in texts:
+            for part in (text, *who.values()):
+                check(part, self.memory.settings.max_text_chars)
+        place, session = source_of(scope), scope.get("run_id")
+        for text, who in texts:
+            about = {**(metadata or {}), KEY: {**scope, **who} | ({ENDS: last} if last else {})}
+            event = self.memory.add(text, source=place, session=session, metadata=about, occurred_at=moment)
             id_ = self._own_id(event) if event.created else _id(event)
+            if not event.created:
+                self._show_until(event, last)
             results.append({"id": id_, "memory": text, "event": "ADD" if event.created else "NONE"})
         return {"results": results}
 
     def search(
-        self, query: str, *, top_k: int | None = None, filters: Mapping[str, Any] | None = None, **given: Any
+        self,
+        query: str,
+        *,
+        top_k: int | None = None,
+        filters: Mapping[str, Any] | None = None,
+        show_expired: bool = False,
+        **given: Any,
     ) -> dict[str, Any]:
-        """What answers a question, best first; `filters` name whose memories, and conditions on their metadata."""
+        """What answers a question, best first; `filters` name whose memories, and conditions on their metadata. Of a
+        message that is too long for a question the end is asked.
+        """
         wanted, conditions = _asked(filters, given)
         limit = _limit(top_k, given)
+        query = as_query(query, self.memory.settings.max_query_chars)
         k = max(limit, 1)
         while True:
             passages = self.memory.recall(query, k, source=below(wanted)).passages
-            found = [p for p in passages if _fits(p, wanted, conditions)]
+            found = [p for p in passages if _fits(p, wanted, conditions, show_expired)]
             if len(found) >= limit or len(passages) < k:
                 return {"results": [_record(p) | {"score": p.score} for p in found[:limit]]}
             k *= 4
@@ -84,11 +107,16 @@ class Memory:
         return _record(passage) if passage else None
 
     def get_all(
-        self, *, filters: Mapping[str, Any] | None = None, top_k: int | None = None, **given: Any
+        self,
+        *,
+        filters: Mapping[str, Any] | None = None,
+        top_k: int | None = None,
+        show_expired: bool = False,
+        **given: Any,
     ) -> dict[str, Any]:
         """All memories of somebody, oldest first."""
         wanted, conditions = _asked(filters, given)
-        found = [p for p in self.memory.passages(source=below(wanted)) if _fits(p, wanted, conditions)]
+        found = [p for p in self.memory.passages(source=below(wanted)) if _fits(p, wanted, conditions, show_expired)]
         return {"results": [_record(p) for p in found[: _limit(top_k, given)]]}
 
     def update(
@@ -96,23 +124,23 @@ class Memory:
         memory_id: str,
         text: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-        *,
+        expiration_date: date | str | None = _KEEP,
         data: str | None = None,
     ) -> dict[str, str]:
-        """Change the text, the metadata, or both. The id stays."""
+        """Change the text, the metadata, the `expiration_date` (None: it has none), or all of them. The id stays."""
         text = text if text is not None else data
-        if text is None and metadata is None:
-            raise InvalidInputError("text or metadata is needed")
+        if text is None and metadata is None and expiration_date is _KEEP:
+            raise InvalidInputError("text, metadata or expiration_date is needed")
+        last = {} if expiration_date is _KEEP else {ENDS: day_of(expiration_date)}
         before = self._known(memory_id)
-        current = before.id
+        current, record = before.id, _record(before)
+        about = {**before.metadata[KEY], "id": record["id"], "created_at": record["created_at"]}
         if text is not None:
+            # First what it goes on to be known by: others may look for it, or this process be killed, in between.
+            self.memory.annotate(current, {KEY: about})
             current = self.memory.update(current, text).id
-        record = _record(before)
-        about = {
-            **(metadata or {}),
-            KEY: {**before.metadata[KEY], "id": record["id"], "created_at": record["created_at"]},
-        }
-        self.memory.annotate(current, about)
+        if metadata is not None or last:
+            self.memory.annotate(current, {**(metadata or {}), KEY: about | last})
         return {"message": "Memory updated successfully!"}
 
     def delete(self, memory_id: str) -> dict[str, str]:
@@ -125,13 +153,17 @@ class Memory:
     ) -> dict[str, str]:
         """Remove all memories of somebody for good."""
         wanted = scope_of({"user_id": user_id, "agent_id": agent_id, "run_id": run_id})
-        self._forget([p for p in self.memory.passages(source=below(wanted)) if _fits(p, wanted, {})])
+        found = self.memory.passages(source=below(wanted))
+        forget_all(self.memory, [p.id for p in found if _fits(p, wanted, {}, True)])
         return {"message": "Memories deleted successfully!"}
 
     def history(self, memory_id: str) -> list[dict[str, Any]]:
-        """What happened to a memory, oldest first."""
+        """What happened to a memory, oldest first; nothing where there never was one by this id."""
         first, _, since = memory_id.partition(AGAIN)
-        changes = [c for c in self.memory.history(first) if c.action in _EVENTS]
+        try:
+            changes = [c for c in self.memory.history(first) if c.action in _EVENTS]
+        except NotFoundError:
+            return []
         if since.isdecimal():
             changes = [c for c in changes if c.sequence >= int(since)]
         current = self.get(memory_id)
@@ -147,16 +179,22 @@ class Memory:
 
     def reset(self) -> None:
         """Remove the memories of everybody. What was remembered otherwise than by this class stays."""
-        self._forget(list(self.memory.passages(source=ROOT)))
+        forget_all(self.memory, [p.id for p in self.memory.passages(source=ROOT)])
 
     def close(self) -> None:
         """Close the memory."""
         self.memory.close()
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def _known(self, memory_id: str) -> Passage:
         passage = self._found(memory_id)
         if passage is None:
-            raise NotFoundError(f"no memory has the id {memory_id!r}")
+            raise MemoryNotFoundError(f"no memory has the id {memory_id!r}")
         return passage
 
     def _found(self, memory_id: str) -> Passage | None:
@@ -179,9 +217,11 @@ class Memory:
         self.memory.annotate(event.id, {KEY: {**event.metadata[KEY], "id": id_}})
         return id_
 
-    def _forget(self, passages: list[Passage]) -> None:
-        if passages:
-            self.memory.forget(passages)
+    def _show_until(self, event: Passage, last: str | None) -> None:
+        """What is said again is shown for as long as either time that it was said it was to be."""
+        about = event.metadata[KEY]
+        if about.get(ENDS) and (last is None or last > about[ENDS]):
+            self.memory.annotate(event.id, {KEY: about | {ENDS: last}})
 
 
 def _on_thread(method: Callable[..., T]) -> Callable[..., Awaitable[T]]:
@@ -214,34 +254,14 @@ class AsyncMemory:
     reset = _on_thread(Memory.reset)
     close = _on_thread(Memory.close)
 
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
 
 _EVENTS = {"add": "ADD", "update": "UPDATE", "forget": "DELETE"}
-
-
-def _said(messages: Messages) -> Iterator[tuple[str, str]]:
-    """Who said what. Raises InvalidInputError for what are no messages; what only a system says is passed over."""
-    if isinstance(messages, str):
-        yield "user", messages
-        return
-    for message in [messages] if isinstance(messages, Mapping) else messages:
-        content = message.get("content", message) if isinstance(message, Mapping) else message
-        if content is message or not isinstance(content, str | list | tuple | None):
-            raise InvalidInputError(f"messages are texts, or dicts with role and content, not {message!r}")
-        if isinstance(content, list | tuple):  # of parts, such as texts and images
-            content = "\n".join(str(p["text"]) for p in content if isinstance(p, Mapping) and p.get("type") == "text")
-        if content and content.strip() and message.get("role") != "system":  # there is none where it only calls tools
-            yield str(message.get("role", "user")), content
-
-
-def _check(text: str, limit: int) -> None:
-    """Raises what `hippomem.Memory.add` would, before the messages ahead of this one are stored."""
-    if len(text) > limit:
-        raise InputTooLargeError(
-            f"a message has {len(text):,} characters, at most {limit:,} are taken: shorten it, or raise max_text_chars "
-            "(HIPPOMEM_MAX_TEXT_CHARS)"
-        )
-    if _UNSTORABLE.search(text):
-        raise InvalidTextError("a message holds NULs or lone surrogates, which no database can keep: remove them first")
 
 
 def _asked(filters: Mapping[str, Any] | None, given: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, Any]]:
@@ -264,11 +284,13 @@ def _limit(top_k: int | None, given: Mapping[str, Any]) -> int:
     return limit
 
 
-def _fits(passage: Passage, wanted: Mapping[str, str], conditions: Mapping[str, Any]) -> bool:
+def _fits(passage: Passage, wanted: Mapping[str, str], conditions: Mapping[str, Any], show_expired: bool) -> bool:
     about = passage.metadata.get(KEY)
     if about is None or not is_in(about, wanted):
         return False
-    return not conditions or matches({**passage.metadata, **_record(passage), **about}, conditions)
+    if not show_expired and (about.get(ENDS) or "9999") < datetime.now(UTC).date().isoformat():
+        return False
+    return not conditions or matches({**passage.metadata, **_record(passage)}, conditions)
 
 
 def _id(passage: Passage) -> str:
@@ -286,16 +308,5 @@ def _record(passage: Passage) -> dict[str, Any]:
         "metadata": {key: value for key, value in passage.metadata.items() if key != KEY} or None,
         "created_at": about.get("created_at", moment),
         "updated_at": moment,
-        **{name: about[name] for name in (*SCOPES, "role") if name in about},
+        **{name: about[name] for name in (*SCOPES, "role", "actor_id", ENDS) if about.get(name) is not None},
     }
-
-
-def _moment(timestamp: datetime | float | str | None) -> datetime | None:
-    """A moment as mem0 takes it: seconds since 1970, ISO 8601, or a datetime. Without a zone it counts as UTC."""
-    try:
-        if isinstance(timestamp, int | float):
-            return datetime.fromtimestamp(timestamp, UTC)
-        moment = datetime.fromisoformat(timestamp) if isinstance(timestamp, str) else timestamp
-    except (ValueError, OverflowError, OSError) as error:
-        raise InvalidInputError(f"timestamp {timestamp!r} is no moment: {error}") from None
-    return moment.replace(tzinfo=UTC) if isinstance(moment, datetime) and moment.tzinfo is None else moment

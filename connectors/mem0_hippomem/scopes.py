@@ -31,11 +31,16 @@ _JOINED: Mapping[str, Callable[[Iterable[bool]], bool]] = {
 
 
 def scope_of(given: Mapping[str, Any]) -> dict[str, str]:
-    """The ids among some arguments. Raises InvalidInputError where there is none of them, or one is no text."""
-    scope = {name: given[name] for name in SCOPES if given.get(name) is not None}
-    for name, value in scope.items():
-        if not isinstance(value, str) or not value.strip():
-            raise InvalidInputError(f"{name} must be a text that is not empty, not {value!r}")
+    """The ids among some arguments, as texts: a number may be one. Raises InvalidInputError where there is none of
+    them, or one is empty or several.
+    """
+    scope = {}
+    for name in SCOPES:
+        value = given.get(name)
+        if value is not None:
+            scope[name] = str(value).strip()
+            if not scope[name] or (isinstance(value, Iterable) and not isinstance(value, str)):
+                raise InvalidInputError(f"{name} must be a text that is not empty, not {value!r}")
     if not scope:
         raise InvalidInputError(f"at least one of {', '.join(SCOPES)} is needed: whose memory is it?")
     return scope

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import hippomem
-from hippomem import HippomemError, InvalidInputError, NotFoundError
+from hippomem import ClosedError, HippomemError, InvalidInputError, NotFoundError
 from mem0_hippomem import AsyncMemory, Memory
 
 pytestmark = pytest.mark.anyio
@@ -111,11 +112,30 @@ def test_update_keeps_the_id_and_tells_the_history(mem0: Memory) -> None:
         ("UPDATE", False),
         ("DELETE", True),
     ]
-    for call in (mem0.delete, mem0.history):
-        with pytest.raises(NotFoundError):
-            call("none")
+    assert mem0.history("none") == []
+    for error in (NotFoundError, ValueError):  # the latter is mem0's
+        with pytest.raises(error, match="none"):
+            mem0.delete("none")
+        with pytest.raises(error, match="none"):
+            mem0.update("none", "I am allergic to nothing.")
     with pytest.raises(ValueError, match="needed"):
         mem0.update(id_)
+
+
+def test_an_update_that_is_killed_keeps_the_id(mem0: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    id_ = mem0.search("walnuts", user_id="oskar", top_k=1)["results"][0]["id"]
+    update = mem0.memory.update
+
+    def killed(id: str, text: str) -> None:
+        update(id, text)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(mem0.memory, "update", killed)
+    with pytest.raises(KeyboardInterrupt):
+        mem0.update(id_, "I am allergic to all nuts.")
+    record = mem0.get(id_)
+    assert record is not None
+    assert (record["id"], record["memory"]) == (id_, "I am allergic to all nuts.")
 
 
 @pytest.mark.parametrize("bad", ["x" * 20_001, "a\0b", "\ud800"])
@@ -227,6 +247,71 @@ def test_what_are_no_messages(mem0: Memory, messages: Any) -> None:
 def test_what_are_no_filters(mem0: Memory, filters: dict[str, Any]) -> None:
     with pytest.raises(InvalidInputError):
         mem0.get_all(filters={"user_id": "oskar"} | filters)
+
+
+def test_ids_may_be_numbers(mem0: Memory) -> None:
+    mem0.add("Ida likes tea.", user_id=42, run_id=7)  # type: ignore[arg-type]
+    assert texts(mem0.search("tea", filters={"user_id": 42})) == texts(mem0.get_all(filters={"run_id": "7"}))
+    assert [p.text for p in mem0.memory.passages(session="7")] == ["Ida likes tea."]
+    mem0.delete_all(user_id=" 42 ")
+    assert texts(mem0.get_all(user_id="42")) == set()
+    with pytest.raises(InvalidInputError, match="user_id"):
+        mem0.get_all(filters={"user_id": ["oskar", "bea/1"]})
+
+
+def test_what_has_expired_is_shown_to_those_who_ask_for_it(mem0: Memory) -> None:
+    today = datetime.now(UTC).date()
+    yesterday = today - timedelta(days=1)
+    code = mem0.add("The code of the door is 4711.", user_id="ida", expiration_date=yesterday.isoformat())
+    mem0.add("Ida is away.", user_id="ida", expiration_date=today + timedelta(days=1))
+    mem0.add("Ida likes tea.", user_id="ida")
+    for find in (
+        lambda **o: texts(mem0.search("What is the code of the door?", filters={"user_id": "ida"}, **o)),
+        lambda **o: texts(mem0.get_all(filters={"user_id": "ida"}, **o)),
+    ):
+        assert find() == {"Ida is away.", "Ida likes tea."}
+        assert len(find(show_expired=True)) == 3
+    id_ = code["results"][0]["id"]
+    record = mem0.get(id_)
+    assert record is not None
+    assert record["expiration_date"] == yesterday.isoformat()
+    for day in (None, yesterday, datetime.now(UTC), "2100-01-01"):
+        mem0.update(id_, expiration_date=day)
+        assert len(mem0.get_all(user_id="ida")["results"]) == (2 if day == yesterday else 3)
+    with pytest.raises(InvalidInputError, match="YYYY-MM-DD"):
+        mem0.add("Ida is ill.", user_id="ida", expiration_date="tomorrow")
+    mem0.update(id_, "The code of the door is 1147.", expiration_date=yesterday)
+    mem0.update(id_, "The code of the door is 4711.")
+    assert len(mem0.get_all(user_id="ida")["results"]) == 2
+    mem0.add("The code of the door is 4711.", user_id="ida", expiration_date=today)
+    assert len(mem0.get_all(user_id="ida")["results"]) == 3
+    mem0.update(id_, expiration_date=yesterday)
+    mem0.delete_all(user_id="ida")
+    assert mem0.get(id_) is None
+
+
+def test_who_has_a_name_is_found_by_it(mem0: Memory) -> None:
+    mem0.add([{"role": "user", "name": "ida", "content": "I like tea."}], run_id="talk")
+    assert texts(mem0.get_all(filters={"run_id": "talk", "actor_id": "ida"})) == {"I like tea."}
+    assert texts(mem0.get_all(filters={"run_id": "talk", "actor_id": "bo"})) == set()
+
+
+def test_any_message_can_be_the_query(mem0: Memory) -> None:
+    for query in ("word " * 5000 + "Who keeps bees?", "Who keeps\0 bees?\ud800"):
+        assert texts(mem0.search(query, user_id="bea/1")) == {"I keep bees in Bergen."}
+    for nothing in ("", 5):
+        with pytest.raises(ValueError, match="query"):
+            mem0.search(nothing, user_id="oskar")  # type: ignore[arg-type]
+
+
+async def test_it_is_closed_at_the_end_of_a_with(tmp_path: Path, fast: Callable[..., hippomem.Memory]) -> None:
+    with Memory(fast(tmp_path / "one.db")) as one:
+        one.add("Ida likes tea.", user_id="ida")
+    async with AsyncMemory(fast(tmp_path / "one.db")) as two:
+        assert texts(await two.get_all(user_id="ida")) == {"Ida likes tea."}
+    for closed in (one, two.sync):
+        with pytest.raises(ClosedError):
+            closed.get_all(user_id="ida")
 
 
 async def test_the_same_with_an_event_loop(mem0: Memory) -> None:
