@@ -420,7 +420,7 @@ def mcp(
     """
     from hippomem.ingest.sources import checked_path
     from hippomem.settings import load_settings
-    from hippomem_mcp import client_configuration, create_server, serve_http
+    from hippomem_mcp import client_configuration, create_server, serve_http, serve_stdio
 
     folders = [Path(checked_path(one)) for one in folder or ()]
     for one in folders:
@@ -437,7 +437,7 @@ def mcp(
         if is_http:
             serve_http(server, host, port, os.environ.get("HIPPOMEM_MCP_TOKEN"))
         else:
-            server.run("stdio")
+            serve_stdio(server)
 
 
 def main() -> None:

@@ -1,9 +1,9 @@
 """hippomem as an MCP server: `hippomem mcp` on the command line, or `create_server` in a program.
 
 from hippomem import Memory
-from hippomem_mcp import create_server
+from hippomem_mcp import create_server, serve_stdio
 
-create_server(Memory.open("agent.db")).run("stdio")
+serve_stdio(create_server(Memory.open("agent.db")))
 """
 
 from hippomem import MissingDependencyError
@@ -16,5 +16,6 @@ except ImportError as error:
 from hippomem_mcp.configuration import client_configuration
 from hippomem_mcp.http import serve_http
 from hippomem_mcp.server import create_server
+from hippomem_mcp.stdio import serve_stdio
 
-__all__ = ["client_configuration", "create_server", "serve_http"]
+__all__ = ["client_configuration", "create_server", "serve_http", "serve_stdio"]

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -340,6 +341,24 @@ async def test_the_command_serves_by_the_configuration_that_it_prints(tmp_path: 
     async with Client(StdioServerParameters(command=known["command"], args=known["args"])) as client:
         assert "Nothing in the memory" in await said(client, "recall", query="Who keeps bees?")
     assert (tmp_path / "agent.db").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_one_interrupt_ends_a_server_whose_client_says_nothing(tmp_path: Path) -> None:
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    command = [sys.executable, "-m", "hippomem", "mcp", "--db", str(tmp_path / "agent.db")]
+    with subprocess.Popen(command, **pipes, text=True, bufsize=1) as server:
+        assert server.stdin
+        assert server.stdout
+        assert server.stderr
+        server.stdin.write('{"jsonrpc": "2.0", "id": 1, "method": "ping"}\n')
+        assert '"id":1' in server.stdout.readline()
+        server.send_signal(signal.SIGINT)
+        try:
+            assert server.wait(30) == 130
+        finally:
+            server.kill()
+        assert server.stderr.read() == "interrupted\n"
 
 
 def test_the_configuration_of_a_server_that_runs() -> None:
