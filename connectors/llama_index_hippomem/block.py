@@ -41,7 +41,7 @@ class HippomemMemoryBlock(BaseMemoryBlock[str]):
             return ""
         session = session_id if self.only_session else None
         found = await asyncio.to_thread(self.memory.recall, query, self.k, session=session)
-        return "\n".join(f"- {passage.title}: {passage.text}" for passage in found.passages)
+        return "\n".join("- " + ": ".join(filter(None, (p.title, p.text))) for p in found.passages)
 
     async def _aput(self, messages: list[ChatMessage]) -> None:
         documents = [

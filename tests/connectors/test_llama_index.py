@@ -76,6 +76,12 @@ async def test_what_leaves_the_history_is_remembered_and_comes_back(memory: Memo
     assert all("Vesle" not in str(m.content) for m in await alone.aget(input="What is my boat Vesle Kari called?"))
 
 
+async def test_what_has_no_title_comes_back_without_one(memory: Memory) -> None:
+    memory.add("Zora Kahn has an owl.")
+    block = HippomemMemoryBlock(memory=memory, k=1)
+    assert await block.aget([ChatMessage("Has Zora Kahn an owl?")]) == "- Zora Kahn has an owl."
+
+
 async def test_what_cannot_be_asked_or_kept_is_passed_over(memory: Memory) -> None:
     block = HippomemMemoryBlock(memory=memory)
     assert await block.aget([]) == ""
