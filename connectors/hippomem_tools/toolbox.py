@@ -197,7 +197,8 @@ class Toolbox:
         except HippomemError as error:
             content = f"Error: {error}"
         content = content.encode("utf-8", "replace").decode()  # what it quotes must not keep it from being sent
-        return {"role": "tool", "tool_call_id": known["id"], "content": content}
+        # Some local models give their calls no id: what has been done by now must be answered all the same.
+        return {"role": "tool", "tool_call_id": str(known.get("id") or ""), "content": content}
 
     def learn_from(self, answer: str) -> tuple[str, ...]:
         """Take the memories that an answer cites by handle, [3f2ab4c1], as useful to it: their ids.

@@ -104,6 +104,12 @@ def test_the_strangest_call_is_answered(box: Toolbox, function: Any) -> None:
     assert "passages" in box.answer({"id": "1", "function": {"name": "stats"}})["content"]  # there are no arguments
 
 
+def test_a_call_without_an_id_is_answered(box: Toolbox) -> None:
+    answer = box.answer({"function": {"name": "remember", "arguments": {"text": "Ida likes tea."}}})
+    assert answer["content"].startswith("Remembered")
+    assert answer["tool_call_id"] == ""
+
+
 def test_an_answer_may_cite_what_was_forgotten_meanwhile(box: Toolbox, memory: Memory) -> None:
     first, second = (p["id"] for p in box.recall("Who keeps bees?").data["passages"])
     box.forget(first[:8])
