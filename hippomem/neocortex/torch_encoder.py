@@ -13,6 +13,7 @@ import numpy as np
 
 from hippomem.errors import ModelError
 from hippomem.neocortex.encoder import PACKAGED, Encoded, Span, Vectors
+from hippomem.neocortex.importing import import_whole
 from hippomem.neocortex.late_chunking import (
     Pooled,
     Tokens,
@@ -125,6 +126,7 @@ def _one_thread() -> Iterator[None]:
 def _load_sentence_transformer(name: str) -> Any:
     path = str(packaged_model()) if name == PACKAGED else name
     try:
+        import_whole("sentence_transformers")
         from sentence_transformers import SentenceTransformer
         from transformers.utils import logging as transformers_logging
     except ImportError as error:  # pragma: no cover - a dependency of the distribution

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from hippomem.neocortex.importing import import_whole
 from hippomem.neocortex.neural_memory.association import Floats
 from hippomem.neocortex.neural_memory.networks import Kind, State, network_of
 from hippomem.neocortex.neural_memory.titans import Gates
@@ -80,6 +81,7 @@ class SlowMap:
 
     def update(self, keys: Floats, values: Floats, confidence: Floats) -> bool:
         """Learn pairs (n, d) in order. Returns False, with everything as it was, where a number is not finite."""
+        import_whole("torch")
         import torch
 
         from hippomem.neocortex.neural_memory.titans import chunkwise, is_finite
@@ -110,6 +112,7 @@ class SlowMap:
         """A round of replay is over: the rule may consolidate."""
         if self.options.rule == "none":
             return
+        import_whole("torch")
         import torch
 
         with torch.inference_mode():
@@ -123,6 +126,7 @@ class SlowMap:
 
     def dampen(self, forget: tuple[Floats, Floats], keep: tuple[Floats, Floats]) -> None:
         """Selective synaptic dampening: see dampening.py. Momentum and what the rule remembers begin anew."""
+        import_whole("torch")
         import torch
 
         from hippomem.neocortex.neural_memory.dampening import dampened
