@@ -82,7 +82,8 @@ if TYPE_CHECKING:
 
 
 class Memory(Catalogue, Thinking, Teaching, Replaying):
-    """A long-term memory in one database and one namespace. Open it with `Memory.open`; use it from any thread.
+    """A long-term memory in one database and one namespace. Open it with `Memory.open`; use it from any thread. Fork
+    only while no other thread uses it: what that one held, the child would wait for.
 
     All methods raise the StoreError family where the database fails, and ClosedError after `close()`.
     """
