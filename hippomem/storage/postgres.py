@@ -219,7 +219,7 @@ class Postgres(Database):
 
 @dataclass(eq=False, slots=True, weakref_slot=True)
 class _Shared:
-    """One engine for all memories of this process that lie in one database, as a server takes no number of connections."""
+    """One engine for all memories of this process in one database: a server takes only so many connections."""
 
     engine: Engine
     users: WeakSet[Postgres] = field(default_factory=WeakSet)
