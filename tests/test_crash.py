@@ -162,10 +162,14 @@ def test_an_ingest_of_a_changed_file_that_is_killed_leaves_nothing_once_the_file
 
 
 @pytest.mark.sqlite
-def test_a_new_database_whose_making_is_killed_is_made_by_the_next(children: ForkServerContext, tmp_path: Path) -> None:
+@pytest.mark.parametrize("most", [6, pytest.param(60, marks=pytest.mark.slow)])
+def test_a_new_database_whose_making_is_killed_is_made_by_the_next(
+    children: ForkServerContext, tmp_path: Path, most: int
+) -> None:
     folder = tmp_path / "new"
     folder.mkdir()
-    for copy, _ in killed_at_each(children, "statement", folder, child_tasks.open_and_close, folder / "m.db", most=15):
+    task = child_tasks.open_and_close
+    for copy, _ in killed_at_each(children, "statement", folder, task, folder / "m.db", most=most):
         ids_in(copy / "m.db")
         with opened(copy / "m.db") as memory:
             memory.add("Ada met Bea.")

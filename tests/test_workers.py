@@ -75,7 +75,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_the_same_comes_in_with_workers_as_without(tmp_path: Path, workers: int) -> None:
     """To the last digit: what is encoded together is the same."""
     inputs = notes(60)
@@ -105,6 +105,7 @@ def test_workers_read_and_the_process_that_ingests_writes(tmp_path: Path) -> Non
         assert encoder.pids() == pids | {os.getpid()}
 
 
+@pytest.mark.slow
 def test_what_comes_again_while_a_worker_has_it_is_not_read_here(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,6 +119,7 @@ def test_what_comes_again_while_a_worker_has_it_is_not_read_here(
         assert [check for check in memory.doctor().checks if not check.ok] == []
 
 
+@pytest.mark.slow
 def test_the_setting_is_for_every_ingest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HIPPOMEM_WORKERS", "1")
     encoder = TellingEncoder(tmp_path / "log")
@@ -152,6 +154,7 @@ def test_a_number_of_workers_is_one(tmp_path: Path, workers: Any) -> None:
         memory.ingest(given(), workers=workers)
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_lost_costs_nothing_that_was_stored(tmp_path: Path) -> None:
     encoder = TellingEncoder(tmp_path / "log")
     good, bad = notes(40), [Document(text="A fatal note.", source="bad")]
@@ -166,6 +169,7 @@ def test_a_worker_that_is_lost_costs_nothing_that_was_stored(tmp_path: Path) -> 
         assert [check for check in memory.doctor().checks if not check.ok] == []
 
 
+@pytest.mark.slow
 def test_what_a_worker_cannot_read_is_told(tmp_path: Path) -> None:
     with opened(tmp_path / "m.db", BrokenEncoder()) as memory:
         with pytest.raises(ModelError, match="ArithmeticError: it is poisoned"):
@@ -189,6 +193,7 @@ def test_a_worker_that_cannot_be_started_is_told(tmp_path: Path, monkeypatch: py
         memory.ingest(notes(12), workers=1)
 
 
+@pytest.mark.slow
 def test_vectors_of_another_encoder_are_not_taken(tmp_path: Path) -> None:
     with opened(tmp_path / "m.db", PidEncoder()) as memory:
         with pytest.raises(ModelError, match=r"has the encoder pid-\d+, not pid-"):

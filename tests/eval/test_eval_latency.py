@@ -37,6 +37,7 @@ def test_the_figures(tmp_path: Path) -> None:
     assert [entry.name for entry in (tmp_path / "out").iterdir()] == ["latency.json"]
 
 
+@pytest.mark.slow
 def test_workers_that_are_set_take_nothing_out_of_the_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HIPPOMEM_WORKERS", "1")
     monkeypatch.setenv("HIPPOMEM_BATCH", "3")
