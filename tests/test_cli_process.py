@@ -89,7 +89,9 @@ def test_an_interrupted_ingest_keeps_what_it_has_and_goes_on(tmp_path: Path) -> 
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
+    # A shell tells both as 130. Where the interrupt comes while Python runs source in a string, as for a dataclass, it
+    # ends itself by the signal, whatever was made of it.
+    assert process.returncode in (130, -signal.SIGINT), err
     assert out == b""
     assert err == b"interrupted: what was ingested is kept, the same command goes on from there\n"
     kept = stored(tmp_path / "hippomem.db")
