@@ -91,10 +91,11 @@ class CheckedEncoder:
     def _check(self, vectors: Any, *rows: int) -> None:
         """Raises ModelError unless this is a vector of length 1 or 0, or so many, with as many numbers as all."""
         if isinstance(vectors, np.ndarray) and vectors.dtype == np.float32 and vectors.ndim == len(rows) + 1:
-            self._dimension = self._dimension or vectors.shape[-1]
+            dimension = self._dimension or vectors.shape[-1]
             lengths = np.linalg.norm(vectors, axis=-1)  # not a number where one of them is none
             is_sound = ((abs(lengths - 1) < OFF) | (lengths == 0)).all()
-            if is_sound and vectors.shape == (*rows, self._dimension) and self._dimension:
+            if is_sound and dimension and vectors.shape == (*rows, dimension):
+                self._dimension = dimension
                 return
         raise ModelError(
             f"the encoder {self.identity!r} gave other vectors than it should: they must be arrays of finite float32, "

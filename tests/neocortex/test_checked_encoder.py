@@ -83,6 +83,20 @@ def test_a_wrong_vector_of_a_question_is_an_error() -> None:
             memory.recall("Ada")
 
 
+def test_what_was_wrong_once_is_no_measure(tmp_path: Path) -> None:
+    class Recovering(HashEncoder):
+        calls = 0
+
+        def _vector(self, text: str) -> Vectors:
+            self.calls += 1
+            return np.full(32, np.nan, np.float32) if self.calls == 1 else super()._vector(text)
+
+    with opened(tmp_path / "m.db", Recovering()) as memory:
+        with pytest.raises(ModelError, match="finite"):
+            memory.add(TEXT)
+        assert memory.add(TEXT).id
+
+
 def test_a_vector_of_zeros_is_one(tmp_path: Path) -> None:
     class Mute(HashEncoder):
         def _vector(self, text: str) -> Vectors:
