@@ -364,15 +364,14 @@ def encoder_identity(connection: Connection) -> str | None:
     return connection.execute(select(store_info.c.value).where(store_info.c.key == "encoder")).scalar()
 
 
-def one_vector(connection: Connection, encoder: int, longest: int) -> tuple[str, str, NDArray[np.float32]] | None:
-    """Title, text and vector (d,) of the first passage with a text of at most so many characters, of any namespace."""
-    t, v = passages.c, analyses.c
-    query = (
-        select(t.title, t.text, v.vector)
-        .join_from(passages, analyses, (v.namespace == t.namespace) & (v.content == t.content))
-        .where(v.encoder == encoder, func.length(t.text) <= longest)
-    )
-    row = connection.execute(query.order_by(t.number).limit(1)).first()
+def one_vector(connection: Connection, encoder: int, among: int) -> tuple[str, str, NDArray[np.float32]] | None:
+    """Title, text and vector (d,) of a passage of any namespace: the shortest of so many that an encoder has read."""
+    v = analyses.c
+    made = select(v.namespace, v.content, v.vector).where(v.encoder == encoder)
+    some = made.order_by(v.namespace, v.content).limit(among).subquery()  # by an index, or all would be looked through
+    t, is_of = passages.c, (passages.c.namespace == some.c.namespace) & (passages.c.content == some.c.content)
+    query = select(t.title, t.text, some.c.vector).join_from(some, passages, is_of)
+    row = connection.execute(query.order_by(func.length(t.text)).limit(1)).first()
     return None if row is None else (row.title, row.text, np.frombuffer(row.vector, np.float32))
 
 

@@ -111,7 +111,7 @@ def test_a_vector_of_zeros_is_one(tmp_path: Path) -> None:
 def test_another_model_of_the_same_name_reads_and_writes_nothing(tmp_path: Path) -> None:
     db = tmp_path / "m.db"
     with opened(db, HashEncoder()) as memory:
-        memory.add("x" * 3000)  # too long to be encoded again for this
+        memory.add("x" * 3000)
         memory.add(TEXT, title="Meeting")
     with opened(db, Renamed()) as other:
         for use in (
