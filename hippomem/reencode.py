@@ -38,10 +38,8 @@ def reencode(store: Store, encoder: Encoder, progress: bool) -> int:
         return 0
     is_ours = _has_made(store, encoder, current + 1)
     with store.write() as connection:
-        if _number(store, connection) != current:
-            raise StoreBusyError(
-                "another process has encoded this store anew meanwhile: see whether that is still needed"
-            )
+        if _number(store, connection) != current and _is_done(store, connection, encoder, current):
+            return 0
         if store.info(connection, "next_encoder") != encoder.identity or not is_ours:
             # Vectors of an attempt with yet another encoder are of no use.
             connection.execute(delete(analyses).where(analyses.c.encoder == current + 1))
@@ -168,7 +166,8 @@ def _is_done(store: Store, connection: Connection, encoder: Encoder, current: in
     if number != current and store.info(connection, "encoder") == encoder.identity:
         return True
     if number != current or following != encoder.identity:
-        raise StoreBusyError(f"another process encodes this store anew, with {following!r}: let it finish first")
+        other = following or store.info(connection, "encoder")
+        raise StoreBusyError(f"another process encodes this store anew, with {other!r}: let it finish first")
     return False
 
 

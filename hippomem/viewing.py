@@ -173,7 +173,8 @@ class Viewing:
         for all that takes long: others recall and write meanwhile.
         """
         try:
-            self._dropped = self._dropped if view.saved_rows else time.monotonic()
+            if not view.saved_rows:
+                self._dropped = time.monotonic()  # where this fails, it is tried again after BARE_SECONDS
             with suppress(Exception):  # no failure to save a view may be one of what it served
                 self._replace(view)
         finally:

@@ -15,7 +15,16 @@ from typing import Any
 import pytest
 from traces import plant, traces
 
-from hippomem import Document, EncoderMismatchError, InvalidInputError, Memory, NotFoundError, StoreBusyError, viewing
+from hippomem import (
+    Document,
+    EncoderMismatchError,
+    InvalidInputError,
+    Memory,
+    NotFoundError,
+    StoreBusyError,
+    reencode,
+    viewing,
+)
 from hippomem.analyse import Analyser
 from hippomem.consolidation import tidying
 from hippomem.hippocampus import catchup
@@ -173,6 +182,27 @@ def test_two_encode_the_store_anew_with_different_encoders(fast: Opened, tmp_pat
     assert texts(fast(encoder=HashEncoder(48))) == ["Ada met Bea."]
     assert Memory.reencode(db, encoder=HashEncoder(32)) == 1
     assert texts(fast(encoder=HashEncoder(32))) == ["Ada met Bea."]
+
+
+def test_what_another_encodes_anew_just_before(fast: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    db, look = tmp_path / "m.db", reencode._has_made
+    fast().add("Ada met Bea.")
+
+    def encode(first: int, then: int) -> int:
+        """With `then` dimensions, where another process does so with `first` once we have looked what is there."""
+
+        def overtaken(*args: Any) -> bool:
+            monkeypatch.setattr(reencode, "_has_made", look)
+            Memory.reencode(db, encoder=HashEncoder(first))
+            return look(*args)
+
+        monkeypatch.setattr(reencode, "_has_made", overtaken)
+        return Memory.reencode(db, encoder=HashEncoder(then))
+
+    assert encode(32, 32) == 0
+    with pytest.raises(StoreBusyError, match="with 'hash-48'"):
+        encode(48, 96)
+    assert texts(fast(encoder=HashEncoder(48))) == ["Ada met Bea."]
 
 
 def test_forgetting_while_another_saves_its_view(fast: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

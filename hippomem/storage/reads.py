@@ -369,7 +369,8 @@ def one_vector(connection: Connection, encoder: int, among: int) -> tuple[str, s
     v = analyses.c
     made = select(v.namespace, v.content, v.vector).where(v.encoder == encoder)
     some = made.order_by(v.namespace, v.content).limit(among).subquery()  # by an index, or all would be looked through
-    t, is_of = passages.c, (passages.c.namespace == some.c.namespace) & (passages.c.content == some.c.content)
+    t = passages.c
+    is_of = (t.namespace == some.c.namespace) & (t.content == some.c.content)
     query = select(t.title, t.text, some.c.vector).join_from(some, passages, is_of)
     row = connection.execute(query.order_by(func.length(t.text)).limit(1)).first()
     return None if row is None else (row.title, row.text, np.frombuffer(row.vector, np.float32))
