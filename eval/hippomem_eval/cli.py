@@ -12,6 +12,7 @@ from hippomem import HippomemError, NotFoundError
 from hippomem_eval import cli_chat, cli_feedback
 from hippomem_eval.cli_options import Corpus, Json, K, Limit, Questions, print_json, tell
 from hippomem_eval.cli_retention import contradictions, retention
+from hippomem_eval.results import alone_in
 
 
 class _Group(TyperGroup):
@@ -155,7 +156,8 @@ def mixed(
     """Put what earlier runs indexed into one index, ask their questions there, and see what that costs them."""
     from hippomem_eval.mixed import as_markdown, measure_mixed
 
-    measured = measure_mixed(runs, out, k=k, seed=seed, tell=tell)
+    with alone_in(out):
+        measured = measure_mixed(runs, out, k=k, seed=seed, tell=tell)
     print_json(measured) if as_json else typer.echo(as_markdown(measured), nl=False)
 
 
@@ -171,7 +173,8 @@ def documents(
     """Recall of places in long documents: transcripts of conversations, cut into passages."""
     from hippomem_eval.documents import as_markdown, measure_documents
 
-    measured = measure_documents(data, out, passage_chars=passage_chars, k=k, seed=seed, tell=tell)
+    with alone_in(out):
+        measured = measure_documents(data, out, passage_chars=passage_chars, k=k, seed=seed, tell=tell)
     print_json(measured) if as_json else typer.echo(as_markdown(measured), nl=False)
 
 

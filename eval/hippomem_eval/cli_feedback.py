@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from hippomem_eval.cli_options import Corpus, Json, Limit, Questions, print_json, tell
+from hippomem_eval.results import alone_in
 
 
 def feedback(
@@ -38,11 +39,12 @@ def feedback(
         limit=limit,
         seed=seed,
     )
-    measured = run_feedback(options, tell)
-    rows = measured.pop("rows")
-    text = as_markdown(measured)
-    (out / "feedback.md").write_text(text, encoding="utf-8")
-    (out / "feedback.png").write_bytes(gain_over_time(gains_in_time(rows)))
+    with alone_in(out):
+        measured = run_feedback(options, tell)
+        rows = measured.pop("rows")
+        text = as_markdown(measured)
+        (out / "feedback.md").write_text(text, encoding="utf-8")
+        (out / "feedback.png").write_bytes(gain_over_time(gains_in_time(rows)))
     print_json(measured) if as_json else typer.echo(text, nl=False)
 
 
@@ -81,9 +83,10 @@ def replay(
         limit=limit,
         seed=seed,
     )
-    measured = run_replay(options, tell)
-    text = as_markdown(measured)
-    (out / "replay.md").write_text(text, encoding="utf-8")
+    with alone_in(out):
+        measured = run_replay(options, tell)
+        text = as_markdown(measured)
+        (out / "replay.md").write_text(text, encoding="utf-8")
     print_json(measured) if as_json else typer.echo(text, nl=False)
 
 
@@ -101,7 +104,8 @@ def composed(
     """What feedback on sub-questions is worth to the questions made of them (MuSiQue)."""
     from hippomem_eval.feedback_composed import as_markdown, run_composed
 
-    summary = run_composed(questions, corpus, out, limit=limit, seed=seed, tell=tell, pooled=pooled or ())
+    with alone_in(out):
+        summary = run_composed(questions, corpus, out, limit=limit, seed=seed, tell=tell, pooled=pooled or ())
     print_json(summary) if as_json else typer.echo(as_markdown(summary), nl=False)
 
 

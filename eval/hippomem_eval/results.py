@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -127,9 +127,22 @@ def make_folder(path: Path) -> None:
 @contextmanager
 def alone_in(path: Path) -> Iterator[None]:
     """`make_folder`, and hold it: a second run there would ask again what is being asked, write the same lines once
-    more, or begin the first one's files anew. Raises StoreAccessError, also where another run holds it.
+    more, or begin the first one's files anew. A folder that was made for a run that left nothing in it goes again.
+    Raises StoreAccessError, also where another run holds it.
     """
+    is_new = not path.exists()
     make_folder(path)
+    try:
+        with _held(path):
+            yield
+    finally:
+        if is_new:
+            with suppress(OSError):  # it is not empty
+                path.rmdir()
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[None]:
     if sys.platform == "win32":  # folders cannot be held there
         yield
         return

@@ -160,6 +160,7 @@ def _ask_all(
     model: Any,
 ) -> list[Row]:
     with open_results(run, name, same, tell) as results:
+        results.drop({id_ for id_, row in results.rows.items() if _unanswered(row)})
         todo = [question for question in dataset.questions if question.id not in results.rows]
         done = len(dataset.questions) - len(todo)
         if done:
@@ -180,6 +181,11 @@ def _ask_all(
                         results.append(row_of(question, ranking, costs, dataset.corpus, options.k))
                         advance()
         return [results.rows[question.id] for question in dataset.questions]
+
+
+def _unanswered(row: Row) -> bool:
+    """Whether the chat model was out of reach, so that the row is a plain recall's."""
+    return bool(row.get("warnings")) and not row["model"]["calls"]
 
 
 def _check_matched(name: str, rows: Sequence[Row], database: Path) -> None:

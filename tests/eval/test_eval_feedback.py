@@ -19,6 +19,7 @@ from hippomem_eval.feedback_composed import lessons_of
 from hippomem_eval.feedback_replay import Expanding, shortened
 from hippomem_eval.feedback_report import gain, gains_in_time
 from hippomem_eval.formats import Record
+from hippomem_eval.results import alone_in
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +56,15 @@ def test_each_question_is_asked_before_it_is_learned(tmp_path: Path) -> None:
     assert not list(out.glob("taught*"))
     again = run("feedback", "--data", data, "--out", out, "--noise", "0.5", "--json")
     assert json.loads(again.stdout) == summary
+
+
+@pytest.mark.parametrize("command", ["feedback", "replay", "documents"])
+def test_a_second_run_in_a_folder_is_refused(command: str, tmp_path: Path) -> None:
+    data = write(tmp_path / "c.json.gz", locomo_records())
+    with alone_in(tmp_path / "out"):
+        result = run(command, "--data", data, "--out", tmp_path / "out")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "another run writes to" in result.stderr
 
 
 def test_replay_of_several_kinds_is_compared_at_equal_budget(tmp_path: Path) -> None:

@@ -132,6 +132,21 @@ def test_the_configured_model_is_asked_once_a_question(tmp_path: Path, monkeypat
     assert "went wrong with it for 3 questions" in (tmp_path / "out" / "summary.md").read_text()
 
 
+def test_who_was_out_of_reach_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    questions, corpus = write_pair(tmp_path)
+    monkeypatch.setenv("HIPPOMEM_LLM", "openai:test-model")
+    monkeypatch.setenv("HIPPOMEM_LLM_API_KEY", "none")
+    args = ("--questions", questions, "--corpus", corpus, "--out", tmp_path / "out", "--system", "hippomem+decompose")
+    plan, failure = '{"sub_questions": ["Where was Odile Varga born?"]}', (404, "no such model")
+    with openai_server(plan, failure, failure, failure, "I cannot.") as server:
+        monkeypatch.setenv("HIPPOMEM_LLM_BASE_URL", server.url)
+        assert run(*args).exit_code == 0
+        assert "1 of 4 questions" in run(*args).stderr
+        assert len(server.asked) == 7
+        assert "4 of 4 questions" in run(*args).stderr  # an answer that is of no use is an answer
+        assert len(server.asked) == 7
+
+
 def test_files_of_decompositions(tmp_path: Path) -> None:
     found = load_decompositions(write(tmp_path / "a.json", [*records()[:1], {"question": "Other?"}]))
     assert found == {question_records()[0]["question"]: tuple(Part(q, a) for q, a in PARTS["q1"])}
