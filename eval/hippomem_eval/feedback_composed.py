@@ -16,13 +16,13 @@ from typing import Any
 from hippomem import InvalidInputError, Memory
 from hippomem_eval.configured import configured_encoder
 from hippomem_eval.corpus import Corpus
-from hippomem_eval.datasets import Dataset, load_dataset, write_corpus
+from hippomem_eval.datasets import Dataset, load_dataset
 from hippomem_eval.environment import describe
 from hippomem_eval.feedback_protocol import CUTOFF, RememberingEncoder, copied, removed
 from hippomem_eval.feedback_report import gain
 from hippomem_eval.files import read_json, sha256
 from hippomem_eval.formats import Gold
-from hippomem_eval.index import NAMESPACE, Origin, ensure_index
+from hippomem_eval.index import NAMESPACE, Origin, corpus_file, ensure_index
 from hippomem_eval.metrics import recall_at
 from hippomem_eval.progress import progress_bar
 from hippomem_eval.results import Row, RunFile, make_folder, write_json
@@ -62,9 +62,7 @@ def run_composed(
     if not known:
         raise InvalidInputError(f"{questions} has no question_decomposition with supporting paragraphs: give MuSiQue's")
     make_folder(out)
-    path = corpus or out / "corpus.json"
-    if corpus is None:
-        write_corpus(dataset.corpus, path)
+    path = corpus_file(corpus, dataset.corpus, out)
     environment = describe()
     origin = Origin(path.resolve(), sha256(path), environment["code"] + environment["settings"])
     run = RunFile(out / "run.json")

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from hippomem import Encoder, InvalidInputError, Memory, SourceError
-from hippomem_eval.datasets import Dataset
-from hippomem_eval.files import bytes_on_disk
+from hippomem_eval.corpus import Corpus
+from hippomem_eval.datasets import Dataset, write_corpus
+from hippomem_eval.files import bytes_on_disk, sha256
 from hippomem_eval.results import RunFile
 
 NAMESPACE = "default"  # given, so that HIPPOMEM_NAMESPACE does not lead the measurement elsewhere
@@ -94,6 +95,22 @@ def ensure_index(
     )
 
 
+def corpus_file(given: Path | None, corpus: Corpus, out: Path) -> Path:
+    """The file that the index in `out` is made of: the one `given`, or else OUT/corpus.json, which is written.
+
+    Raises InvalidInputError where an index there is of another OUT/corpus.json, which is left alone.
+    """
+    if given is not None:
+        return given
+    path, part, database = out / "corpus.json", out / "corpus.json.part", out / "index.db"
+    write_corpus(corpus, part)
+    if path.exists() and database.exists() and sha256(part) != sha256(path):
+        part.unlink()
+        raise _of_another(database, path)
+    part.replace(path)
+    return path
+
+
 def check_origin(database: Path, built: Any, origin: Origin) -> None:
     """Raises InvalidInputError where there is a `database` that was not `built` of this corpus, by run.json's entry."""
     if not database.exists():
@@ -103,9 +120,13 @@ def check_origin(database: Path, built: Any, origin: Origin) -> None:
     # Passages know their file: half of them under one path and the rest under another would be twice there.
     is_moved = not built.get("finished") and built["path"] != str(origin.corpus)
     if built["sha256"] != origin.corpus_hash or is_moved:
-        raise InvalidInputError(
-            f"{database} is the index of another corpus ({built['path']}): choose another folder, or delete this one"
-        )
+        raise _of_another(database, built["path"])
+
+
+def _of_another(database: Path, path: object) -> InvalidInputError:
+    return InvalidInputError(
+        f"{database} is the index of another corpus ({path}): choose another folder, or delete this one"
+    )
 
 
 def _check_gold(memory: Memory, dataset: Dataset, database: Path) -> None:

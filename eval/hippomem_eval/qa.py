@@ -20,10 +20,10 @@ import numpy as np
 from hippomem import HippomemError, InvalidInputError
 from hippomem.neocortex.reader import without_citations
 from hippomem.settings import load_settings
-from hippomem_eval.datasets import Dataset, load_dataset, write_corpus
+from hippomem_eval.datasets import Dataset, load_dataset
 from hippomem_eval.environment import describe
 from hippomem_eval.files import sha256
-from hippomem_eval.index import Origin, ensure_index
+from hippomem_eval.index import Origin, corpus_file, ensure_index
 from hippomem_eval.metrics import bootstrap
 from hippomem_eval.progress import progress_bar
 from hippomem_eval.results import Row, RunFile, alone_in, open_results, write_json
@@ -94,9 +94,7 @@ def run_qa(options: QaOptions, tell: Callable[[str], None]) -> dict[str, Any]:
 
 def _measure(options: QaOptions, dataset: Dataset, model: str, tell: Callable[[str], None]) -> dict[str, Any]:
     run = RunFile(options.out / "run.json")
-    corpus = options.corpus or options.out / "corpus.json"
-    if options.corpus is None:
-        write_corpus(dataset.corpus, corpus)
+    corpus = corpus_file(options.corpus, dataset.corpus, options.out)
     environment = describe()
     code = environment["code"] + environment["settings"]
     origin = Origin(corpus.resolve(), sha256(corpus), code)

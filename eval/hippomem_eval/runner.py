@@ -12,11 +12,11 @@ from hippomem import InvalidInputError, SourceError
 from hippomem.settings import load_settings
 from hippomem_eval.ablation import WITHOUT
 from hippomem_eval.corpus import Corpus
-from hippomem_eval.datasets import Dataset, load_dataset, write_corpus
+from hippomem_eval.datasets import Dataset, load_dataset
 from hippomem_eval.environment import describe
 from hippomem_eval.files import sha256
 from hippomem_eval.formats import Question
-from hippomem_eval.index import Index, Origin, ensure_index
+from hippomem_eval.index import Index, Origin, corpus_file, ensure_index
 from hippomem_eval.metrics import all_gold_at, recall_at, reciprocal_rank
 from hippomem_eval.misspelling import misspelt
 from hippomem_eval.openie import OpenIE, load_openie
@@ -84,9 +84,7 @@ def _measure(
     options: Options, dataset: Dataset, models: Mapping[str, tuple[Any, str]], tell: Callable[[str], None]
 ) -> Measured:
     run = RunFile(options.out / "run.json")
-    corpus = options.corpus or options.out / "corpus.json"
-    if options.corpus is None:
-        write_corpus(dataset.corpus, corpus)
+    corpus = corpus_file(options.corpus, dataset.corpus, options.out)
     environment = describe()
     paths = {"questions": options.questions, "corpus": corpus} | ({"openie": options.openie} if options.openie else {})
     data = {name: {"path": str(path), "sha256": sha256(path)} for name, path in paths.items()}

@@ -230,7 +230,12 @@ def test_a_file_that_brings_its_context(tmp_path: Path) -> None:
     measured = printed(run("--questions", questions, "--out", tmp_path / "out", "--system", "dense", "--json"))
     assert measured["index"]["passages"] == len(PASSAGES)
     assert measured["systems"]["dense"]["recall@10"] == 1.0
-    assert (tmp_path / "out" / "corpus.json").exists()
+    kept = (tmp_path / "out" / "corpus.json").read_bytes()
+    fewer = [record | {"context": record["context"][1:]} for record in hotpot_records()[1:]]
+    result = run("--questions", write(tmp_path / "other.json", fewer), "--out", tmp_path / "out")
+    assert (result.exit_code, "index of another corpus" in result.stderr) == (1, True)
+    assert (tmp_path / "out" / "corpus.json").read_bytes() == kept
+    assert not list((tmp_path / "out").glob("*.part"))
 
 
 @pytest.mark.parametrize("name", ["corpus.txt", "blob", "zipped.json"])
