@@ -10,6 +10,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+BLOCK = 1 << 22  # entries in memory at once to be written
+
 
 def write_array(path: Path, dtype: DTypeLike, shape: tuple[int, ...], blocks: Iterable[NDArray[Any]]) -> None:
     """Write a .npy file of `shape` from blocks of its rows, of which one at a time is in memory. Raises OSError.
@@ -45,6 +47,18 @@ def order_by(keys: NDArray[Any], rows: NDArray[Any]) -> NDArray[np.int64]:
     if np.any((ordered[1:] == ordered[:-1]) & (of_row[1:] < of_row[:-1])):
         return np.asarray(np.lexsort((rows, keys)))
     return np.asarray(order)
+
+
+def hash_bounds(entries: int) -> NDArray[np.uint64]:
+    """Where to cut so many entries by their 64-bit hashes, which are spread evenly, into blocks of some `BLOCK`."""
+    return np.linspace(0.0, 2.0**64, entries // BLOCK + 2)[1:-1].astype(np.uint64)
+
+
+def renumbered(rows: int, kept: NDArray[np.int64]) -> NDArray[np.int32]:
+    """For each of so many rows its place among those that are `kept`, -1 where it is not."""
+    places = np.full(rows, -1, np.int32)
+    places[kept] = np.arange(len(kept), dtype=np.int32)
+    return places
 
 
 def _write_header(file: BinaryIO, dtype: DTypeLike, shape: tuple[int, ...]) -> None:

@@ -15,12 +15,11 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from hippomem.hippocampus.arrays import order_by
+from hippomem.hippocampus.arrays import hash_bounds, order_by
 from hippomem.hippocampus.keys import key_of_plain, plain, words
 from hippomem.hippocampus.names import LONGEST_NAME, LONGEST_UNSPACED, key_hash
 
 SORTED_FROM = 1 << 16  # new entries, of some 700 passages
-BLOCK = 1 << 22  # entries in memory at once to be written
 
 
 Columns: TypeAlias = "tuple[NDArray[np.uint64], NDArray[np.int32], NDArray[np.int64]]"  # hashes, rows, lines
@@ -103,8 +102,7 @@ class GramIndex:
     def blocks(self, new_row: NDArray[np.int32]) -> Iterator[Columns]:
         """The constructor's arrays in blocks, row r renumbered to new_row[r], and dropped where that is negative."""
         parts = self._parts()
-        entries = sum(len(part.rows) for part in parts)
-        bounds = np.linspace(0.0, 2.0**64, entries // BLOCK + 2)[1:-1].astype(np.uint64)  # hashes are spread evenly
+        bounds = hash_bounds(sum(len(part.rows) for part in parts))
         cuts = [[0, *np.searchsorted(part.hashes, bounds).tolist(), len(part.rows)] for part in parts]
         for at in range(len(bounds) + 1):
             some = [(part, slice(cut[at], cut[at + 1])) for part, cut in zip(parts, cuts, strict=True)]

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from hippomem.hippocampus.arrays import Growing, runs
+from hippomem.hippocampus.arrays import Growing, renumbered, runs
 from hippomem.hippocampus.edges import EDGE_FIELDS, LINES, SUM_FIELDS, EdgeLog, Edges, Sums, edge_weight
 from hippomem.hippocampus.grams import Columns, GramIndex
 from hippomem.hippocampus.names import KeyTable
@@ -301,7 +301,7 @@ class KnowledgeGraph:
         live = sorted((n for n in range(self.nodes) if self._namings.array[n] > 0), key=self.keys.key)
         new_node = np.full(self.nodes, -1, np.int32)
         new_node[live] = np.arange(len(live), dtype=np.int32)
-        new_row = _renumbered(self.rows, rows)
+        new_row = renumbered(self.rows, rows)
         base, log = self.base, self.log
         row = new_row[np.concatenate([base.row_of_edge(), log.rows])]
         entity = new_node[np.concatenate([base.entities, log.entities])]
@@ -323,15 +323,8 @@ class KnowledgeGraph:
 
     def compact_grams(self, rows: NDArray[np.int64]) -> tuple[int, Iterator[Columns]]:
         """How many entries the grams of these passages are, and the arrays of them in blocks."""
-        new_row = _renumbered(self.rows, rows)
+        new_row = renumbered(self.rows, rows)
         return self._grams.size(new_row), self._grams.blocks(new_row)
-
-
-def _renumbered(rows: int, kept: NDArray[np.int64]) -> Ints:
-    """For each row its place among those that are `kept`, -1 where it is not."""
-    places = np.full(rows, -1, np.int32)
-    places[kept] = np.arange(len(kept), dtype=np.int32)
-    return places
 
 
 def _inverse(weights: NDArray[np.float64], there: NDArray[np.bool_]) -> Floats:

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
 from functools import cache, lru_cache
 from math import log
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hippomem.hippocampus.arrays import Growing, merged, order_by
+from hippomem.hippocampus.arrays import Growing, hash_bounds, merged, order_by, renumbered, write_columns
 from hippomem.hippocampus.keys import STOP_WORDS, plain, words
 from hippomem.hippocampus.names import key_hash
 
@@ -58,6 +59,15 @@ def word_count(text: str) -> int:
     found = words(text)
     alone = sum(word.unspaced for word in found)
     return len(found) - alone // 2
+
+
+class Postings(NamedTuple):
+    """Terms by hash, ascending; the postings of each from its start to the next: rows, and how often it is in them."""
+
+    hashes: NDArray[np.uint64]
+    starts: Rows
+    rows: NDArray[np.int32]
+    counts: NDArray[np.uint16]
 
 
 class LexicalIndex:
@@ -201,29 +211,62 @@ class LexicalIndex:
         frozen._lengths, frozen._sizes = self._lengths.frozen(), self._sizes.frozen()
         return frozen
 
-    def compact(self, kept: Rows) -> dict[str, NDArray[np.generic]]:
-        """The constructor's arrays for these live rows, in this order: equal memories, equal arrays."""
-        place = np.full(len(self._lengths), -1, np.int32)
-        place[kept] = np.arange(len(kept), dtype=np.int32)
-        keys = [np.repeat(self._hashes, np.diff(self._starts))]
-        rows, counts = [np.asarray(self._rows)], [np.asarray(self._counts)]
-        for term, (new_rows, new_counts) in sorted(self._new.items()):
-            keys.append(np.full(len(new_rows), term, np.uint64))
-            rows.append(np.array(new_rows, np.int32))
-            counts.append(np.array(new_counts, np.uint16))
-        key, row, count = np.concatenate(keys), place[np.concatenate(rows)], np.concatenate(counts)
-        key, row, count = key[row >= 0], row[row >= 0], count[row >= 0]
-        order = order_by(key, row)
-        key = key[order]
-        hashes, first = np.unique(key, return_index=True)
+    def compact(self, kept: Rows, rows_path: Path, counts_path: Path) -> dict[str, NDArray[np.generic]]:
+        """Write `rows` and `counts` for these live rows, in this order, to .npy files; the other arrays of the
+        constructor are returned. Equal memories, equal arrays.
+        """
+        new_row = renumbered(len(self._lengths), kept)
+        parts = [Postings(self._hashes, self._starts, self._rows, self._counts), self._fresh()]
+        entries = sum(int(np.count_nonzero(new_row[part.rows] >= 0)) for part in parts)
+        hashes, sizes = [np.empty(0, np.uint64)], [np.zeros(1, np.int64)]
+
+        def blocks() -> Iterator[tuple[NDArray[np.int32], NDArray[np.uint16]]]:
+            for key, row, count in _by_term(parts, new_row):
+                found, size = np.unique(key, return_counts=True)
+                hashes.append(found)
+                sizes.append(size)
+                yield row, count
+
+        write_columns([rows_path, counts_path], (np.int32, np.uint16), entries, blocks())
         return {
-            "hashes": hashes,
-            "starts": np.append(first, len(key)).astype(np.int64),
-            "rows": row[order],
-            "counts": count[order],
+            "hashes": np.concatenate(hashes),
+            "starts": np.cumsum(np.concatenate(sizes)),
             "lengths": self._lengths.array[kept],
             "sizes": self._sizes.array[kept],
         }
+
+    def _fresh(self) -> Postings:
+        """What came since the snapshot, as it is there."""
+        new = sorted(self._new.items())
+        return Postings(
+            np.array([term for term, _ in new], np.uint64),
+            np.cumsum([0, *(len(rows) for _, (rows, _) in new)]),
+            np.concatenate([np.empty(0, np.int32), *(np.array(rows, np.int32) for _, (rows, _) in new)]),
+            np.concatenate([np.empty(0, np.uint16), *(np.array(counts, np.uint16) for _, (_, counts) in new)]),
+        )
+
+
+def _by_term(
+    parts: Sequence[Postings], new_row: NDArray[np.int32]
+) -> Iterator[tuple[NDArray[np.uint64], NDArray[np.int32], NDArray[np.uint16]]]:
+    """The term, row and count of each posting in blocks, by term and row; row r is new_row[r], and dropped where that
+    is negative.
+    """
+    bounds = hash_bounds(sum(len(part.rows) for part in parts))
+    cuts = [[0, *np.searchsorted(part.hashes, bounds).tolist(), len(part.hashes)] for part in parts]
+    for at in range(len(bounds) + 1):
+        keys, rows, counts = [], [], []
+        for part, cut in zip(parts, cuts, strict=True):
+            terms_ = slice(cut[at], cut[at + 1])
+            some = slice(int(part.starts[cut[at]]), int(part.starts[cut[at + 1]]))
+            renamed = new_row[part.rows[some]]
+            there = renamed >= 0
+            keys.append(np.repeat(part.hashes[terms_], np.diff(part.starts[cut[at] : cut[at + 1] + 1]))[there])
+            rows.append(renamed[there])
+            counts.append(part.counts[some][there])
+        key, row = np.concatenate(keys), np.concatenate(rows)
+        order = order_by(key, row)
+        yield key[order], row[order], np.concatenate(counts)[order]
 
 
 @lru_cache(maxsize=65536)  # words repeat

@@ -217,7 +217,7 @@ def _parts(view: View, rows: NDArray[np.int64], folder: Path) -> Iterator[tuple[
     yield "", {"numbers": view.numbers[rows], "ties": view.ties[rows]}
     for part, values in view.graph.compact(rows):
         yield f"{part}.", values
-    yield "words.", view.lexical.compact(rows)
+    yield "words.", view.lexical.compact(rows, folder / "words.rows.npy", folder / "words.counts.npy")
     yield "chains.", view.chains.compact(rows)
     yield "sentences.", view.compact_sentences(rows, folder / "sentences.vectors.npy")
 

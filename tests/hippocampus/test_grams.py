@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from hippomem.hippocampus import grams
+from hippomem.hippocampus import arrays, grams
 from hippomem.hippocampus.grams import GramIndex
 
 KEYS = [f"key {number}" for number in range(60)]
@@ -25,7 +25,7 @@ def written(index: GramIndex, new_row: NDArray[np.int32]) -> list[NDArray[Any]]:
 @pytest.mark.parametrize("size", [1, 2, 5, 40, 10**6])
 def test_it_equals_a_dictionary(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(grams, "SORTED_FROM", size)
-    monkeypatch.setattr(grams, "BLOCK", 3 * size)
+    monkeypatch.setattr(arrays, "BLOCK", 3 * size)
     rng = random.Random(size)  # noqa: S311
     index, expected = GramIndex(), {key: [] for key in KEYS}
     for row in range(200):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from hippomem.hippocampus import arrays
 from hippomem.hippocampus.lexical import K1, B, LexicalIndex, terms, word_count
 
 TEXTS = ["Ada painted a lake.", "Bea paints the lakes and the sea", "Cid sails", "北京大学 在北京", "", "the of and"]
@@ -65,17 +67,27 @@ def test_the_words_of_a_question_tell_as_much_as_they_are_rare() -> None:
     assert index.rarities([], alive) == 0
 
 
-def test_compacting_gives_the_same_arrays_however_it_grew() -> None:
-    at_once = index_of(TEXTS).compact(np.arange(len(TEXTS)))
+def compacted(index: LexicalIndex, kept: list[int], folder: Path) -> dict[str, np.ndarray]:
+    rows, counts = folder / "rows.npy", folder / "counts.npy"
+    return {**index.compact(np.array(kept), rows, counts), "rows": np.load(rows), "counts": np.load(counts)}
+
+
+@pytest.mark.parametrize("block", [arrays.BLOCK, 3])
+def test_compacting_gives_the_same_arrays_however_it_grew(
+    block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_once = compacted(index_of(TEXTS), [0, 1, 2, 3, 4, 5], tmp_path)
+    monkeypatch.setattr(arrays, "BLOCK", block)
     part = index_of(TEXTS[:3])
-    grown = LexicalIndex(**part.compact(np.arange(3)))  # type: ignore[arg-type]
+    grown = LexicalIndex(**compacted(part, [0, 1, 2], tmp_path))
     for text in ["gone", *TEXTS[3:]]:
         grown.append(text, word_count(text))
     grown.remove(3)
-    again = grown.compact(np.array([0, 1, 2, 4, 5, 6]))
+    again = compacted(grown, [0, 1, 2, 4, 5, 6], tmp_path)
     assert at_once.keys() == again.keys()
     for name, values in at_once.items():
         np.testing.assert_array_equal(values, again[name])
+        assert values.dtype == again[name].dtype
     alive = np.array([True, True, True, False, True, True, True])
     words = terms("paint 北京")
     np.testing.assert_allclose(
