@@ -16,7 +16,7 @@ from hippomem.clock import Clock
 from hippomem.errors import ClosedError
 from hippomem.hippocampus.recipe import Recipe
 from hippomem.ingest.inputs import Input
-from hippomem.ingest.progress import ProgressCallback, RoundCallback
+from hippomem.ingest.progress import ProgressCallback, StepCallback
 from hippomem.memory import Memory
 from hippomem.settings import Settings
 from hippomem.types import (
@@ -85,9 +85,10 @@ class AsyncMemory:
         *,
         namespace: str | None = None,
         settings: Settings | None = None,
+        progress: bool | StepCallback = False,
     ) -> Self:
         """Memory.load on a thread. What is opened after a cancellation is closed again."""
-        return await cls._made(Memory.load, dump, db, namespace=namespace, settings=settings)
+        return await cls._made(Memory.load, dump, db, namespace=namespace, settings=settings, progress=progress)
 
     @classmethod
     async def reencode(
@@ -256,7 +257,7 @@ class AsyncMemory:
         budget: Budget | int | None = None,
         *,
         dry_run: bool = False,
-        progress: bool | RoundCallback = False,
+        progress: bool | StepCallback = False,
     ) -> Report:
         """Memory.consolidate on a thread of its own, after all earlier calls; it calls `progress` there."""
         return await self._run_beside(
@@ -311,13 +312,13 @@ class AsyncMemory:
         """Memory.graph on the memory's thread."""
         return await self._run(self._memory.graph)
 
-    async def export(self, path: str | os.PathLike[str]) -> int:
+    async def export(self, path: str | os.PathLike[str], *, progress: bool | StepCallback = False) -> int:
         """Memory.export on the memory's thread."""
-        return await self._run(self._memory.export, path)
+        return await self._run(self._memory.export, path, progress=progress)
 
-    async def doctor(self) -> Diagnosis:
+    async def doctor(self, *, progress: bool | StepCallback = False) -> Diagnosis:
         """Memory.doctor on the memory's thread."""
-        return await self._run(self._memory.doctor)
+        return await self._run(self._memory.doctor, progress=progress)
 
     async def close(self) -> None:
         """Close when all earlier calls are through. A second call waits for the first; a cancelled one still closes."""

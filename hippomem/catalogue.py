@@ -17,6 +17,7 @@ from hippomem.checks import (
     checked_path,
 )
 from hippomem.errors import NotFoundError
+from hippomem.ingest.progress import StepBar, StepCallback
 from hippomem.settings import Settings
 from hippomem.storage import history, reads
 from hippomem.storage.store import Store
@@ -48,18 +49,18 @@ class Catalogue:
             raise NotFoundError(f"no memory ever had the id {id!r} in namespace {self.settings.namespace!r}")
         return changes
 
-    def export(self, path: str | os.PathLike[str]) -> int:
+    def export(self, path: str | os.PathLike[str], *, progress: bool | StepCallback = False) -> int:
         """Write this namespace to a JSON Lines file, vectors included; the file appears whole or not at all.
 
-        Returns the number of passages. Raises StoreAccessError where the file cannot be written, and InvalidInputError
-        where it is a database.
+        Returns the number of passages. `progress` as in `doctor`. Raises StoreAccessError where the file cannot be
+        written, and InvalidInputError where it is a database.
         """
         from hippomem.transfer import export
 
         file = Path(checked_path(path, "path"))
-        with self._store.read() as connection:
+        with StepBar("exporting", progress) as bar, self._store.read() as connection:
             number = self._writer.look_up()
-            return export(connection, number, self.settings.namespace, self._encoder_number, file)
+            return export(connection, number, self.settings.namespace, self._encoder_number, file, bar.tell)
 
     def passages(
         self, *, source: str | None = None, session: str | None = None, limit: int | None = None, offset: int = 0

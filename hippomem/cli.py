@@ -297,7 +297,7 @@ def stats(db: Db = None, namespace: Namespace = None, as_json: Json = False) -> 
 def doctor(db: Db = None, namespace: Namespace = None, as_json: Json = False) -> None:
     """Check that the database is sound and that every index equals its rebuild; exit code 1 where not."""
     with opened(db, namespace) as memory:
-        found = memory.doctor()
+        found = memory.doctor(progress=True)
     out.print_json({"ok": found.ok, "checks": found.checks}) if as_json else out.print_diagnosis(found)
     if not found.ok:
         raise typer.Exit(1)
@@ -332,7 +332,7 @@ def export(
     if str(file) == "-":
         raise InvalidInputError("an export takes its place as a whole file: give a name, as in `export memory.jsonl`")
     with opened(db, namespace) as memory:
-        passages = memory.export(file)
+        passages = memory.export(file, progress=True)
     counts = {"file": str(file), "passages": passages}
     out.print_json(counts) if as_json else out.print_pairs(counts)
 
@@ -350,7 +350,7 @@ def import_(
     """
     from hippomem.memory import Memory
 
-    with Memory.load(file, database(db), namespace=namespace) as memory:
+    with Memory.load(file, database(db), namespace=namespace, progress=True) as memory:
         counts = {"file": str(file), "passages": memory.stats()["passages"]}
     out.print_json(counts) if as_json else out.print_pairs(counts)
 

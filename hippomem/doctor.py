@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, func, select
@@ -13,6 +14,7 @@ from hippomem.errors import HippomemError, StoreError
 from hippomem.feedback import Learning
 from hippomem.hippocampus.catchup import catch_up, differences, numbers_in, rebuilt, rebuilt_in_steps
 from hippomem.hippocampus.view import View
+from hippomem.ingest.progress import StepCallback
 from hippomem.neocortex.chat import Chat
 from hippomem.neocortex.checked_encoder import CheckedEncoder
 from hippomem.neocortex.extraction import LocalExtractor
@@ -35,17 +37,21 @@ def examine(
     encoder_number: int,
     pipeline: Any,
     learning: Learning,
+    tell: StepCallback,
 ) -> Diagnosis:
     """All checks of one namespace; each runs whatever the others find. `held` gives its view and a transaction that
-    equals it, under the lock of the memory, `number` the namespace's number, which is known once it has.
+    equals it, under the lock of the memory, `number` the namespace's number, which is known once it has; `tell` gets
+    what is being done.
     """
+    tell("the database", 0)
     with held() as (view, _):
         dimension = view.vectors.dimension if view.vectors else None
     found = store.integrity()
     checks = [Check("database", not found, "; ".join(found) or "integrity and foreign keys hold")]
     with store.read() as connection:
         checks.append(_leftovers(connection, number(), encoder_number))
-    checks.append(_views(store, held, number, encoder_number))
+    checks.append(_views(store, held, number, encoder_number, tell))
+    tell("models and what was learned", 0)
     checks.append(_encoder(encoder, dimension))
     checks.append(_pipeline(pipeline))
     with held() as (view, connection):
@@ -76,14 +82,15 @@ def _views(
     held: Callable[[], AbstractContextManager[tuple[View, Connection]]],
     number: Callable[[], int],
     encoder: int,
+    tell: StepCallback,
 ) -> Check:
     """Whether the view equals its rebuild: that is made while others go on, and follows the log as the view does, so
     that a few passages at a time can be compared, those that are new last.
     """
-    other = rebuilt_in_steps(store.read, number(), encoder)
+    other = rebuilt_in_steps(store.read, number(), encoder, partial(tell, "views, building them anew"))
     unlike: list[str] = []
     left: list[int] = []
-    last = size = 0
+    last = size = compared = 0
     while len(unlike) < SHOWN:
         with held() as (view, connection):
             if not catch_up(other, connection, number(), encoder):  # the database was put back to an earlier state
@@ -94,6 +101,8 @@ def _views(
         if not some:
             break
         last = some[-1]
+        compared += len(some)
+        tell("views, comparing", compared)
         time.sleep(PAUSE)  # or this thread has the lock again before one that waits for it is awake
     return Check("views", not unlike, "; ".join(unlike[:SHOWN]) or f"equal to their rebuild ({size} passages)")
 

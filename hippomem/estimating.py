@@ -60,7 +60,7 @@ def estimate(
     """The estimate of an ingest with these settings. Raises NotFoundError for a path that does not exist."""
     count = _Count(writer, settings.llm_group_chars)
     limits = settings.batch, settings.passage_chars, settings.max_document_bytes
-    with ProgressBar(progress) as bar:
+    with ProgressBar(progress, "estimating") as bar:
         report = Ingest(count, settings.namespace, *limits, progress=bar).run(sources)
     price = price_of(chat.identity, settings.llm_prices, chat.is_own_server) if chat else None
     return Estimate(

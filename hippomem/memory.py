@@ -49,7 +49,7 @@ from hippomem.hippocampus.view import View
 from hippomem.hippocampus.windows import in_context
 from hippomem.ingest.inputs import Input
 from hippomem.ingest.pipeline import Ingest
-from hippomem.ingest.progress import ProgressBar, ProgressCallback
+from hippomem.ingest.progress import ProgressBar, ProgressCallback, StepBar, StepCallback
 from hippomem.ingest_sink import sink_of
 from hippomem.iterate import Guide, recall_by_parts
 from hippomem.neocortex.checked_encoder import CheckedEncoder
@@ -384,12 +384,13 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         *,
         namespace: str | None = None,
         settings: Settings | None = None,
+        progress: bool | StepCallback = False,
     ) -> Memory:
         """Read what `export` wrote into a store, new or not, and open it; nothing is encoded again.
 
-        `namespace` gives it another name than it had. Passages that are there already stay as they are. Raises
-        SourceError where the file is not a whole export, and EncoderMismatchError, before the store is touched. A new
-        file that cannot be filled, as where the disk is full, is removed again.
+        `namespace` gives it another name than it had. Passages that are there already stay as they are. `progress` as
+        in `doctor`. Raises SourceError where the file is not a whole export, and EncoderMismatchError, before the store
+        is touched. A new file that cannot be filled, as where the disk is full, is removed again.
         """
         from hippomem.transfer import check, header, load
 
@@ -398,14 +399,15 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         ready = load_settings(settings, db=path, namespace=name)
         check_namespace(ready.namespace)
         encoder = resolve_encoder(ready.encoder, ready.encoder_backend, ready.encoder_precision)
-        check(file, ready.namespace, encoder.identity)
-        with database(ready.db).made_whole():
-            memory = cls.open(settings=ready)
-            try:
-                load(file, memory._writer)
-            except BaseException:
-                memory.close()
-                raise
+        with StepBar("importing", progress) as bar:
+            check(file, ready.namespace, encoder.identity, bar.tell)
+            with database(ready.db).made_whole():
+                memory = cls.open(settings=ready)
+                try:
+                    load(file, memory._writer, bar.tell)
+                except BaseException:
+                    memory.close()
+                    raise
         return memory
 
     @classmethod
@@ -428,12 +430,14 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         with closing(Store(path)) as store:
             return reencode(store, new, progress)
 
-    def doctor(self) -> Diagnosis:
+    def doctor(self, *, progress: bool | StepCallback = False) -> Diagnosis:
         """Check everything: the database, the models (of the chat model, whether it answers at all), and that each view
-        equals its rebuild. Other threads go on meanwhile.
+        equals its rebuild. Other threads go on meanwhile. `progress` shows on standard error, where that is a terminal,
+        what is being done, or calls a function with (step, units done).
         """
         parts = self._encoder, self._encoder_number, self.settings.pipeline, self._learning
-        return with_chat(examine(self._store, self._held, lambda: self._number, *parts), self._chat)
+        with StepBar("checking", progress) as bar:
+            return with_chat(examine(self._store, self._held, lambda: self._number, *parts, bar.tell), self._chat)
 
     def close(self) -> None:
         """Save the views where that is due, and close the database; a second time does nothing. Waits where a view is

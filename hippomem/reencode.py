@@ -48,7 +48,7 @@ def reencode(store: Store, encoder: Encoder, progress: bool) -> int:
     encoder = CheckedEncoder(encoder, partial(sample_of, store, current + 1))
     done = 0
     evidence = Renewed(current + 1)
-    with ProgressBar(progress) as bar:
+    with ProgressBar(progress, "encoding anew") as bar:
         bar.start(None)
         while True:
             last: tuple[int, str] | None = (0, "")

@@ -20,7 +20,7 @@ from hippomem.estimating import estimate
 from hippomem.extracting import ExtractionStep
 from hippomem.extraction_calls import Claims, Limits
 from hippomem.ingest.inputs import Input
-from hippomem.ingest.progress import RoundBar, RoundCallback
+from hippomem.ingest.progress import StepBar, StepCallback
 from hippomem.learning import EXTRACT as EXTRACT_JOB
 from hippomem.neocortex.chat import Chat, none_set, resolve_chat
 from hippomem.neocortex.prices import charged, price_of
@@ -176,7 +176,7 @@ class Thinking:
         budget: Budget | int | None = None,
         *,
         dry_run: bool = False,
-        progress: bool | RoundCallback = False,
+        progress: bool | StepCallback = False,
     ) -> Report:
         """A round of what is due: one part of the report for each kind of work.
 
@@ -240,10 +240,10 @@ class Thinking:
         budget: Budget,
         stopping: threading.Event,
         is_dry: bool = False,
-        progress: bool | RoundCallback = False,
+        progress: bool | StepCallback = False,
     ) -> Report:
         self._check_open()
-        with RoundBar(progress) as bar:
+        with StepBar("consolidating", progress) as bar:
             return run_round(self._steps, Round(now, budget, stopping, is_dry, bar.tell))
 
     def _new_worker(self, told: Callable[[Report], None] | None = None, progress: bool = False) -> Worker:

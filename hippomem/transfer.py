@@ -25,6 +25,7 @@ from hippomem.errors import (
     StoreError,
 )
 from hippomem.hippocampus.keys import entity_key
+from hippomem.ingest.progress import StepCallback
 from hippomem.storage import links, reads, versions, writes
 from hippomem.storage.files import replaceable
 from hippomem.storage.rows import Analysis, FactRow, Links, MentionRow, NewPassage, content_id, passage_id
@@ -39,9 +40,9 @@ FORMAT = 1
 BATCH = 500
 
 
-def export(connection: Connection, namespace: int, name: str, encoder: int, path: Path) -> int:
-    """Write a namespace as it is in this transaction. Returns the number of passages; raises StoreAccessError, and
-    InvalidInputError where the file is a database, a device or a pipe."""
+def export(connection: Connection, namespace: int, name: str, encoder: int, path: Path, tell: StepCallback) -> int:
+    """Write a namespace as it is in this transaction. Returns the number of passages, which `tell` gets on the way;
+    raises StoreAccessError, and InvalidInputError where the file is a database, a device or a pipe."""
     identity = reads.encoder_identity(connection)
     count, digest = 0, hashlib.sha256()
     try:
@@ -49,11 +50,13 @@ def export(connection: Connection, namespace: int, name: str, encoder: int, path
         work = place.with_name(f".{place.name}.{uuid.uuid4().hex[:8]}")
         with _removed_on_failure(work):
             with work.open("w", encoding="utf-8", newline="\n") as file:
-                for item in _lines(connection, namespace, name, encoder, identity):
+                for number, item in enumerate(_lines(connection, namespace, name, encoder, identity)):
                     line = _as_line(item)
                     file.write(line)
                     digest.update(line.encode())
                     count += item["type"] == "passage"
+                    if number % BATCH == 0:
+                        tell("passages", count)
                 file.write(_as_line({"type": "end", "passages": count, "sha256": digest.hexdigest()}))
                 file.flush()
                 os.fsync(file.fileno())
@@ -95,9 +98,9 @@ def header(path: Path) -> dict[str, Any]:
     return first
 
 
-def check(path: Path, namespace: str, identity: str) -> None:
-    """Read a whole export, to go to this namespace. Raises SourceError where it is none, and EncoderMismatchError where
-    another encoder made its vectors."""
+def check(path: Path, namespace: str, identity: str, tell: StepCallback) -> None:
+    """Read a whole export, to go to this namespace; `tell` gets the lines that were read. Raises SourceError where it
+    is none, and EncoderMismatchError where another encoder made its vectors."""
     made_by = header(path).get("encoder")
     if made_by not in (None, identity):
         raise EncoderMismatchError(
@@ -105,14 +108,16 @@ def check(path: Path, namespace: str, identity: str) -> None:
             "load it with HIPPOMEM_ENCODER, and HIPPOMEM_ENCODER_PRECISION where it is int8, set to the one that made "
             "them, then run hippomem reencode"
         )
-    for _ in _read(path, namespace):
-        pass
+    for done, _ in enumerate(_read(path, namespace)):
+        if done % BATCH == 0:
+            tell("reading it through", done)
 
 
-def load(path: Path, writer: Writer) -> None:
-    """Write an export that was checked into the writer's namespace."""
+def load(path: Path, writer: Writer, tell: StepCallback) -> None:
+    """Write an export that was checked into the writer's namespace; `tell` gets the lines that are stored."""
     items = _read(path, writer.namespace)
     taught = Taught()
+    done = 0
     while batch := list(islice(items, BATCH)):
         with writer.writing() as connection:
             now = writer.clock.now()
@@ -129,6 +134,8 @@ def load(path: Path, writer: Writer) -> None:
                     item.write(connection, writer.number, writer.encoder)
                 elif isinstance(item, Lesson | Replay):
                     taught.write(connection, writer.number, writer.encoder, item, now)
+        done += len(batch)
+        tell("storing", done)
 
 
 def _lines(

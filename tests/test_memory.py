@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -198,6 +199,27 @@ def test_export_and_load_give_the_same_memory(memory: Memory, tmp_path: Path) ->
     with Memory.load(tmp_path / "dump.jsonl", tmp_path / "copy.db", namespace="other", settings=settings) as other:
         assert other.stats()["passages"] == 2
         assert not {p.id for p in other.recall("Ada").passages} & {p.id for p in memory.recall("Ada").passages}
+
+
+def test_long_work_tells_how_far_it_is(memory: Memory, tmp_path: Path) -> None:
+    memory.ingest([{"text": f"Ada saw whale {number}."} for number in range(1200)])
+    told: dict[str, list[tuple[str, int]]] = {"export": [], "load": [], "doctor": []}
+    memory.export(tmp_path / "dump.jsonl", progress=lambda *step: told["export"].append(step))
+    settings = Settings(encoder=HashEncoder(), pipeline=capitals())
+    dump, db = tmp_path / "dump.jsonl", tmp_path / "copy.db"
+    with Memory.load(dump, db, settings=settings, progress=lambda *step: told["load"].append(step)) as copy:
+        copy.doctor(progress=lambda *step: told["doctor"].append(step))
+    assert told["export"][-1] == ("passages", 1000)
+    assert told["load"][-1] == ("storing", 1200)
+    assert dict(told["doctor"]) == {
+        "the database": 0,
+        "views, building them anew": 1200,
+        "views, comparing": 1200,
+        "models and what was learned": 0,
+    }
+    for steps in told.values():
+        assert sorted(steps, key=lambda step: [s for s, _ in steps].index(step[0])) == steps
+        assert all(units <= later for (step, units), (other, later) in pairwise(steps) if step == other)
 
 
 def test_dense_is_similarity_alone(memory: Memory) -> None:

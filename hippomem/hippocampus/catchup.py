@@ -52,9 +52,15 @@ def rebuilt(connection: Connection, namespace: int, encoder: int) -> View:
     return rebuilt_in_steps(lambda: nullcontext(connection), namespace, encoder)
 
 
-def rebuilt_in_steps(read: Callable[[], AbstractContextManager[Connection]], namespace: int, encoder: int) -> View:
+def rebuilt_in_steps(
+    read: Callable[[], AbstractContextManager[Connection]],
+    namespace: int,
+    encoder: int,
+    tell: Callable[[int], None] = lambda _: None,
+) -> View:
     """The same in several transactions, since a long one keeps others from clearing away what they forget. It has
-    applied the log as it was at first; what it has of later changes it has again after catching up.
+    applied the log as it was at first; what it has of later changes it has again after catching up. `tell` gets the
+    number of passages in it on the way.
     """
     view = View()
     with read() as connection:
@@ -64,6 +70,7 @@ def rebuilt_in_steps(read: Callable[[], AbstractContextManager[Connection]], nam
     for some in chunks(numbers, BATCH):
         with read() as connection:
             view.append([indexed(row) for row in reads.view_rows(connection, namespace, encoder, some)])
+        tell(view.size)
     for last in newest:
         view.applied, view.mark = last.sequence, last.mark
     return view

@@ -1,5 +1,4 @@
-"""How far an ingest, or a round of consolidation, has come: on standard error, where that is a terminal, or told to a
-function."""
+"""How far a long piece of work has come: on standard error, where that is a terminal, or told to a function."""
 
 from __future__ import annotations
 
@@ -9,13 +8,14 @@ from types import TracebackType
 from typing import Any, TypeAlias
 
 ProgressCallback: TypeAlias = Callable[[int, int | None, int], None]
-RoundCallback: TypeAlias = Callable[[str, int], None]
+StepCallback: TypeAlias = Callable[[str, int], None]
 
 
 class ProgressBar:
     """How much of the input is read, passages so far, passages a second, time left. A context manager."""
 
-    def __init__(self, shown: bool | ProgressCallback) -> None:
+    def __init__(self, shown: bool | ProgressCallback, doing: str = "ingesting") -> None:
+        self._doing = doing
         self._shown = shown is True and sys.stderr.isatty()
         self._tell = shown if callable(shown) else None
         self._read = 0
@@ -41,7 +41,7 @@ class ProgressBar:
         from rich.progress import TimeRemainingColumn as Remaining
 
         self._bar = Progress(
-            TextColumn("ingesting"),
+            TextColumn(self._doing),
             BarColumn(),
             TaskProgressColumn(),
             TextColumn("{task.fields[passages]} passages, {task.fields[rate]}/s"),
@@ -66,19 +66,20 @@ class ProgressBar:
         self._bar.update(self._task, advance=size, passages=self._passages, rate=rate)
 
 
-class RoundBar:
-    """Which step of a round is at work, and how many units are done. A context manager."""
+class StepBar:
+    """Which step of some work is on, and how many units are done. A context manager."""
 
-    def __init__(self, shown: bool | RoundCallback) -> None:
+    def __init__(self, doing: str, shown: bool | StepCallback) -> None:
+        self._doing = doing
         self._shown = shown is True and sys.stderr.isatty()
         self._told = shown if callable(shown) else None
         self._status: Any = None
 
-    def __enter__(self) -> RoundBar:
+    def __enter__(self) -> StepBar:
         if self._shown:
             from rich.console import Console
 
-            self._status = Console(stderr=True).status("consolidating")
+            self._status = Console(stderr=True).status(self._doing)
             self._status.start()
         return self
 
@@ -87,8 +88,8 @@ class RoundBar:
             self._status.stop()
 
     def tell(self, step: str, units: int) -> None:
-        """A step is at work; so many units are done in the round."""
+        """A step is on; so many units are done."""
         if self._told is not None:
             self._told(step, units)
         if self._status is not None:
-            self._status.update(f"consolidating: {step}, {units:,} done")
+            self._status.update(f"{self._doing}: {step}, {units:,} done" if units else f"{self._doing}: {step}")
