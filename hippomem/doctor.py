@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, func, select
@@ -87,7 +86,7 @@ def _views(
     """Whether the view equals its rebuild: that is made while others go on, and follows the log as the view does, so
     that a few passages at a time can be compared, those that are new last.
     """
-    other = rebuilt_in_steps(store.read, number(), encoder, partial(tell, "views, building them anew"))
+    other = rebuilt_in_steps(store.read, number(), encoder, lambda built, _: tell("views, building them anew", built))
     unlike: list[str] = []
     left: list[int] = []
     last = size = compared = 0

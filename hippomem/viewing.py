@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import threading
@@ -22,12 +23,14 @@ from hippomem.storage.store import Store
 from hippomem.storage.writes import check_encoder
 from hippomem.writing import Writer
 
+log = logging.getLogger("hippomem")
 Copy = TypeVar("Copy")
 Made = TypeVar("Made")
 ATTEMPTS = 3
 STEP = 4096  # changes that are followed in one transaction, some seconds long: others wait for it to forget
 IN_USE = 1024  # changed rows below which a view that is in use is left as it is
 UNSAVED = 100_000  # the same during an ingest: some 14 KB of memory each until they are saved
+SILENCE = 10.0  # seconds that an index is built without a word
 BARE_SECONDS = 300.0  # that a process which is killed may leave no snapshot
 
 
@@ -57,7 +60,7 @@ class Viewing:
         while True:
             if not view.applied:  # else the changes that it has followed prove the number
                 number = self._writer.look_up()
-                view = rebuilt_in_steps(self._store.read, number, self._encoder_number)
+                view = rebuilt_in_steps(self._store.read, number, self._encoder_number, _telling())
             with self._store.read() as connection:  # not before the view is loaded: others may have saved it just now
                 check_encoder(connection, self._encoder_number)
                 number, since = self._writer.number, view.applied
@@ -214,3 +217,16 @@ class Viewing:
         if forgotten and self._snapshots:
             self._snapshots.drop_before(forgotten)
         return bool(forgotten)
+
+
+def _telling() -> Callable[[int, int], None]:
+    """Says now and then how much of an index is built: whoever recalls first after an import waits for it."""
+    told = time.monotonic()
+
+    def tell(built: int, of: int) -> None:
+        nonlocal told
+        if time.monotonic() - told > SILENCE:
+            told = time.monotonic()
+            log.warning("building the index: %s of %s passages", f"{built:,}", f"{of:,}")
+
+    return tell

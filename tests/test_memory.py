@@ -222,6 +222,19 @@ def test_long_work_tells_how_far_it_is(memory: Memory, tmp_path: Path) -> None:
         assert all(units <= later for (step, units), (other, later) in pairwise(steps) if step == other)
 
 
+def test_whoever_waits_for_an_index_is_told(
+    memory: Memory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    memory.ingest([{"text": f"Ada saw whale {number}."} for number in range(1200)])
+    memory.export(tmp_path / "dump.jsonl")
+    settings = Settings(encoder=HashEncoder(), pipeline=capitals())
+    with Memory.load(tmp_path / "dump.jsonl", tmp_path / "copy.db", settings=settings) as copy:
+        monkeypatch.setattr("hippomem.viewing.SILENCE", 0.0)
+        copy.recall("Who saw a whale?")
+        copy.recall("Who saw a whale?")
+    assert [record.message for record in caplog.records] == ["building the index: 1,200 of 1,200 passages"]
+
+
 def test_dense_is_similarity_alone(memory: Memory) -> None:
     for n in range(9):
         memory.add(f"Clerk{n} sings in Village{n}.")

@@ -56,11 +56,11 @@ def rebuilt_in_steps(
     read: Callable[[], AbstractContextManager[Connection]],
     namespace: int,
     encoder: int,
-    tell: Callable[[int], None] = lambda _: None,
+    tell: Callable[[int, int], None] = lambda *_: None,
 ) -> View:
     """The same in several transactions, since a long one keeps others from clearing away what they forget. It has
     applied the log as it was at first; what it has of later changes it has again after catching up. `tell` gets the
-    number of passages in it on the way.
+    number of passages in it, and of all, on the way.
     """
     view = View()
     with read() as connection:
@@ -70,7 +70,7 @@ def rebuilt_in_steps(
     for some in chunks(numbers, BATCH):
         with read() as connection:
             view.append([indexed(row) for row in reads.view_rows(connection, namespace, encoder, some)])
-        tell(view.size)
+        tell(view.size, len(numbers))
     for last in newest:
         view.applied, view.mark = last.sequence, last.mark
     return view
