@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-BLOCK = 1 << 22  # entries in memory at once to be written
+BLOCK = 1 << 18  # entries in memory at once to be written: the cache holds them while they are sorted
 
 
 def write_array(path: Path, dtype: DTypeLike, shape: tuple[int, ...], blocks: Iterable[NDArray[Any]]) -> None:
