@@ -100,7 +100,9 @@ class AsyncMemory:
         progress: bool = False,
     ) -> int:
         """Memory.reencode on a thread."""
-        return await asyncio.to_thread(Memory.reencode, db, settings=settings, encoder=encoder, progress=progress)
+        return await asyncio.to_thread(
+            _carried, Memory.reencode, db, settings=settings, encoder=encoder, progress=progress
+        )
 
     async def add(
         self,
@@ -348,7 +350,7 @@ class AsyncMemory:
         def run() -> None:
             if result.set_running_or_notify_cancel():  # what was cancelled before its turn asks nobody
                 try:
-                    found = call()
+                    found = _carried(call)
                 except BaseException as error:
                     result.set_exception(error)
                 else:
@@ -359,20 +361,29 @@ class AsyncMemory:
 
     def _submitted(self, call: Callable[[], T]) -> Future[T]:
         try:
-            return self._executor.submit(call)
+            return self._executor.submit(_carried, call)
         except RuntimeError:  # it is shut down, which another thread may do at any moment
             raise ClosedError("this memory is closed: open it again with AsyncMemory.open(...)") from None
 
     @classmethod
     async def _made(cls, make: Callable[P, Memory], *args: P.args, **kwargs: P.kwargs) -> Self:
         executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="hippomem")
-        making = executor.submit(make, *args, **kwargs)
+        making = executor.submit(partial(_carried, make, *args, **kwargs))
         try:
             return cls(await asyncio.wrap_future(making), executor)
         except BaseException:
             making.add_done_callback(_close_unwanted)
             executor.shutdown(wait=False)
             raise
+
+
+def _carried(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """What `call` returns or raises, but for the StopIteration of a user's callback or model: asyncio's futures do not
+    take it, and whoever awaits them would wait for ever."""
+    try:
+        return call(*args, **kwargs)
+    except StopIteration as error:
+        raise RuntimeError("StopIteration was raised where nothing is iterated over") from error
 
 
 def _close_unwanted(making: Future[Memory]) -> None:

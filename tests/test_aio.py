@@ -145,6 +145,20 @@ def test_a_cancelled_call_leaves_the_memory_usable(opened: dict[str, Any]) -> No
     asyncio.run(use())
 
 
+def test_what_no_future_takes_is_told_and_not_waited_for_forever() -> None:
+    def stop(*_: object) -> None:
+        raise StopIteration
+
+    async def use() -> None:
+        async with await AsyncMemory.open(":memory:", encoder=HashEncoder(), pipeline=capitals()) as memory:
+            calls = memory.ingest([{"text": "Ada keeps bees."}], progress=stop), memory.consolidate(progress=stop)
+            told = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), 10)
+            assert [type(one) for one in told] == [RuntimeError] * 2
+            assert (await memory.stats())["passages"] == 1
+
+    asyncio.run(use())
+
+
 def test_a_closed_memory_says_so_and_closes_twice(opened: dict[str, Any]) -> None:
     async def use() -> None:
         memory = await AsyncMemory.open(**opened)
