@@ -13,10 +13,10 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.middleware.cors import CORSMiddleware
 
 import hippomem
-from hippomem import Memory
+from hippomem import InvalidInputError, Memory
 from hippomem_server import asking, console, ingesting, remembering, upkeep
 from hippomem_server.aside import clear_left
-from hippomem_server.guard import LOOPBACK, Guard
+from hippomem_server.guard import LOOPBACK, Guard, known_as
 from hippomem_server.jobs import Jobs
 from hippomem_server.memories import Memories
 from hippomem_server.problems import Problem, documented, handle_in
@@ -45,9 +45,10 @@ def create_app(opened: str | Path | Callable[[str], Memory], tokens: Tokens, opt
     """A server of memories: those of a database, by path or URL, or `opened(namespace)`. It closes them at its end.
 
     Whether there is a chat model, and with it `ask`, the environment says (HIPPOMEM_LLM), or a memory that `opened`
-    gave before anything is asked.
+    gave before anything is asked. Raises InvalidInputError for a host that is none, and what opening the memory raises.
     """
     limits = options or Options()
+    hosts = None if limits.hosts is None else frozenset(map(_host, limits.hosts))
     db = None if callable(opened) else str(opened)
     open_one: Callable[[str], Memory] = opened if callable(opened) else lambda name: Memory.open(db, namespace=name)
     memories, jobs = Memories(open_one, limits.most_open), Jobs()
@@ -83,7 +84,7 @@ def create_app(opened: str | Path | Callable[[str], Memory], tokens: Tokens, opt
     app.add_middleware(
         Guard,
         tokens=tokens,
-        hosts=None if limits.hosts is None else {name.lower() for name in limits.hosts},
+        hosts=hosts,
         body_bytes=limits.body_bytes,
         upload_bytes=limits.upload_bytes,
         is_stopping=jobs.is_stopping,
@@ -91,11 +92,18 @@ def create_app(opened: str | Path | Callable[[str], Memory], tokens: Tokens, opt
     if limits.origins:
         app.add_middleware(
             CORSMiddleware,
-            allow_origins=list(limits.origins),
+            allow_origins=[origin.rstrip("/").lower() for origin in limits.origins],  # as browsers send them
             allow_methods=["GET", "POST", "PUT", "DELETE"],
             allow_headers=["authorization", "content-type"],
         )
     return app
+
+
+def _host(name: str) -> str:
+    known = known_as(name)
+    if not known or set(name) & set("/*?@ "):
+        raise InvalidInputError(f"{name!r} is no name of a host: give one such as memory.example, without https://")
+    return known
 
 
 def _add_own(app: FastAPI, can_ask: bool) -> None:

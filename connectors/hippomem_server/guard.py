@@ -38,7 +38,7 @@ HEADERS = (
 class Guard:
     """An application behind it answers only requests that may be made.
 
-    `hosts` are the names that it may be called by, None for any: a page of a stranger whose name leads to this machine
+    `hosts` are the names that it may be `known_as`, None for any: a page of a stranger whose name leads to this machine
     sends its own. `body_bytes` and `upload_bytes` are what a body may have. Where the server `is_stopping`, bodies of
     which nothing comes any more are not waited for.
     """
@@ -63,7 +63,7 @@ class Guard:
         await app(scope, _limited(receive, limit, self.is_stopping), _with_headers(send))
 
     def _refused(self, scope: Scope, headers: dict[bytes, bytes], parts: list[str]) -> ASGIApp | None:
-        if self.hosts is not None and _name(headers.get(b"host", b"")) not in self.hosts:
+        if self.hosts is not None and known_as(headers.get(b"host", b"").decode("latin-1")) not in self.hosts:
             return refusal(421, "this server is not known by that name: call it by its own, or name it by --allow-host")
         if not parts or parts[0] != PREFIX:
             return None
@@ -87,10 +87,12 @@ class Guard:
         return self.tokens.grant(token.strip()) if scheme.lower() == "bearer" else None
 
 
-def _name(host: bytes) -> str:
-    """A host without its port."""
-    name = host.decode("latin-1").lower()
-    return name[: name.find("]") + 1] if name.startswith("[") else name.partition(":")[0]
+def known_as(host: str) -> str:
+    """A host by which a server is called, without its port; an IPv6 address in its brackets."""
+    name = host.lower()
+    if name.startswith("["):
+        return name[: name.find("]") + 1]
+    return f"[{name}]" if name.count(":") > 1 else name.partition(":")[0]
 
 
 def _too_large(length: bytes | None, limit: int) -> ASGIApp | None:

@@ -13,7 +13,7 @@ import pytest
 from serving import TLS, opener, process, served
 
 from hippomem import InvalidInputError, NotFoundError
-from hippomem_server import LOOPBACK, Options, Tokens, new_token, serve
+from hippomem_server import LOOPBACK, Options, Tokens, create_app, new_token, serve
 from hippomem_server.tokens import Grant
 
 WRITES = [("post", "memories"), ("put", "memories/x"), ("delete", "memories/x"), ("delete", "sources?source=x")]
@@ -55,7 +55,7 @@ def server(small: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
     file = folder / "tokens.toml"
     file.write_text("\n".join(entry for _, entry in made.values()), encoding="utf-8")
     file.chmod(0o600)
-    options = Options(body_bytes=50_000, upload_bytes=100_000, origins=["https://notes.example"])
+    options = Options(body_bytes=50_000, upload_bytes=100_000, origins=["https://Notes.example/"])
     opened = opener(Path(shutil.copy(small, folder / "m.db")))
     with served(opened, Tokens.read(file), options) as url:
         yield Server(url, {name: token for name, (token, _) in made.items()})
@@ -157,10 +157,19 @@ def test_its_own_names_are_known(server: Server, name: str) -> None:
 def test_a_name_that_is_allowed_is_known(small: Path, tmp_path: Path) -> None:
     tokens, _ = Tokens.for_one_run()
     opened = opener(Path(shutil.copy(small, tmp_path / "m.db")))
-    with served(opened, tokens, Options(hosts=[*LOOPBACK, "Memory.example"])) as url:
+    with served(opened, tokens, Options(hosts=[*LOOPBACK, "Memory.example", "notes.example:8443", "fd00::1"])) as url:
         server = Server(url, {})
-        for name, status in (("memory.example:443", 200), ("localhost", 200), ("other.example", 421)):
-            assert server.ask(None, "get", "healthz", headers={"host": name}).status_code == status
+        for name in ("memory.example:443", "localhost", "notes.example", "notes.example:8443", "[fd00::1]:80"):
+            assert server.ask(None, "get", "healthz", headers={"host": name}).status_code == 200, name
+        for name in ("other.example", "", ":8443", "[fd00::2]"):
+            assert server.ask(None, "get", "healthz", headers={"host": name}).status_code == 421, name
+
+
+@pytest.mark.parametrize("name", ["", ":80", "*", "*.example", "https://memory.example", "memory.example/"])
+def test_what_is_no_name_of_a_host_is_refused_before_a_database_is_made(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InvalidInputError, match="is no name of a host"):
+        create_app(tmp_path / "m.db", Tokens.for_one_run()[0], Options(hosts=[name]))
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow
