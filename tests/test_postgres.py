@@ -338,6 +338,9 @@ def test_in_an_ingest_only_that_fails_which_no_index_takes(db: str, tmp_path: Pa
         ("postgresql+asyncpg://me:secret@127.0.0.1/none", InvalidInputError, "psycopg"),
         ("postgresql+psycopg2://me:secret@127.0.0.1/none", InvalidInputError, "psycopg"),
         ("mysql://me:secret@127.0.0.1/none", InvalidInputError, "SQLite or Postgres"),
+        ("PostgreSQL://me:secret@127.0.0.1:1/none", StoreAccessError, "refused"),
+        ("postgresql://me:first@secret@127.0.0.1:1/none", InvalidInputError, "%40"),
+        ("postgresql://me@127.0.0.1:1/none?passwd=secret", StoreAccessError, 'option "passwd"'),
     ],
 )
 def test_urls_that_lead_nowhere(url: str, error: type[Exception], message: str) -> None:
@@ -363,6 +366,9 @@ def test_databases_that_are_not_for_us(db: str, postgres: Schema, tmp_path: Path
     sql(db, "CREATE ROLE reader LOGIN")
     with pytest.raises(StoreAccessError, match="may be used"):
         opened(postgres("of somebody else").replace("//postgres@", "//reader@"))
+    sql(db, "ALTER ROLE reader CONNECTION LIMIT 0")
+    with pytest.raises(StoreBusyError, match="too many connections"):
+        opened(db.replace("//postgres@", "//reader@"))
 
 
 def test_the_command_line_takes_a_url_and_tells_no_password(db: str, tmp_path: Path) -> None:

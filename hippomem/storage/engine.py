@@ -138,11 +138,13 @@ def parse(db: str | Path) -> URL:
         raise InvalidInputError("db is empty or holds a NUL character: give a path such as agent.db, or a URL")
     if "://" not in name:
         return URL.create("sqlite", database=name if name == MEMORY else _resolved(name))
-    kind = name.split("://")[0]
+    kind = name.split("://")[0].lower()
     try:
-        url = make_url(name)
+        url = make_url(kind + name[len(kind) :])
     except (ArgumentError, ValueError) as error:  # which quote it, with its password
         raise InvalidInputError(f"db is no database URL that can be read ({kind}://…)") from error
+    if "@" in (url.host or ""):  # the end of a password, which would be told as the host's name
+        raise InvalidInputError(f"db ({kind}://…): an @ in a user's name or password is written %40")
     backend = "postgresql" if kind == "postgres" else url.get_backend_name()
     if backend == "postgresql":
         if "+" in kind and url.get_driver_name() != "psycopg":

@@ -65,7 +65,10 @@ _SIZE = text(
     "SELECT sum(pg_total_relation_size(c.oid)) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
     "WHERE nspname = current_schema() AND relkind = 'r'"
 )
+_WHERE = {"dbname", "host", "hostaddr", "options", "port", "service", "user"}
 _BUSY = {LOCKED, "40P01", "40001", "57014"}  # lock time-out, deadlock, conflict, statement time-out
+# No code comes with the refusal of a connection, only these words, of a server that speaks English.
+_FULL_HOUSE = re.compile("too many (clients|connections)|remaining connection slots")
 _DENIED = {"25006", "3D000", "3F000", "42501", "57P01", "57P02", "57P03"}  # read-only, no database, schema, right, …
 
 
@@ -91,7 +94,8 @@ class Postgres(Database):
 
     @property
     def name(self) -> str:
-        url = self.url.difference_update_query([key for key in self.url.query if "password" in key])
+        # Of the options, which may be misspelt passwords as well, only what tells one database from another.
+        url = self.url.difference_update_query(self.url.query.keys() - _WHERE)
         return url.set(drivername="postgresql").render_as_string(hide_password=True)
 
     def exists(self) -> bool:
@@ -201,7 +205,7 @@ class Postgres(Database):
             return StoreFullError(f"{where}: {message}. Nothing of this write was kept; free some space and repeat it")
         if state in _BUSY:
             return StoreBusyError(f"{where}: others use it for too long ({message}); try again")
-        if state == "53300":
+        if state == "53300" or (not state and _FULL_HOUSE.search(message)):
             return StoreBusyError(f"{where}: {message}. Close connections, or raise max_connections")
         if state.startswith("XX00"):
             return ForeignStoreError(f"{where}: {message}. The database is damaged")
