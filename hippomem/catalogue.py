@@ -52,8 +52,9 @@ class Catalogue:
     def export(self, path: str | os.PathLike[str], *, progress: bool | StepCallback = False) -> int:
         """Write this namespace to a JSON Lines file, vectors included; the file appears whole or not at all.
 
-        Returns the number of passages. `progress` as in `doctor`. Raises StoreAccessError where the file cannot be
-        written, and InvalidInputError where it is a database.
+        A process that is killed meanwhile leaves `.NAME.….part` beside it, which the next export there removes (not on
+        Windows); `forget` reaches no exports. Returns the number of passages. `progress` as in `doctor`. Raises
+        StoreAccessError where the file cannot be written, and InvalidInputError where it is a database.
         """
         from hippomem.transfer import export
 

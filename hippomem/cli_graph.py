@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,12 +31,13 @@ def write_graph(graph: networkx.MultiDiGraph, path: Path) -> None:
     left out, and characters that XML forbids become U+FFFD. Raises InvalidInputError for another ending,
     or in the place of a database, a device or a pipe, StoreAccessError where the file cannot be written.
     """
-    from hippomem.storage.files import replaceable
+    from hippomem.storage.files import written_whole
 
     check_ending(path)
     as_bytes = _graphml if path.suffix.lower() == ".graphml" else _node_link
     try:
-        _replace(replaceable(path), as_bytes(graph))
+        with written_whole(path) as file:
+            file.write(as_bytes(graph))
     except OSError as error:
         raise StoreAccessError(f"{path} cannot be written: {error.strerror or error}") from error
 
@@ -78,18 +77,3 @@ def _value(value: Any) -> str | bool | int | float:
 
 def _xml(text: str) -> str:
     return _NOT_XML.sub("\ufffd", text)
-
-
-def _replace(path: Path, data: bytes) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:50]}-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        # mkstemp keeps its files private; a graph is as readable as anything its owner writes.
-        mask = os.umask(0)
-        os.umask(mask)
-        Path(name).chmod(0o666 & ~mask)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

@@ -5,10 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
-import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -27,7 +24,7 @@ from hippomem.errors import (
 from hippomem.hippocampus.keys import entity_key
 from hippomem.ingest.progress import StepCallback
 from hippomem.storage import links, reads, versions, writes
-from hippomem.storage.files import replaceable
+from hippomem.storage.files import written_whole
 from hippomem.storage.rows import Analysis, FactRow, Links, MentionRow, NewPassage, content_id, passage_id
 from hippomem.transfer_fields import count_of, fact_line, floats_of, moment_of, text_of, triple_of, written
 from hippomem.transfer_learning import TAUGHT, Lesson, Replay, Taught, taught_lines, taught_of
@@ -46,36 +43,20 @@ def export(connection: Connection, namespace: int, name: str, encoder: int, path
     identity = reads.encoder_identity(connection)
     count, digest = 0, hashlib.sha256()
     try:
-        place = replaceable(path)
-        work = place.with_name(f".{place.name}.{uuid.uuid4().hex[:8]}")
-        with _removed_on_failure(work):
-            with work.open("w", encoding="utf-8", newline="\n") as file:
-                for number, item in enumerate(_lines(connection, namespace, name, encoder, identity)):
-                    line = _as_line(item)
-                    file.write(line)
-                    digest.update(line.encode())
-                    count += item["type"] == "passage"
-                    if number % BATCH == 0:
-                        tell("passages", count)
-                file.write(_as_line({"type": "end", "passages": count, "sha256": digest.hexdigest()}))
-                file.flush()
-                os.fsync(file.fileno())
-            work.replace(place)
+        with written_whole(path) as file:
+            for number, item in enumerate(_lines(connection, namespace, name, encoder, identity)):
+                line = _as_line(item).encode()
+                file.write(line)
+                digest.update(line)
+                count += item["type"] == "passage"
+                if number % BATCH == 0:
+                    tell("passages", count)
+            file.write(_as_line({"type": "end", "passages": count, "sha256": digest.hexdigest()}).encode())
     except HippomemError:
         raise
     except (OSError, ValueError) as error:  # ValueError: no name, or one with a NUL
         raise StoreAccessError(f"cannot write the export {path}: {getattr(error, 'strerror', error)}") from error
     return count
-
-
-@contextmanager
-def _removed_on_failure(work: Path) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        with suppress(OSError, ValueError):
-            work.unlink()
-        raise
 
 
 def _as_line(item: dict[str, Any]) -> str:

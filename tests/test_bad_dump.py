@@ -26,6 +26,7 @@ from hippomem import (
 )
 from hippomem.cli_graph import write_graph
 from hippomem.storage import writes
+from hippomem.storage.files import written_whole
 from hippomem.testing import HashEncoder
 
 Lines = list[dict[str, Any]]
@@ -285,6 +286,20 @@ def test_an_export_replaces_what_a_link_leads_to_and_no_pipe_or_device(dump: Pat
     assert (elsewhere / "dump.json").read_bytes() == dump.read_bytes()
 
 
+def test_an_export_removes_what_killed_ones_have_left_and_nothing_else(dump: Path, tmp_path: Path) -> None:
+    left = tmp_path / ".dump.jsonl.0123abcd.part"
+    kept = [tmp_path / f".{name}" for name in ("dump.jsonl.20240101", "dump.jsonl.part", "other.jsonl.0123abcd.part")]
+    for file in (left, *kept):
+        file.write_text("text")
+    with opened(tmp_path / "source.db") as memory:
+        with written_whole(dump) as under_way:
+            memory.export(dump)
+            under_way.write(b"the one that ends last")
+        memory.export(tmp_path / ("ö" * 120))
+    assert dump.read_bytes() == b"the one that ends last"
+    assert sorted(tmp_path.glob(".*")) == sorted(kept)
+
+
 def test_an_export_that_fails_leaves_the_earlier_one(
     dump: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -292,7 +307,7 @@ def test_an_export_that_fails_leaves_the_earlier_one(
         raise OSError(28, "No space left on device")
 
     before = dump.read_bytes()
-    monkeypatch.setattr("hippomem.transfer.os.fsync", full)
+    monkeypatch.setattr("hippomem.storage.files.os.fsync", full)
     with opened(tmp_path / "source.db") as memory, pytest.raises(StoreAccessError, match="No space left"):
         memory.export(dump)
     assert dump.read_bytes() == before

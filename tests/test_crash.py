@@ -226,6 +226,8 @@ def test_an_export_that_is_killed_leaves_the_earlier_one(children: ForkServerCon
         assert len(whole.splitlines()) == 152
         assert (copy / file.name).read_text() in ("the earlier one", whole)
         assert len(ids_in(copy / "m.db")) == 150
+        assert run(children, child_tasks.export, copy / "m.db", copy / file.name) == 0
+        assert list(copy.glob(".*")) == []  # nothing that `forget` does not reach stays
 
 
 @pytest.mark.slow

@@ -3,12 +3,73 @@
 from __future__ import annotations
 
 import os
+import re
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from hippomem.errors import InvalidInputError
 
 HEADER, LOG_HEADERS = b"SQLite format 3\x00", (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
 BESIDE = ("-wal", "-shm", "-journal")  # after a database's name: what lies beside it
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[IO[bytes]]:
+    """A file that is written beside `path` and takes its place at the end, or goes where that fails. Where the process
+    is killed it stays, until the next one is written there. Raises OSError, and what `replaceable` raises."""
+    place = replaceable(path)
+    beginning = f".{place.name[:50]}."
+    _clear_left(place.parent, beginning)
+    work = place.with_name(f"{beginning}{uuid.uuid4().hex[:8]}.part")
+    held = None
+    try:
+        with work.open("xb") as file:
+            held = _held(work)
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        work.replace(place)
+    except BaseException:
+        with suppress(OSError, ValueError):
+            work.unlink()
+        raise
+    finally:
+        if held is not None:
+            os.close(held)
+
+
+def _clear_left(folder: Path, beginning: str) -> None:
+    """Remove what processes that were killed have left: they hold it no more."""
+    with suppress(OSError):
+        for file in folder.iterdir():
+            if re.fullmatch(re.escape(beginning) + "[0-9a-f]{8}[.]part", file.name):
+                held = _held(file)
+                if held is not None:
+                    file.unlink(missing_ok=True)
+                    os.close(held)
+
+
+def _held(file: Path) -> int | None:
+    """Lock a file until the number that comes back is closed, or the process ends. None where somebody else does, or
+    files cannot be locked there."""
+    if sys.platform == "win32":
+        return None
+    import fcntl
+
+    try:
+        number = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # a pipe would be waited for
+    except OSError:
+        return None
+    try:
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(number)
+        return None
+    return number
 
 
 def replaceable(path: Path) -> Path:
