@@ -12,11 +12,10 @@ from typing import Any
 
 from hippomem.clock import as_utc
 from hippomem.errors import InputTooLargeError, InvalidInputError, InvalidTextError
-from hippomem.ingest.decode import is_storable, is_storable_json
+from hippomem.ingest.decode import as_stored, is_storable, is_storable_json
 from hippomem.ingest.triples import read_triples
 from hippomem.types import Budget, Passage, Triple
 
-METADATA_DEPTH = 32
 MOST = (1 << 63) - 1  # what a database counts to
 
 
@@ -89,15 +88,12 @@ def checked_triples(triples: Iterable[Triple | tuple[str, str, str]] | None) -> 
 def checked_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
     """A copy of `metadata` as JSON holds it. Raises InvalidInputError where it cannot."""
     try:
-        copy = json.loads(json.dumps(dict(metadata or {}), allow_nan=False))
+        copy = as_stored(metadata or {})
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidInputError(f"metadata must be JSON (str keys; str, numbers, lists, dicts): {error}") from error
-    if _is_deeper(copy, METADATA_DEPTH):
-        # What is nested to the limit of the stack here is past it where it is read.
-        raise InvalidInputError(f"metadata is nested more than {METADATA_DEPTH} deep")
     if not is_storable_json(json.dumps(copy, ensure_ascii=False)):
         raise InvalidTextError("metadata holds NULs or lone surrogates")
-    return dict(copy)
+    return copy
 
 
 def checked_count(value: int, name: str, least: int = 1) -> int:
@@ -156,8 +152,3 @@ def checked_moment(value: datetime | None, name: str) -> datetime | None:
         return as_utc(value, name)
     except OverflowError as error:  # within a day of the years 1 and 9999
         raise InvalidInputError(f"{name} is out of range: {value}") from error
-
-
-def _is_deeper(value: object, limit: int) -> bool:
-    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return limit < 0 or any(_is_deeper(item, limit - 1) for item in inside)

@@ -172,8 +172,8 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         repeats word for word, with no title or source of its own and no other session than the passage's, where that
         has one: it counts as used (`quality_gate`). `triples` are facts of your own about it, beside those found in the
         text; a `Triple` may say from when to when it holds, and a passage of which nothing holds any more is passed
-        over by `recall`. Raises InvalidInputError where the text is empty, too long (ingest it as a Document), or
-        cannot be stored.
+        over by `recall`. `metadata` are JSON: their keys are str, and tuples come back as lists. Raises
+        InvalidInputError where the text is empty, too long (ingest it as a Document), or one of these cannot be stored.
         """
         checked_text(text, self.settings.max_text_chars, "text", "max_text_chars (HIPPOMEM_MAX_TEXT_CHARS)")
         passage = new_passage(

@@ -15,6 +15,7 @@ from unchanged import unchanged
 from hippomem import (
     Budget,
     ClosedError,
+    Document,
     InputTooLargeError,
     InvalidInputError,
     InvalidTextError,
@@ -83,6 +84,8 @@ def test_fifty_megabytes(memory: Memory, word: str) -> None:
         ("metadata", {"a": datetime.now(UTC)}),
         ("metadata", {"a": b"x"}),
         ("metadata", {(1, 2): "a"}),
+        ("metadata", {1: "a", "1": "b"}),
+        ("metadata", {"a": [{None: "b"}]}),
         ("metadata", {"a": "\x00"}),
         ("metadata", {"\ud800": "a"}),
         ("metadata", {"a": nested(40)}),
@@ -115,6 +118,26 @@ def test_fifty_megabytes(memory: Memory, word: str) -> None:
 def test_what_comes_with_a_text(memory: Memory, argument: str, value: Any) -> None:
     with unchanged(memory), pytest.raises(InvalidInputError, match=argument.removesuffix("s")):
         memory.add("Ebba met Falk.", **{argument: value})
+
+
+@pytest.mark.parametrize(
+    "metadata", [{1: "a"}, {"a": {2: "b"}}, {"a": ({3: "c"},)}, {"a": nested(500)}], ids=lambda value: str(value)[:20]
+)
+def test_metadata_that_come_in_an_ingest_are_what_add_takes(memory: Memory, metadata: Any) -> None:
+    with unchanged(memory):
+        document = Document(text="Ebba met Falk.", metadata=metadata)
+        report = memory.ingest([document, {"text": "Ebba met Falk.", **metadata}])
+    assert [failure.source for failure in report.failed] == ["document 0", "records#1"]
+
+
+def test_a_record_s_moment_may_be_a_datetime(memory: Memory) -> None:
+    there = datetime(2026, 1, 31, 12, tzinfo=timezone(timedelta(hours=2)))
+    report = memory.ingest(
+        [{"text": "Ebba met Falk.", "occurred_at": at} for at in (there, there.isoformat(), datetime(2026, 1, 31))]
+    )
+    assert (report.passages, report.duplicates) == (1, 1)
+    assert [failure.reason[:28] for failure in report.failed] == ["occurred_at has no time zone"]
+    assert memory.recall("Ebba", 1).passages[0].occurred_at == there
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import codecs
+import json
 import re
+from collections.abc import Mapping
 from pathlib import PurePath
+from typing import Any
 
 from hippomem.errors import SourceError
 
@@ -25,6 +28,7 @@ _STRAY = re.compile("[\udc80-\udcff]+")  # bytes that are not UTF-8, as "surroga
 _DATED = re.compile(r"mac_|cp[4-8]\d\d$|cp1006$|cp1125$|hp_")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _ESCAPED_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")  # not a backslash that is escaped itself
+_DEPTH = 32  # what is nested to the limit of the stack where it is written is past it where it is read
 
 
 def decode(data: bytes, name: str, *, declared: str = "") -> str:
@@ -103,6 +107,26 @@ def is_storable(text: str) -> bool:
 def is_storable_json(text: str) -> bool:
     """The same for the strings in a JSON text, where a NUL is always an escape sequence."""
     return is_storable(text) and _ESCAPED_NUL.search(text) is None
+
+
+def as_stored(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy as a store gives it back. Raises TypeError, ValueError or RecursionError where JSON cannot hold it."""
+    copy: dict[str, Any] = json.loads(json.dumps(dict(metadata), allow_nan=False))
+    _check_nested(dict(metadata), _DEPTH)
+    return copy
+
+
+def _check_nested(value: object, depth: int) -> None:
+    if depth < 0:
+        raise ValueError(f"it is nested more than {_DEPTH} deep")
+    if isinstance(value, dict):
+        for key in value:
+            if not isinstance(key, str):  # as strings two keys may be one
+                raise TypeError(f"the key {key!r} is no str")
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for item in value:
+            _check_nested(item, depth - 1)
 
 
 def clean(text: str) -> str:

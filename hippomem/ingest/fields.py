@@ -152,12 +152,12 @@ def _moment(value: object) -> datetime | None:
     if value is None or value == "":
         return None
     try:
-        if not isinstance(value, str):
+        if not isinstance(value, str | datetime):
             raise ValueError
-        moment = datetime.fromisoformat(value.strip())
+        moment = datetime.fromisoformat(value.strip()) if isinstance(value, str) else value
         if moment.tzinfo is None:
             raise _UnusableError(
-                f"occurred_at has no time zone: {value!r} (write for example 2026-01-31T12:00:00+00:00)"
+                f"occurred_at has no time zone: {str(value)!r} (write for example 2026-01-31T12:00:00+00:00)"
             )
         # Within a day of the years 1 and 9999, UTC is out of range.
         return moment.astimezone(UTC)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 from hippomem.errors import InvalidInputError
-from hippomem.ingest.decode import is_storable, is_storable_json
+from hippomem.ingest.decode import as_stored, is_storable, is_storable_json
 from hippomem.ingest.fields import BadRecord, document_of, emptiness
 from hippomem.ingest.triples import read_triples
 from hippomem.types import Document, Failure, File
@@ -75,7 +75,7 @@ def _problem(document: Document) -> str | None:
         if not isinstance(text, str) and (text is not None or what != "session"):
             return f"{what} is not a str but {type(text).__name__}"
     try:
-        metadata = json.dumps(dict(document.metadata), allow_nan=False, ensure_ascii=False)
+        metadata = json.dumps(as_stored(document.metadata), ensure_ascii=False)
     except (TypeError, ValueError, RecursionError) as error:
         return f"metadata is not JSON: {error}"
     if not all(is_storable(text or "") for text in texts.values()) or not is_storable_json(metadata):
