@@ -16,6 +16,8 @@ def text_of(argument: str) -> str:
     """The text itself, or standard input for "-". Raises InvalidTextError where that is not UTF-8."""
     if argument != "-":
         return argument
+    if sys.stdin is None:  # whoever started this has closed it
+        raise InvalidTextError("there is no standard input to read")
     try:
         # The last line feed ends the line, as echo writes it; it is not part of the text.
         return sys.stdin.buffer.read().decode("utf-8-sig").removesuffix("\n").removesuffix("\r")

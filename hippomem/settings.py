@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    TomlConfigSettingsSource,
+)
 
 from hippomem.errors import InvalidInputError
 from hippomem.neocortex.encoder import PACKAGED as PACKAGED_ENCODER
@@ -165,5 +171,7 @@ def load_settings(settings: Settings | None = None, /, **values: Any) -> Setting
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise InvalidInputError(f"settings: {wrong}") from error
+    except SettingsError as error:  # which names the field
+        raise InvalidInputError(f"settings: {error}: its environment variable, HIPPOMEM_…, must be JSON") from error
     except (ValueError, OSError) as error:  # a hippomem.toml that is not TOML
         raise InvalidInputError(f"hippomem.toml cannot be read: {error}") from error

@@ -40,6 +40,19 @@ def test_environment(name: str, value: str, tmp_path: Path, monkeypatch: pytest.
     assert [file for file in tmp_path.iterdir() if file.suffix not in (".db-wal", ".db-shm", ".db")] == []
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("LLM_PRICES", "0.15"), ("LLM_PRICES", ""), ("CONSOLIDATION_STEPS", "flag")]
+)
+def test_a_variable_that_should_be_json_is_not_told_as_a_file(
+    name: str, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(f"HIPPOMEM_{name}", value)
+    with pytest.raises(InvalidInputError, match=f"{name.lower()}.*must be JSON|{name.lower()}.*valid dict") as told:
+        load_settings()
+    assert "toml" not in str(told.value)
+
+
 def test_an_argument_and_other_variables_do_no_harm(fast: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HIPPOMEM_NAMESPACE", "from the environment")
     monkeypatch.setenv("HIPPOMEM_SOMETHING_ELSE", "1")

@@ -25,6 +25,13 @@ def run(*args: object, cwd: Path, **options: Any) -> subprocess.CompletedProcess
     )
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a shell that closes it")
+def test_a_standard_input_that_is_closed_is_told(tmp_path: Path) -> None:
+    command = f'"{sys.executable}" -m hippomem.cli add - <&-'
+    ran = subprocess.run(["/bin/sh", "-c", command], cwd=tmp_path, capture_output=True, text=True)
+    assert (ran.returncode, ran.stderr) == (1, "error: there is no standard input to read\n")
+
+
 def test_exit_codes_of_the_process(tmp_path: Path) -> None:
     wrong = run("recall", cwd=tmp_path)
     assert (wrong.returncode, wrong.stdout) == (2, "")

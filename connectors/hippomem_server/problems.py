@@ -114,6 +114,8 @@ def handle_in(app: FastAPI) -> None:
         assert isinstance(error, RequestValidationError)  # noqa: S101
         if any(one["type"] == "json_invalid" for one in error.errors()):
             return refusal(400, "the body is not JSON")
+        if any(isinstance(one.get("input"), bytes) for one in error.errors()):  # curl -d says that it is a form
+            return refusal(422, "the body is not said to be JSON: send it with Content-Type: application/json")
         return refusal(422, faults(error))
 
     async def unforeseen(_: Request, __: Exception) -> JSONResponse:  # the server logs it

@@ -243,6 +243,24 @@ def test_a_hostile_body_is_no_error_of_the_server(unchanged: httpx.Client, body:
     assert answer.json()["status"] == answer.status_code
 
 
+@pytest.mark.parametrize("kind", [None, "application/x-www-form-urlencoded", "text/plain"])
+def test_json_that_is_not_said_to_be_json(unchanged: httpx.Client, kind: str | None) -> None:
+    answer = unchanged.post("/memories", content=b'{"text": "x"}', headers={"content-type": kind} if kind else {})
+    assert answer.status_code == 422
+    assert "Content-Type: application/json" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "path", ["", "/v1/default/stats", "/v1/default/memories/none", "/healthz", "/v1/default/export"]
+)
+def test_a_head_is_a_get_without_its_body(client: httpx.Client, path: str) -> None:
+    url = client.base_url.copy_with(path=path or "/")
+    asked, got = client.head(url), client.get(url)
+    assert (asked.status_code, asked.content) == (got.status_code, b"")
+    assert asked.headers["content-type"] == got.headers["content-type"]
+    assert client.head("/recall").status_code == 405
+
+
 @pytest.mark.parametrize(
     ("error", "status"),
     [(StoreFullError, 507), (StoreBusyError, 503), (EncoderMismatchError, 409), (ZeroDivisionError, 500)],
