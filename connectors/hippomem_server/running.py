@@ -43,6 +43,8 @@ def serve(
     limits = options or Options()
     if not is_local and set(limits.hosts or ()) == set(LOOPBACK):
         limits = replace(limits, hosts=None)  # others have names for it that nobody has told
+    elif limits.hosts is not None:
+        limits = replace(limits, hosts=[*limits.hosts, host])  # or what is told would not be answered
     with _listening(host, port) as bound:  # before a database is opened, which may make one
         app = create_app(opened, known, limits)
         config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import stat
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -181,6 +182,17 @@ def test_beyond_this_machine_it_goes_by_any_name(tmp_path: Path) -> None:
         server = Server(url, {"a": token})
         assert server.ask("a", "get", "v1/a/stats", headers={"host": "memory.example"}).status_code == 200
         assert server.ask(None, "get", "v1/a/stats", headers={"host": "memory.example"}).status_code == 401
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="others have one address for themselves")
+def test_it_answers_by_the_address_that_it_tells(tmp_path: Path) -> None:
+    token, entry = new_token("a", ["a"])
+    (tmp_path / "tokens.toml").write_text(entry)
+    with process(tmp_path / "m.db", str(tmp_path / "tokens.toml"), "127.0.0.2") as (_, url, _):
+        server = Server(url, {"a": token})
+        assert server.ask("a", "get", "v1/a/stats").status_code == 200
+        assert server.ask("a", "get", "v1/a/stats", headers={"host": "memory.example"}).status_code == 421
 
 
 def test_bodies_have_limits_also_where_they_do_not_say_how_large_they_are(server: Server) -> None:
