@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import random
 import shutil
@@ -271,3 +272,39 @@ def test_a_damaged_text_is_told_as_damage(tmp_path: Path) -> None:
     db.write_bytes(data[:at] + b"\xde\xad\xbe\xef" * 16 + data[at + 64 :])
     with pytest.raises(ForeignStoreError, match="damaged"):
         opened(db)
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize("db", [":memory:", "m.db"])
+def test_an_interrupt_at_any_statement_of_a_write_loses_nothing_and_holds_no_lock(
+    tmp_path: Path, fast: Opened, monkeypatch: pytest.MonkeyPatch, db: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("hippomem.storage.engine.BUSY_SECONDS", 0.2)  # that a write would wait for a lock
+    memory = fast(db)
+    ids = [memory.add("Ada met Bea in Oslo.", source="a").id]
+    dialect = memory._store._database.engine.dialect
+    kept = []  # the tracebacks, as a notebook keeps them, which know of the statements
+    for number in itertools.count(1):
+        steps = itertools.count(1)
+        with monkeypatch.context() as patched:
+            for name in ("do_execute", "do_executemany", "do_commit"):
+                patched.setattr(dialect, name, _interrupted(getattr(dialect, name), steps, number))
+            try:
+                memory.update(ids[-1], f"Ada met Bea in Oslo, {number}.")
+                break
+            except KeyboardInterrupt as error:
+                kept.append(error)
+        ids += [memory.update(ids[-1], f"Ada met Cid in Oslo, {number}.").id]
+    assert number > 20
+    assert [passage.text for passage in memory.passages()] == [f"Ada met Bea in Oslo, {number}."]
+    assert memory.doctor().ok
+
+
+def _interrupted(call: Callable[..., None], steps: Iterator[int], last: int) -> Callable[..., None]:
+    def called(*args: Any) -> None:
+        call(*args)
+        if next(steps) == last:
+            raise KeyboardInterrupt
+
+    return called

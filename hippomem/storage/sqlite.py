@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, create_engine, event, text
-from sqlalchemy.engine import URL
+from sqlalchemy.engine import URL, ExceptionContext
 from sqlalchemy.exc import DatabaseError as SQLDatabaseError
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.pool import StaticPool
@@ -58,6 +58,7 @@ class SQLite(Database):
         made = create_engine(url, **options)
         event.listen(made, "connect", _prepare)
         event.listen(made, "begin", _begin)
+        event.listen(made, "handle_error", _stay_connected)
         super().__init__(url, made)
         self.path = path
 
@@ -256,6 +257,13 @@ def _write_ahead(cursor: sqlite3.Cursor) -> None:
             time.sleep(0.005)
         else:
             return
+
+
+def _stay_connected(failed: ExceptionContext) -> None:
+    """An interrupt costs no connection. One in memory would be lost with all that it holds; one to a file, closed amid
+    a transaction, keeps its locks while anybody knows of a statement, as the traceback does that a notebook keeps."""
+    if not isinstance(failed.original_exception, Exception):
+        failed.is_disconnect = False
 
 
 def _begin(connection: Connection) -> None:
