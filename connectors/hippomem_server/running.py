@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +14,7 @@ from fastapi import FastAPI
 
 from hippomem import InvalidInputError, Memory
 from hippomem_server.app import Options, create_app
-from hippomem_server.guard import LOOPBACK
+from hippomem_server.guard import LOOPBACK, STALLED_SECONDS
 from hippomem_server.tokens import Tokens
 from hippomem_tools.addresses import is_loopback
 
@@ -64,7 +65,7 @@ def _listening(host: str, port: int) -> socket.socket:
 
 
 class _Server(uvicorn.Server):
-    """A server that tells its ingests when it is asked to end: they would keep it for hours."""
+    """A server that ends when it is asked to: ingests, and clients that fell asleep amid an answer, would keep it."""
 
     def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
         super().__init__(config)
@@ -74,3 +75,19 @@ class _Server(uvicorn.Server):
         """A signal: as uvicorn handles it, and ingests stop."""
         self._app.state.jobs.stop()
         super().handle_exit(sig, frame)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn ends, without those to whom nothing can be sent any more."""
+        dropping = asyncio.create_task(self._drop_stalled())
+        await super().shutdown(sockets)
+        dropping.cancel()
+
+    async def _drop_stalled(self) -> None:
+        before: dict[asyncio.Transport, int] = {}
+        while True:
+            await asyncio.sleep(STALLED_SECONDS)
+            unsent = {one.transport: one.transport.get_write_buffer_size() for one in self.server_state.connections}
+            for transport, size in unsent.items():
+                if size and size == before.get(transport):
+                    transport.abort()
+            before = unsent

@@ -189,6 +189,21 @@ def test_a_server_that_stops_lets_requests_end_and_ingests_at_their_transaction(
         assert memory.doctor().ok
 
 
+@pytest.mark.slow
+def test_a_server_that_stops_does_not_wait_for_a_client_that_reads_no_more(tmp_path: Path) -> None:
+    db = tmp_path / "m.db"
+    with opener(db)("default") as memory:
+        memory.ingest({"text": f"Note {number}.", "more": "x" * 40_000} for number in range(400))
+    with process(db) as (running, url, token), socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(("127.0.0.1", int(url.rpartition(":")[2])))
+        asked = f"GET /v1/default/export HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n"
+        client.sendall(asked.encode())
+        assert client.recv(12) == b"HTTP/1.1 200"
+        os.kill(running.pid, signal.SIGTERM)
+        assert running.wait(30) in (0, -signal.SIGTERM)
+
+
 def test_what_breaks_off_while_it_is_sent_is_taken_for_nothing(unchanged: httpx.Client) -> None:
     host, port = unchanged.base_url.host, unchanged.base_url.port
     head = f"POST {unchanged.base_url.path}ingest/records HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Length: 9000\r\n"
