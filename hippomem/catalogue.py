@@ -21,6 +21,7 @@ from hippomem.ingest.progress import StepBar, StepCallback
 from hippomem.settings import Settings
 from hippomem.storage import history, reads
 from hippomem.storage.store import Store
+from hippomem.storage.writes import check_encoder
 from hippomem.types import Change, Passage
 from hippomem.writing import Writer
 
@@ -54,12 +55,14 @@ class Catalogue:
 
         A process that is killed meanwhile leaves `.NAME.….part` beside it, which the next export there removes (not on
         Windows); `forget` reaches no exports. Returns the number of passages. `progress` as in `doctor`. Raises
-        StoreAccessError where the file cannot be written, and InvalidInputError where it is a database.
+        StoreAccessError where the file cannot be written, InvalidInputError where it is a database, and
+        EncoderMismatchError where the store was encoded anew since this memory was opened.
         """
         from hippomem.transfer import export
 
         file = Path(checked_path(path, "path"))
         with StepBar("exporting", progress) as bar, self._store.read() as connection:
+            check_encoder(connection, self._encoder_number)
             number = self._writer.look_up()
             return export(connection, number, self.settings.namespace, self._encoder_number, file, bar.tell)
 

@@ -34,6 +34,7 @@ from hippomem.storage import learning as rows
 from hippomem.storage import reads
 from hippomem.storage.schema import LEARNING_ACTIONS
 from hippomem.storage.store import Store
+from hippomem.storage.writes import check_encoder
 from hippomem.types import LearningEvent, Passage
 
 CHAIN = (1, 16, 256)  # of maps: how many events each takes at once
@@ -145,6 +146,7 @@ class Learning:
         with self.synced() as (view, _):
             evidence = evidence_of(view, query, vector, [number for number, _ in useful])
         with self.store.write() as connection:
+            check_encoder(connection, self.encoder)  # or nothing would ever be learned from its vector
             now = self.clock.now()
             number = self.number()
             there = reads.by_number(connection, number, [n for n, _ in useful])
@@ -251,8 +253,13 @@ class Learning:
 
     def save(self) -> None:
         """Write the slow map beside the database. A full disk is no failure: it can be made again from the log."""
-        if self.file is not None and self._memory is not None and self._memory.replayed:
-            self.file.save(self._memory)
+        file, memory = self.file, self._memory
+        if file is None or memory is None or not memory.replayed:
+            return
+        file.save(memory)
+        with self.store.read() as connection:  # afterwards: whoever forgets from now on removes the file
+            if reads.forgotten_after(connection, self.number(), memory.applied, "unlearn"):
+                file.drop()
 
     @property
     def stale(self) -> int | None:

@@ -43,7 +43,10 @@ class Following:
         log = reads.log_from(connection, namespace, kept[0]) if kept else []
         new = {(entry.action, entry.passage) for entry in log[1:]}
         fits = bool(log) and (log[0].sequence, log[0].mark) == kept
-        if fits and not any(number in memory.replayed for action, number in new if action in ("learn", "unlearn")):
+        if file and fits and any(n in memory.replayed for action, n in new if action in ("learn", "unlearn")):
+            file.drop()  # whoever saved it may not have lived to see that it holds what is forgotten
+            fits = False
+        if fits:
             state, memory = memory.snapshot(), self._empty(events)
             _follow(memory, [step for step in steps if step not in new], events, done, is_in_map=True)
             memory.rollback(state)

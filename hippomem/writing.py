@@ -256,6 +256,7 @@ class Writer:
         """
         self.look_up()
         with self.store_.write() as connection:
+            writes.check_encoder(connection, self.encoder)  # else no view could prove that it is gone
             now = self.clock.now()
             names = list(targets)
             events = learning.numbers_of(connection, self.number, names)

@@ -22,11 +22,13 @@ from hippomem import (
     Memory,
     NotFoundError,
     StoreBusyError,
+    feedback,
     reencode,
     viewing,
 )
 from hippomem.analyse import Analyser
 from hippomem.consolidation import tidying
+from hippomem.evidence import evidence_of
 from hippomem.hippocampus import catchup
 from hippomem.hippocampus.snapshot import Snapshots
 from hippomem.neocortex.encoder import Encoded
@@ -161,9 +163,30 @@ def test_adding_and_forgetting_while_the_store_is_encoded_anew(fast: Opened, tmp
         old.recall("Ada")
     with pytest.raises(EncoderMismatchError, match="open it again"):
         old.add("Too late.")
+    with pytest.raises(EncoderMismatchError, match="open it again"):
+        old.export(tmp_path / "dump.jsonl")
+    with pytest.raises(EncoderMismatchError, match="open it again"):
+        old.forget(old.passages()[0].id)  # and nothing is forgotten
     new = fast(encoder=HashEncoder(32))
     assert texts(new) == ["Cid met Dora.", "Ebba met Falk."]  # doctor finds no vector of what was forgotten
     assert [p.text for p in new.recall("Ebba", 1).passages] == ["Ebba met Falk."]
+
+
+def test_feedback_is_not_lost_to_an_encoder_that_takes_over_meanwhile(
+    fast: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = fast()
+    event = old.add("Ada met Bea.")
+    old.add("Cid met Dora.")
+
+    def overtaken(*args: Any) -> bytes | None:
+        Memory.reencode(tmp_path / "m.db", encoder=HashEncoder(32))
+        return evidence_of(*args)
+
+    monkeypatch.setattr(feedback, "evidence_of", overtaken)
+    with pytest.raises(EncoderMismatchError, match="open it again"):
+        old.feedback("Whom did Ada meet?", [event.id])
+    assert fast(encoder=HashEncoder(32)).stats()["learned"] == 0  # nothing would ever be learned from it
 
 
 def test_two_encode_the_store_anew_with_the_same_encoder(fast: Opened, tmp_path: Path) -> None:

@@ -79,10 +79,10 @@ def log_from(connection: Connection, namespace: int, sequence: int, most: int = 
     return [LogEntry(*row) for row in rows]
 
 
-def forgotten_after(connection: Connection, namespace: int, sequence: int) -> int:
-    """The last change after `sequence` that forgot something, 0 where there is none."""
+def forgotten_after(connection: Connection, namespace: int, sequence: int, action: str = "forget") -> int:
+    """The last change after `sequence` that forgot something, or untaught it ("unlearn"); 0 where there is none."""
     query = select(func.max(changes.c.sequence)).where(
-        changes.c.namespace == namespace, changes.c.sequence > sequence, changes.c.action == "forget"
+        changes.c.namespace == namespace, changes.c.sequence > sequence, changes.c.action == action
     )
     return int(connection.execute(query).scalar() or 0)
 

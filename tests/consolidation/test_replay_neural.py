@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select
@@ -117,3 +118,28 @@ def test_what_was_claimed_with_one_that_fails_is_free_again_at_once(
         query = select(reviews.c.attempts).where(reviews.c.channel == "neural")
         assert sorted(connection.execute(query).scalars()) == [0] * (len(PEOPLE) - 1) + [1]
     assert memory.consolidate()["replay neural"].counts["replayed"] == len(PEOPLE) - 1
+
+
+@pytest.mark.sqlite
+def test_what_another_has_forgotten_is_not_left_in_the_weights_that_are_saved(
+    memory: Memory, fast: Callable[..., Memory], tmp_path: Path
+) -> None:
+    memory.consolidate()
+    assert memory._learning._memory is not None
+    learned = memory._learning._memory.replayed
+    found = memory.recall("honey of the ada household", 1).passages[0]
+    assert set(memory._learning.events_of([found.id])) <= learned.keys()
+    (file,) = tmp_path.rglob("map.npz")
+    before = file.read_bytes()
+    other = fast()
+    other.forget(found.id)
+    assert not file.exists()
+    memory.close()  # which has not heard of it
+    assert not file.exists()
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(before)  # as if it had been killed just then
+    assert other.recall("honey of the bea household", 1).passages
+    with fast() as third:
+        assert third.recall("honey of the bea household", 1).passages
+        assert not file.exists()
+        assert third.doctor().ok

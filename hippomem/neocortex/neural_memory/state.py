@@ -56,6 +56,11 @@ class MapFile:
             with suppress(OSError):
                 work.unlink()
 
+    def drop(self) -> None:
+        """Remove it, where it is there: it holds what is forgotten."""
+        with suppress(OSError):
+            self._path.unlink()
+
     def load(self, memory: NeuralMemory) -> tuple[int, str] | None:
         """Give `memory` the kept map; the log's sequence and mark that it holds. None, and nothing has changed, where
         there is no usable file.
