@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import TypeVar
+from weakref import WeakSet
 
 from sqlalchemy import Connection
 
@@ -32,6 +33,8 @@ IN_USE = 1024  # changed rows below which a view that is in use is left as it is
 UNSAVED = 100_000  # the same during an ingest: some 14 KB of memory each until they are saved
 SILENCE = 10.0  # seconds that an index is built without a word
 BARE_SECONDS = 300.0  # that a process which is killed may leave no snapshot
+FORK_SECONDS = 60.0  # that a fork waits for a view to be saved
+_savers: WeakSet[threading.Thread] = WeakSet()
 
 
 class Viewing:
@@ -152,6 +155,7 @@ class Viewing:
             self._saver = threading.Thread(target=self._renew, args=(view,), name="hippomem-save", daemon=True)
             try:
                 self._saver.start()
+                _savers.add(self._saver)
             except RuntimeError:  # there are too many, or the process ends
                 self._saver, self._saving_in = None, 0
 
@@ -230,3 +234,15 @@ def _telling() -> Callable[[int, int], None]:
             log.warning("building the index: %s of %s passages", f"{built:,}", f"{of:,}")
 
     return tell
+
+
+def _wait_for_savers() -> None:
+    """Before a fork. A recall that warms a memory up may just have begun to save its view on a thread, of which the
+    program knows nothing; what that thread holds, the child would wait for in vain.
+    """
+    for saver in list(_savers):
+        saver.join(FORK_SECONDS)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_wait_for_savers)

@@ -224,6 +224,31 @@ def forked(db: Path, log: Path) -> None:
     os._exit(0)  # as a process that is killed
 
 
+def forked_beside_a_saver(db: Path, log: Path) -> None:
+    """Fork just after a recall that has a view saved, with the memory's lock held; the child recalls, too."""
+    begin = snapshot.Snapshots.begin
+    viewing.IN_USE, snapshot.SMALLEST = 48, 16
+
+    def slowly(*args: Any) -> Path:
+        time.sleep(0.5)
+        return begin(*args)
+
+    snapshot.Snapshots.begin = slowly  # type: ignore[method-assign]
+    memory = opened(db)
+    for record in records(60, 100):
+        memory.add(**record)
+    memory.recall("Whom did Ada Thorne meet?")
+    time.sleep(0.1)
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+        memory.close()
+        return
+    signal.alarm(10)  # or it would wait for ever
+    say(log, len(memory.recall("Whom did Ada Thorne meet?", 1000).passages))
+    os._exit(0)
+
+
 def as_nobody(db: Path, log: Path) -> None:
     """Say how far one gets without the rights of root: opened, added, recalled, forgot, or the error."""
     if os.getuid() == 0:

@@ -148,6 +148,16 @@ def test_a_process_with_an_older_view_saves_nothing_that_was_forgotten(
         assert memory.doctor().ok
 
 
+@pytest.mark.sqlite
+def test_a_process_that_is_forked_just_after_a_recall_does_not_wait_for_a_thread_of_its_parent(
+    children: ForkServerContext, tmp_path: Path
+) -> None:
+    with opened(tmp_path / "m.db") as memory:
+        memory.ingest(records(100))
+    alone(children, child_tasks.forked_beside_a_saver, tmp_path / "m.db", tmp_path / "log")
+    assert said(tmp_path / "log") == ["160"]
+
+
 def test_a_forked_process_loses_nothing_when_its_parent_closes_the_memory(
     children: ForkServerContext, tmp_path: Path
 ) -> None:
