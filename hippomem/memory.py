@@ -218,13 +218,11 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         with ProgressBar(progress) as bar:
             limits = settings.batch, settings.passage_chars, settings.max_document_bytes
             id_ = uuid.uuid4().hex[:12]
-            with self._growing():
-                with sink_of(self._writer, id_, settings, self._keep_up) as sink:
-                    ahead = sink if sink.count else None
-                    longest = self._store.longest_name
-                    report = Ingest(sink, settings.namespace, *limits, bar, ahead, longest).run(sources)
-                self._keep_up()
-                self._save_in_turn(0)
+            with sink_of(self._writer, id_, settings, self._keep_up) as sink:
+                ahead = sink if sink.count else None
+                longest = self._store.longest_name
+                report = Ingest(sink, settings.namespace, *limits, bar, ahead, longest).run(sources)
+            self._come_to_rest()
         taken = {name: seconds[name] - before[name] for name in seconds}
         taken |= {"total": time.perf_counter() - began, "cpu_total": time.process_time() - cpu}
         return replace(report, seconds=taken, id=id_)

@@ -33,6 +33,7 @@ IN_USE = 1024  # changed rows below which a view that is in use is left as it is
 UNSAVED = 100_000  # the same during an ingest: some 14 KB of memory each until they are saved
 SILENCE = 10.0  # seconds that an index is built without a word
 BARE_SECONDS = 300.0  # that a process which is killed may leave no snapshot
+LULL_SECONDS = 60.0  # in which an ingest has stored nothing: until it goes on, it is as if there were none
 FORK_SECONDS = 60.0  # that a fork waits for a view to be saved
 _savers: WeakSet[threading.Thread] = WeakSet()
 
@@ -52,7 +53,7 @@ class Viewing:
     _saving_in = 0  # the process in which it is being saved
     _saver: threading.Thread | None = None
     _dropped = math.inf  # when its snapshot was removed, by the monotonic clock
-    _comings = 0  # ingests at work
+    _came = -math.inf  # when an ingest stored something, by the monotonic clock
     _cleared = 0  # the last change for which snapshots from before it were removed
 
     @contextmanager
@@ -85,21 +86,19 @@ class Viewing:
             yield synced
 
     def _keep_up(self) -> None:
-        """During an ingest: follow the log, for whoever recalls next, and save the view where it has grown much."""
+        """During an ingest: follow the log, for whoever recalls next, and save the view where it has grown much. Until
+        the next time recalls do not, as all of it is written each time.
+        """
+        self._came = time.monotonic()
         with self._held():
             pass
         self._save_in_turn(UNSAVED)
 
-    @contextmanager
-    def _growing(self) -> Iterator[None]:
-        """While much is coming, the view is saved less often: all of it is written each time."""
-        with self._lock:
-            self._comings += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._comings -= 1
+    def _come_to_rest(self) -> None:
+        """After an ingest: save the view where it is due, and leave it to recalls again."""
+        self._keep_up()
+        self._save_in_turn(0)
+        self._came = -math.inf
 
     def _apart(self, copy: Callable[[View], Copy], use: Callable[[Copy, Connection], Made]) -> Made:
         """What `use` makes of a copy from the view, in a transaction that equals it. That may take long: it is done
@@ -139,8 +138,8 @@ class Viewing:
 
     def _tend(self) -> None:
         """See, with the lock, whether the view is to be saved: it has changed much while the memory stays open, or a
-        `forget` removed its snapshot some time ago (forgetting again and again is not to save as often). Ingests save
-        it themselves.
+        `forget` removed its snapshot some time ago (forgetting again and again is not to save as often). Ingests that
+        bring something save it themselves.
         """
         view = self._view
         if not self._snapshots or not view:
@@ -150,7 +149,7 @@ class Viewing:
             self._cleared = view.purged
             if not self._snapshots.drop_before(view.purged):
                 self._note_bare()
-        if not self._comings and self._is_to_be_saved(view, IN_USE):
+        if time.monotonic() - self._came > LULL_SECONDS and self._is_to_be_saved(view, IN_USE):
             self._saving_in = os.getpid()
             self._saver = threading.Thread(target=self._renew, args=(view,), name="hippomem-save", daemon=True)
             try:

@@ -143,6 +143,36 @@ def test_an_ingest_saves_the_view_beside_others(tmp_path: Path, monkeypatch: pyt
     assert 100 < sizes[0] <= 132
 
 
+def test_recalls_have_the_view_saved_where_an_ingest_has_brought_nothing_for_long(
+    db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting, go_on = threading.Event(), threading.Event()
+    monkeypatch.setattr(viewing, "IN_USE", 40)
+
+    def trickling() -> Iterator[dict[str, Any]]:
+        yield from records(60, 100)
+        waiting.set()
+        assert go_on.wait(30)
+
+    with opened(db, batch=16) as memory:
+        found(memory)
+        ingesting = threading.Thread(target=memory.ingest, args=(trickling(),))
+        ingesting.start()
+        try:
+            assert waiting.wait(30)
+            assert len(found(memory)) >= 148
+            assert memory._saver is None  # the ingest does it
+            monkeypatch.setattr(viewing, "LULL_SECONDS", 0.0)
+            found(memory)
+            settle(memory)
+            assert memory._view is not None
+            assert memory._view.saved_rows >= 148
+        finally:
+            go_on.set()
+            ingesting.join(30)
+        assert len(found(memory)) == 160
+
+
 def test_where_no_thread_can_be_started_nothing_is_lost(db: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refusing(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
