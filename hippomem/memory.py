@@ -384,11 +384,13 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         settings: Settings | None = None,
         progress: bool | StepCallback = False,
     ) -> Memory:
-        """Read what `export` wrote into a store, new or not, and open it; nothing is encoded again.
+        """Read what `export` wrote into a store, new or not, and open it; nothing is encoded again but, where the store
+        has vectors already, a text of each, to see whether one model made them.
 
         `namespace` gives it another name than it had. Passages that are there already stay as they are. `progress` as
-        in `doctor`. Raises SourceError where the file is not a whole export, and EncoderMismatchError, before the store
-        is touched. A new file that cannot be filled, as where the disk is full, is removed again.
+        in `doctor`. Raises SourceError where the file is not a whole export, and EncoderMismatchError where another
+        model made its vectors, before the store is touched. A new file that cannot be filled, as where the disk is
+        full, is removed again.
         """
         from hippomem.transfer import check, header, load
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection
 
+from hippomem.analyse import titled
 from hippomem.errors import (
     EncoderMismatchError,
     HippomemError,
@@ -23,6 +24,8 @@ from hippomem.errors import (
 )
 from hippomem.hippocampus.keys import entity_key
 from hippomem.ingest.progress import StepCallback
+from hippomem.neocortex.checked_encoder import CheckedEncoder, Sample
+from hippomem.sample import AMONG, sample_of
 from hippomem.storage import links, reads, versions, writes
 from hippomem.storage.files import written_whole
 from hippomem.storage.rows import Analysis, FactRow, Links, MentionRow, NewPassage, content_id, passage_id
@@ -95,7 +98,10 @@ def check(path: Path, namespace: str, identity: str, tell: StepCallback) -> None
 
 
 def load(path: Path, writer: Writer, tell: StepCallback) -> None:
-    """Write an export that was checked into the writer's namespace; `tell` gets the lines that are stored."""
+    """Write an export that was checked into the writer's namespace; `tell` gets the lines that are stored. Raises
+    EncoderMismatchError where the store has vectors of another model, whatever that is called.
+    """
+    _check_model(path, writer)
     items = _read(path, writer.namespace)
     taught = Taught()
     done = 0
@@ -117,6 +123,28 @@ def load(path: Path, writer: Writer, tell: StepCallback) -> None:
                     taught.write(connection, writer.number, writer.encoder, item, now)
         done += len(batch)
         tell("storing", done)
+
+
+def _check_model(path: Path, writer: Writer) -> None:
+    """Whether the vectors of the store, where it has some, and those of the export are the configured encoder's: they
+    are to be compared, and a name proves nothing."""
+    encoder = writer.analyser.encoder
+    if sample_of(writer.store_, writer.encoder) is None:
+        return  # whoever encodes something next will see
+    encoder.prove()
+    some = (item for item in _read(path, writer.namespace) if isinstance(item, NewPassage))
+    shortest = min(islice(some, AMONG), key=lambda p: len(p.text), default=None)
+    if shortest is None or shortest.analysis is None:
+        return
+    sample = Sample(titled(shortest.title, shortest.text), shortest.analysis.vector)
+    try:
+        CheckedEncoder(encoder.encoder, lambda: sample).prove()
+    except EncoderMismatchError as error:
+        raise EncoderMismatchError(
+            f"the configured encoder {encoder.identity!r}, which made the vectors in this store, did not make those in "
+            f"{path}, although the one that did has the same name: load it into a new store, run hippomem reencode "
+            "there, and load what that exports"
+        ) from error
 
 
 def _lines(
@@ -245,10 +273,10 @@ def _passage(item: dict[str, Any], namespace: str) -> NewPassage:
     if not isinstance(item["metadata"], dict):
         raise ValueError("metadata is not an object")
     found = {}
-    for name, lines, titled in item["mentions"]:
+    for name, lines, is_title in item["mentions"]:
         key = entity_key(text_of(name))
         if key:
-            found[key] = MentionRow(key, name, int(lines) & ((1 << 63) - 1), bool(titled))
+            found[key] = MentionRow(key, name, int(lines) & ((1 << 63) - 1), bool(is_title))
     facts = []
     for line in item["facts"]:
         triple = triple_of(line)

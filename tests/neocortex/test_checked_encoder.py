@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hippomem import EncoderMismatchError, Memory, ModelError
+from hippomem import EncoderMismatchError, Memory, ModelError, Settings
 from hippomem.analyse import Text
 from hippomem.neocortex.checked_encoder import Sample
 from hippomem.neocortex.encoder import Encoded, Span, Vectors
@@ -186,6 +186,32 @@ def test_an_attempt_that_another_model_of_the_name_began_is_begun_anew(
     with opened(db, HashEncoder()) as memory:
         assert memory.recall("Ada").passages[0].text == TEXT
         assert memory.doctor().ok
+
+
+def test_an_export_of_another_model_of_the_same_name_is_not_mixed_in(tmp_path: Path) -> None:
+    dump, db = tmp_path / "dump.jsonl", tmp_path / "m.db"
+    with opened(tmp_path / "other.db", Renamed()) as other:
+        other.add("x" * 3000)
+        other.add("Cid sails.", title="Sea")
+        other.export(dump)
+    with opened(db, HashEncoder()) as memory:
+        memory.add(TEXT)
+
+    def load(where: str, encoder: HashEncoder) -> int:
+        settings = Settings(encoder=encoder, pipeline=capitals())
+        with Memory.load(dump, tmp_path / where, settings=settings) as loaded:
+            return int(loaded.stats()["passages"])
+
+    with pytest.raises(EncoderMismatchError, match=r"dump\.jsonl, although .* the same name"):
+        load("m.db", HashEncoder())
+    with pytest.raises(EncoderMismatchError, match="in this store"):
+        load("m.db", Renamed())
+    with opened(db, HashEncoder()) as memory:
+        assert memory.stats()["passages"] == 1
+    assert load("new.db", HashEncoder()) == 2  # nothing to compare with
+    assert load("other.db", Renamed()) == 2
+    with opened(tmp_path / "new.db", HashEncoder()) as memory, pytest.raises(EncoderMismatchError):
+        memory.recall("Who sails?")
 
 
 def test_the_sample_is_encoded_once(tmp_path: Path) -> None:
