@@ -393,6 +393,22 @@ class TestRay:
                 memory.ingest(inputs, workers=1)
             assert memory.stats()["passages"] >= 12
 
+    def test_a_cluster_that_is_full_is_waited_for_aloud(
+        self, tmp_path: Path, cluster: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        import ray
+
+        monkeypatch.setattr("hippomem.workers.cluster.PATIENCE", 1.0)
+        other = ray.remote(dict).options(num_cpus=2).remote()
+        ray.get(other.__ray_ready__.remote())
+        with opened(tmp_path / "m.db", ray="auto") as memory:
+            ingesting = threading.Thread(target=memory.ingest, args=(child_tasks.records(20),), kwargs={"workers": 1})
+            ingesting.start()
+            wait_until(lambda: "the processors of the Ray cluster seem to be taken" in caplog.text)
+            ray.kill(other)
+            ingesting.join(60)
+            assert memory.stats()["passages"] == 20
+
     def test_on_the_command_line_by_an_address(self, tmp_path: Path, cluster: str) -> None:
         import subprocess
 

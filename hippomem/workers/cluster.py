@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +15,9 @@ from hippomem.errors import InvalidInputError, MissingDependencyError, ModelErro
 from hippomem.workers.pool import Pool
 from hippomem.workers.reading import Outcome, Reader
 
+log = logging.getLogger("hippomem")
 TRIES = 3  # at a batch whose machine is lost
+PATIENCE = 30.0  # seconds in which a worker begins where there is room for it
 
 
 class RayWorker:
@@ -24,9 +27,17 @@ class RayWorker:
         self._ray = ray
         actor = ray.remote(Reader).options(num_cpus=1, max_restarts=TRIES, max_task_retries=TRIES)
         self._actor = actor.remote(models, batch)
+        self._is_new = True
 
     def read(self, texts: Sequence[Text]) -> Outcome:
         try:
+            if self._is_new and not self._ray.wait([self._actor.__ray_ready__.remote()], timeout=PATIENCE)[0]:
+                log.warning(  # Ray itself waits for ever, and says nothing
+                    "ingest: a worker has not begun within %.0f s: the processors of the Ray cluster seem to be taken, "
+                    "and it waits for one",
+                    PATIENCE,
+                )
+            self._is_new = False
             outcome: Outcome = self._ray.get(self._actor.read.remote(texts))
         except self._ray.exceptions.RayError as error:
             raise ModelError(
