@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from hippomem.errors import HippomemError, StoreError
+from hippomem.errors import ForeignStoreError, HippomemError, StoreError
 from hippomem.feedback import Learning
 from hippomem.hippocampus.catchup import catch_up, differences, numbers_in, rebuilt, rebuilt_in_steps
 from hippomem.hippocampus.view import View
@@ -19,7 +20,19 @@ from hippomem.neocortex.checked_encoder import CheckedEncoder
 from hippomem.neocortex.extraction import LocalExtractor
 from hippomem.neocortex.prompts import HELLO
 from hippomem.storage import writes
-from hippomem.storage.schema import analyses, answers, changes, entities, mentions, passages, versions
+from hippomem.storage.damage import damaged
+from hippomem.storage.schema import (
+    analyses,
+    answers,
+    changes,
+    entities,
+    learning_events,
+    learning_targets,
+    learning_vectors,
+    mentions,
+    passages,
+    versions,
+)
 from hippomem.storage.store import Store
 from hippomem.types import Check, Diagnosis
 
@@ -39,23 +52,40 @@ def examine(
     tell: StepCallback,
 ) -> Diagnosis:
     """All checks of one namespace; each runs whatever the others find. `held` gives its view and a transaction that
-    equals it, under the lock of the memory, `number` the namespace's number, which is known once it has; `tell` gets
-    what is being done.
+    equals it, under the lock of the memory, `number` the namespace's number, which is known once it was asked to; `tell`
+    gets what is being done.
     """
     tell("the database", 0)
-    with held() as (view, _):
+    dimension = None
+    with suppress(ForeignStoreError), held() as (view, _):
         dimension = view.vectors.dimension if view.vectors else None
     found = store.integrity()
     checks = [Check("database", not found, "; ".join(found) or "integrity and foreign keys hold")]
     with store.read() as connection:
         checks.append(_leftovers(connection, number(), encoder_number))
-    checks.append(_views(store, held, number, encoder_number, tell))
+    tell("what is stored of each memory", 0)
+    checks.append(_contents(store, number(), encoder_number))
+    checks.append(_if_readable("views", lambda: _views(store, held, number, encoder_number, tell)))
     tell("models and what was learned", 0)
     checks.append(_encoder(encoder, dimension))
     checks.append(_pipeline(pipeline))
-    with held() as (view, connection):
-        checks.append(_learning(learning, connection, view))
+    checks.append(_if_readable("neural memory", lambda: _learning(learning, held)))
     return Diagnosis(tuple(checks))
+
+
+def _if_readable(name: str, check: Callable[[], Check]) -> Check:
+    try:
+        return check()
+    except ForeignStoreError as error:
+        return Check(name, False, str(error))
+
+
+def _contents(store: Store, number: int, encoder: int) -> Check:
+    """Whether what is stored of each passage can be read, and can be what was written."""
+    found = list(islice(damaged(store.read, number, encoder), SHOWN))
+    advice = "; put a backup back, or forget these and add them again"
+    told = "each text is the one that was added, with vectors of its own"
+    return Check("contents", not found, "; ".join(found) + advice if found else told)
 
 
 def with_chat(found: Diagnosis, chat: Chat | None) -> Diagnosis:
@@ -63,12 +93,13 @@ def with_chat(found: Diagnosis, chat: Chat | None) -> Diagnosis:
     return found if chat is None else Diagnosis((*found.checks, _chat(chat)))
 
 
-def _learning(learning: Learning, connection: Connection, view: View) -> Check:
+def _learning(learning: Learning, held: Callable[[], AbstractContextManager[tuple[View, Connection]]]) -> Check:
     """Whether the neural memory equals its rebuild from the log."""
-    wrong = learning.differences(connection, view)
+    with held() as (view, connection):
+        wrong = learning.differences(connection, view)
+        memory = learning.memory(connection, view)
     if wrong:
         return Check("neural memory", False, "; ".join(wrong))
-    memory = learning.memory(connection, view)
     if memory is None:
         return Check("neural memory", True, "nothing learned")
     told = f"equals its rebuild ({len(memory.store)} learning events, {sum(memory.replayed.values())} replays)"
@@ -176,12 +207,38 @@ def _leftovers(connection: Connection, namespace: int, encoder: int) -> Check:
             .exists(),
         )
     ).scalar_one()
+    unlogged = connection.execute(
+        select(func.count())
+        .select_from(passages)
+        .where(
+            passages.c.namespace == namespace,
+            ~select(changes.c.sequence)
+            .where(changes.c.namespace == namespace, changes.c.passage_id == passages.c.id)
+            .exists(),
+        )
+    ).scalar_one()
+    untaught, aimless = (
+        connection.execute(
+            select(func.count())
+            .select_from(learning_events)
+            .where(
+                learning_events.c.namespace == namespace,
+                ~select(own.c.event)
+                .where(own.c.namespace == namespace, own.c.event == learning_events.c.number, *also)
+                .exists(),
+            )
+        ).scalar_one()
+        for own, also in ((learning_vectors, (learning_vectors.c.encoder == encoder,)), (learning_targets, ()))
+    )
     wrong = {
         "unused vectors": unused,
         "unused answers": left,
         "entities without a passage": orphans,
         "passages without vectors": bare,
         "earlier versions without vectors": bare_versions,
+        "passages that the log does not know": unlogged,
+        "questions of feedback without vectors": untaught,
+        "questions of feedback without passages": aimless,
     }
     told = ", ".join(f"{count} {what}" for what, count in wrong.items() if count)
     return Check("rows", not told, told or "no leftovers")

@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 
 from hippomem.checks import checked_name, checked_text
 from hippomem.clock import Clock
-from hippomem.errors import InvalidInputError, NotFoundError, StoreBusyError
+from hippomem.errors import ForeignStoreError, InvalidInputError, NotFoundError, StoreBusyError
 from hippomem.evidence import EXPERTS, evidence_of
 from hippomem.following import Following
 from hippomem.hippocampus.ranking import Learned
@@ -101,8 +101,11 @@ class Learning:
             self._followed = at
             return None
         memory, self._memory = self._memory, None  # until it is as the log says: it may stop half way, as by Ctrl-C
-        if memory is None or not self.log.catch_up(connection, number, memory):
-            memory = self.log.made(connection, number, self.file)
+        try:
+            if memory is None or not self.log.catch_up(connection, number, memory):
+                memory = self.log.made(connection, number, self.file)
+        except ValueError as error:
+            raise ForeignStoreError(f"what feedback has taught is damaged ({error}): put a backup back") from error
         memory.applied, memory.mark = at
         self._memory = memory
         return None if memory.empty else memory

@@ -431,9 +431,9 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
             return reencode(store, new, progress)
 
     def doctor(self, *, progress: bool | StepCallback = False) -> Diagnosis:
-        """Check everything: the database, the models (of the chat model, whether it answers at all), and that each view
-        equals its rebuild. Other threads go on meanwhile. `progress` shows on standard error, where that is a terminal,
-        what is being done, or calls a function with (step, units done).
+        """Check everything: the database, what is stored of each memory, the models (of the chat model, whether it
+        answers at all), and that each view equals its rebuild. Other threads go on meanwhile. `progress` shows on
+        standard error, where that is a terminal, what is being done, or calls a function with (step, units done).
         """
         parts = self._encoder, self._encoder_number, self.settings.pipeline, self._learning
         with StepBar("checking", progress) as bar:

@@ -60,7 +60,7 @@ class Viewing:
     def _synced(self) -> Iterator[tuple[View, Connection]]:
         """The view with every change that is committed, and the read transaction that it equals."""
         self._check_open()
-        view = self._view = self._view or (self._snapshots.load() if self._snapshots else View())
+        view = self._view or (self._snapshots.load() if self._snapshots else View())
         while True:
             if not view.applied:  # else the changes that it has followed prove the number
                 number = self._writer.look_up()

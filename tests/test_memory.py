@@ -213,6 +213,7 @@ def test_long_work_tells_how_far_it_is(memory: Memory, tmp_path: Path) -> None:
     assert told["load"][-1] == ("storing", 1200)
     assert dict(told["doctor"]) == {
         "the database": 0,
+        "what is stored of each memory": 0,
         "views, building them anew": 1200,
         "views, comparing": 1200,
         "models and what was learned": 0,

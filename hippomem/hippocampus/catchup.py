@@ -9,6 +9,7 @@ import numpy as np
 from sqlalchemy import Connection
 
 from hippomem.clock import date_in_words
+from hippomem.errors import ForeignStoreError
 from hippomem.hippocampus.chains import NONE, NOWHERE, Place
 from hippomem.hippocampus.common import title_keys
 from hippomem.hippocampus.names import key_hash
@@ -41,7 +42,7 @@ def catch_up(view: View, connection: Connection, namespace: int, encoder: int, m
     touched = {e.passage for e in own if e.action in ("add", "update", "link", *RELINKING)}
     missing = (number for number in sorted(touched) if view.row_of(number) is None)
     for some in chunks(missing, BATCH):
-        view.append([indexed(row) for row in reads.view_rows(connection, namespace, encoder, some)])
+        _read_in(view, connection, namespace, encoder, some)
     view.applied, view.mark = log[-1].sequence, log[-1].mark
     view.purged = max((e.sequence for e in own if e.action == "forget"), default=view.purged)
     return True
@@ -69,11 +70,18 @@ def rebuilt_in_steps(
         view.purged = reads.forgotten_after(connection, namespace, 0)
     for some in chunks(numbers, BATCH):
         with read() as connection:
-            view.append([indexed(row) for row in reads.view_rows(connection, namespace, encoder, some)])
+            _read_in(view, connection, namespace, encoder, some)
         tell(view.size, len(numbers))
     for last in newest:
         view.applied, view.mark = last.sequence, last.mark
     return view
+
+
+def _read_in(view: View, connection: Connection, namespace: int, encoder: int, numbers: Iterable[int]) -> None:
+    try:
+        view.append([indexed(row) for row in reads.view_rows(connection, namespace, encoder, numbers)])
+    except ValueError as error:
+        raise ForeignStoreError(f"a passage is damaged ({error}): hippomem doctor says which") from error
 
 
 def differences(view: View, other: View, numbers: Iterable[int] | None = None) -> Iterator[str]:

@@ -11,6 +11,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
+from json import JSONDecodeError
 from pathlib import Path
 from weakref import WeakSet
 
@@ -109,7 +110,7 @@ class Database(ABC):
             yield
         except DBAPIError as error:
             raise self.error(error) from error
-        except UnicodeDecodeError as error:  # of what the database quotes from itself in an error
+        except (UnicodeDecodeError, JSONDecodeError) as error:  # of what it holds, or quotes from itself in an error
             raise ForeignStoreError(f"{self.name}: {error}. It is damaged or not a hippomem database") from error
 
     @contextmanager
