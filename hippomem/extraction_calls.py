@@ -115,15 +115,18 @@ class Claims:
         return moment is not None and moment <= self.now()
 
     def elsewhere(self) -> list[str]:
-        """What there is to do that is not ours to do now."""
+        """What there is to do that is not ours to do now, or was given up."""
         with self.writer.store_.read() as connection:
             number = self.writer.number
             count, until = jobs.in_hand(connection, number, self.kind, self.now())
             others = jobs.reserved(connection, number, self.kind)
+            dead = jobs.counts(connection, number)["dead"]
         told = [f"{_jobs(number)} for {model} to read again" for model, number in others.items()]
         if until is not None:
             end = f"until {until:%Y-%m-%d %H:%M:%S}Z at the latest, should it have been killed"
             told.append(f"another worker has {_jobs(count, 'in hand')}, {end}")
+        if dead:
+            told.append(f"{_jobs(dead, 'dead')}, which retry_jobs (hippomem jobs retry) lets wait again")
         return told
 
     def claim(self, calls: int, units: int | None, tokens: int | None) -> Found:

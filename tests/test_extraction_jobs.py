@@ -196,7 +196,9 @@ def test_five_attempts_and_then_dead_until_it_is_retried(fast: Opened) -> None:
     assert "no JSON" in str(job.reason)
     assert any(event.id in note for note in report.notes)
     assert {fact[3] for fact in facts(memory, event.id)} == {"rules"}  # what was there stays
-    assert memory.consolidate()["extract"].counts["passages"] == 0
+    later = memory.consolidate()["extract"]
+    assert later.counts["passages"] == 0
+    assert later.notes == ("1 job dead, which retry_jobs (hippomem jobs retry) lets wait again",)
     assert memory.retry_jobs(["0" * 32]) == 0
     assert memory.retry_jobs([]) == 0  # of no passages is not of all
     assert memory.retry_jobs([event.id]) == 1
