@@ -204,7 +204,8 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         Can be interrupted at any moment and run again: what is in is not read again, what changed replaces what it
         was (a Document with a `source` too, while dicts only add to theirs), what failed is in the report and never
         stops the rest. A source that cannot be read loses nothing, nor does one of which records newly fail, which may
-        be what it held before (`kept` in the report counts that); a file that has become empty loses all. `progress`
+        be what it held before (`kept` in the report counts that); a file that has become empty loses all. Records of a
+        slow stream wait for others to be stored with for a minute, and then until the next one comes. `progress`
         shows a bar on a terminal, or is a function that is told the bytes read, of how many (None where that is not
         known), and the passages stored. `workers` is for how many processes read and encode beside this one, or on a
         Ray cluster (settings `workers`, `ray`); none of them outlives the call. Raises NotFoundError for a path that

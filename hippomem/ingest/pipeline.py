@@ -12,7 +12,8 @@ fingerprint of the failed records instead of the file's. An empty text stands fo
 
 A transaction of more passages writes fewer pages of the store for each, but is also what a kill may cost to do again.
 So it grows up to eight batches while reading, analysing and writing them takes no more than seconds. Where workers
-analyse batches ahead, those are read on while earlier ones are written, in the order in which they were read.
+analyse batches ahead, those are read on while earlier ones are written, in the order in which they were read. What
+comes of a slow stream of records is written without waiting for more, once a minute has passed since the last time.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from hippomem.types import Document, Failure, File, IngestReport, Triple
 
 MOST_BATCHES = 8  # in one transaction
 SECONDS = 10.0  # that a transaction of more than one may take
+HELD_SECONDS = 60.0  # after which records are not kept waiting for others: who gave them may not have them any more
 
 
 @dataclass(slots=True)
@@ -130,13 +132,14 @@ class Ingest:
     _stored: Stored = field(default_factory=Stored)
     _batches: int = 1  # in the next transaction
     _began: float = 0.0  # to read what waits
+    _wrote: float = 0.0  # when something was stored last
     _parts: deque[_Part] = field(default_factory=deque)  # that are analysed ahead
 
     def run(self, inputs: Input | Iterable[Input]) -> IngestReport:
         """Ingest it all. Raises NotFoundError before anything is read where a path does not exist, InvalidInputError
         where it is empty.
         """
-        self._began = time.monotonic()
+        self._began = self._wrote = time.monotonic()
         paths, others = sorted_out(inputs)
         found = [
             item for path in paths for item in ((named_source(path),) if isinstance(path, File) else find_sources(path))
@@ -218,6 +221,8 @@ class Ingest:
                 whole.has_failed |= isinstance(item, BadRecord)
             else:
                 self._document(item, whole)
+            if time.monotonic() - self._wrote > HELD_SECONDS:
+                self._flush(is_late=True)
         for whole in wholes.values():
             if whole.documents:
                 self._finish(whole)
@@ -288,7 +293,7 @@ class Ingest:
                 self._flush()
         self._duplicates += len(whole.ids) == before
 
-    def _flush(self, is_last: bool = False) -> None:
+    def _flush(self, is_last: bool = False, is_late: bool = False) -> None:
         if self._waiting or self._readings:
             # What is read on while this waits must not be in it: a source is finished by its last passages.
             readings = {name: r if r.is_finished else Reading(name) for name, r in self._readings.items()}
@@ -300,7 +305,7 @@ class Ingest:
             else:
                 self.ahead.begin(part.passages)
                 self._parts.append(part)
-        most = 2 * self.ahead.count if self.ahead and not is_last else 0
+        most = 2 * self.ahead.count if self.ahead and not (is_last or is_late) else 0
         while len(self._parts) > most:
             together = min(self.ahead.count if self.ahead else 1, MOST_BATCHES, len(self._parts))
             self._store(_joined([self._parts.popleft() for _ in range(together)]))
@@ -308,6 +313,7 @@ class Ingest:
     def _store(self, part: _Part) -> None:
         self._stored += self.sink.store(part.passages, list(part.readings.values()))
         self.progress.advance(part.read, len(part.passages))
+        self._wrote = time.monotonic()
 
     def _pace(self) -> None:
         now = time.monotonic()

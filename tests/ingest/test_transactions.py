@@ -80,6 +80,34 @@ def test_time_between_records_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sink.sizes == [10] * 5
 
 
+class _Ahead:
+    count = 4
+
+    def begin(self, passages: Sequence[NewPassage]) -> None: ...
+
+
+@pytest.mark.parametrize("ahead", [None, _Ahead()])
+def test_what_a_slow_stream_gave_is_stored_within_a_minute_or_two(
+    monkeypatch: pytest.MonkeyPatch, ahead: _Ahead | None
+) -> None:
+    clock = _Clock()
+    monkeypatch.setattr(pipeline, "time", clock)
+    sink = _Sink(clock, [0.0])
+    given = most = 0
+
+    def trickle() -> Iterator[Document]:
+        nonlocal given, most
+        for pause in [0.0] * 200 + [20.0] * 30:  # what was there, and then what comes
+            most = max(most, given - sum(sink.sizes)) if clock.now > 60 else most
+            clock.now += pause
+            given += 1
+            yield Document(text=f"Note {given}.")
+
+    Ingest(sink, "default", 10, 1000, 1000, _Silent(), ahead).run(trickle())
+    assert sum(sink.sizes) == given == 230
+    assert most <= 4
+
+
 class _Recording(HashEncoder):
     def __init__(self) -> None:
         super().__init__(16)
