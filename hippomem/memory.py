@@ -75,6 +75,7 @@ from hippomem.types import (
     Recall,
     Triple,
 )
+from hippomem.viewing import SAVING_SECONDS
 from hippomem.writing import Writer, new_passage
 
 if TYPE_CHECKING:
@@ -445,7 +446,7 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         being saved."""
         self._stop_working()
         if self._saver is not None:
-            self._saver.join()
+            self._saver.join(SAVING_SECONDS)  # not for ever: a handler of a signal may close it amid a recall
         with self._lock:
             if self._view is not None and not self._store.closed:
                 with suppress(Exception):  # a view is disposable: no failure to save one may keep a store open

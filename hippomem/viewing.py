@@ -34,7 +34,7 @@ UNSAVED = 100_000  # the same during an ingest: some 14 KB of memory each until 
 SILENCE = 10.0  # seconds that an index is built without a word
 BARE_SECONDS = 300.0  # that a process which is killed may leave no snapshot
 LULL_SECONDS = 60.0  # in which an ingest has stored nothing: until it goes on, it is as if there were none
-FORK_SECONDS = 60.0  # that a fork waits for a view to be saved
+SAVING_SECONDS = 60.0  # that a fork, or a close, waits for a view to be saved
 _savers: WeakSet[threading.Thread] = WeakSet()
 
 
@@ -240,7 +240,7 @@ def _wait_for_savers() -> None:
     program knows nothing; what that thread holds, the child would wait for in vain.
     """
     for saver in list(_savers):
-        saver.join(FORK_SECONDS)
+        saver.join(SAVING_SECONDS)
 
 
 if hasattr(os, "register_at_fork"):

@@ -122,6 +122,22 @@ def test_closing_waits_for_the_view_to_be_saved(db: Path, monkeypatch: pytest.Mo
     assert saved.exists()  # it was of use
 
 
+def test_a_memory_that_is_closed_amid_a_recall_waits_for_no_thread_that_waits_for_it(
+    db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hippomem.memory.SAVING_SECONDS", 0.2)
+    memory = opened(db)
+    grow(memory)
+    with memory._lock:  # as where a signal is handled while the thread recalls
+        found(memory)
+        assert memory._saver is not None
+        assert memory._saver.is_alive()
+        memory.close()
+    settle(memory)
+    with opened(db) as memory:
+        assert len(found(memory)) == 160
+
+
 def test_an_ingest_saves_the_view_beside_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(viewing, "UNSAVED", 100)
     write, sizes = Snapshots._write, []
