@@ -25,6 +25,11 @@ MOST_IN_ONE = 8
 KEPT_IN_ONE = 50  # answers that are there already, applied in one claim
 # Characters that a model writes for each that it reads: 1.49 in GPT-3.5's answers about 1,890 passages.
 WRITTEN_PER_READ = 1.5
+# By database and model, as one worker opens namespaces again and again: the newest call that this process was answered,
+_answered: dict[tuple[str, str], int] = {}
+# and since then, which was the first that the server failed (`token`). Where others were answered after that one, it is
+# only from here that it fails, and only this process pauses; until then there are no `failures`.
+_failing: dict[tuple[str, str], Outage] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +107,7 @@ class Claims:
             number = self.writer.number
             is_missing = jobs.is_missing(connection, number, self.kind)
             moment = now if is_missing else jobs.next_due(connection, number, self.kind)
-            outage = outages.find(connection, self.kind.model, now)
+            outage = self._known(connection, now)
         if moment is not None:
             # What lies too far ahead was written before the clock went back.
             moment = now if moment > now + jobs.AHEAD else moment
@@ -135,7 +140,7 @@ class Claims:
             return Found(outage=self.outage())
         with self.writer.store_.write() as connection:
             number, now = self.writer.number, self.now()
-            outage = outages.find(connection, self.kind.model, now)
+            outage = self._known(connection, now)
             if outage and outage.until > now:  # somebody was faster
                 return Found(outage=outage)
             jobs.enqueue_missing(connection, number, self.kind, now)
@@ -192,13 +197,19 @@ class Claims:
         with self.writer.store_.write() as connection:
             ledger.end(connection, claim.token, spent)
             ledger.keep_answers(connection, self.writer.number, self.kind.prompt, self.kind.model, answers)
-            return not is_servers and outages.end(connection, self.kind.model, claim.token)
+            if spent.outcome == "answered":
+                _answered[self._server] = max(claim.token, _answered.get(self._server, 0))
+            if is_servers:
+                return False
+            here = _failing.pop(self._server, None)
+            return outages.end(connection, self.kind.model, claim.token) or bool(here and here.failures)
 
     def server_failed(self, claim: Claim, fault: Fault, reason: str, cause: str, pause: float) -> tuple[int, int]:
         """Give back a claim that was failed by the server, for `pause` seconds, and until the server is asked again.
 
-        That is no attempt of the job, unless others were answered since it was failed before: then it seems to be what
-        the server fails of, as long as no other is failed. Nor is it one where the server has too much to do, which may
+        That is no attempt of the job, unless others were answered here since it was failed before: then it seems to be
+        what the server fails of, as long as no other is failed. What other processes are answered tells nothing, as it
+        may be from here that the server is not reached. Nor is it one where the server has too much to do, which may
         meet the same one again and again. But it is, where a job has had too much of all that.
 
         Returns how many wait for another attempt, and how many are dead.
@@ -209,9 +220,12 @@ class Claims:
             work, is_busy = claim.works[0], fault.kind == FaultKind.busy
             since = work.token if work.faults and not known else claim.token
             is_suspect = not known and work.faults > 1 and work.attempts > 0
-            is_well = not is_busy and (is_suspect or ledger.was_answered_after(connection, model, since))
+            is_well = not is_busy and (is_suspect or _answered.get(self._server, 0) > since)
             if is_well:
                 outages.end(connection, model, claim.token)
+            elif self._fails_here(connection, claim, cause, now) and not is_busy:
+                if claim.is_probe:
+                    outages.hold(connection, model, now, now)
             else:
                 token = ledger.newest(connection) if is_busy else claim.token
                 wait = fault.wait or 0.0
@@ -231,6 +245,30 @@ class Claims:
                 outages.hold(connection, self.kind.model, self.now(), self.now())
             reason = self._tellable(connection, claim, reason)
             return jobs.give_back(connection, claim.token, due, reason, is_counted=is_counted, is_final=is_final)
+
+    @property
+    def _server(self) -> tuple[str, str]:
+        return self.writer.store_.id, self.kind.model
+
+    def _known(self, connection: Connection, now: datetime) -> Outage | None:
+        """The outage that this process goes by."""
+        everywhere, here = outages.find(connection, self.kind.model, now), _failing.get(self._server)
+        if here is None or not here.failures:
+            return everywhere
+        if here.until > now + outages.AHEAD:  # the clock has gone back
+            here = replace(here, until=now)
+        return max(filter(None, (here, everywhere)), key=lambda outage: outage.until)
+
+    def _fails_here(self, connection: Connection, claim: Claim, cause: str, now: datetime) -> bool:
+        """Whether a server that has failed this process answers others. Then this process alone pauses."""
+        first = _failing.setdefault(self._server, Outage(self.kind.model, now, now, 0, claim.token, cause))
+        if not ledger.was_answered_after(connection, self.kind.model, first.token):
+            return False
+        if claim.is_probe or not first.failures:  # what was under way before tells nothing new
+            failures, until = first.failures + 1, now + outages.pause_after(first.failures + 1)
+            reason = f"{cause}, here, while others are answered"
+            _failing[self._server] = replace(first, until=until, failures=failures, reason=reason)
+        return True
 
     def _tellable(self, connection: Connection, claim: Claim, reason: str) -> str:
         """Why a call failed: in its words, which may quote any of what it was about, where all of that is there."""

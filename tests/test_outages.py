@@ -280,6 +280,40 @@ def test_a_failure_after_which_others_were_answered_is_of_the_job(wards: list[Wa
     assert ward.memory.stats()["jobs"]["dead"] == 1
 
 
+def test_where_a_server_is_not_reached_from_no_job_dies_and_nobody_else_waits(
+    wards: list[Ward], clock: SimulatedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known: list[tuple[dict[Any, Any], dict[Any, Any]]] = [({}, {}), ({}, {})]
+
+    def process(number: int) -> Ward:
+        monkeypatch.setattr(extraction_calls, "_answered", known[number][0])
+        monkeypatch.setattr(extraction_calls, "_failing", known[number][1])
+        return wards[number]
+
+    (claim,) = process(1).take(1)
+    wards[1].fail(claim)
+    assert process(0).take() == ()  # nobody knows better
+    clock.moment = until(wards[0])
+    (probe,) = wards[0].take()
+    assert wards[0].answer(probe)
+    pauses = []
+    for _ in range(6):
+        for claim in process(1).take(2):
+            wards[1].fail(claim)
+        assert wards[1].take() == ()
+        assert "while others are answered" in str(wards[1].claims.outage())
+        pauses.append((until(wards[1]) - clock.now()).total_seconds())
+        (claim,) = process(0).take(1)
+        wards[0].answer(claim)
+        clock.moment = until(process(1))
+    assert pauses == [1, 2, 4, 8, 16, 32]
+    assert {job.attempts for job in wards[0].memory.jobs("waiting", 100)} == {0}
+    assert wards[0].memory.jobs("dead") == ()
+    (probe,) = wards[1].take()
+    assert wards[1].answer(probe)
+    assert len(wards[1].take()) == 4
+
+
 def test_too_many_requests_are_never_a_jobs_fault(wards: list[Ward], clock: SimulatedClock) -> None:
     ward, times = wards[0], 0
     unlucky = ward.take(1)[0]

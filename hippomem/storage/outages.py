@@ -3,7 +3,8 @@
 A failure that is the server's is not one of the job that met with it. It holds up all jobs for that model, whichever
 namespace or process they are in: for a second, after each further failure for twice as long, up to five minutes, or for
 as long as the server asks. Then one job goes first, the probe. An answer to a call that began after the failure ends
-the outage.
+the outage. Where others were answered meanwhile, it is one process that does not reach the server: that one pauses by
+itself (extraction_calls.py).
 
 none → paused → probing → none      it was answered
           ↑        ├→ paused        it failed: for longer
@@ -68,7 +69,7 @@ def fail(
     until = now + timedelta(seconds=wait)
     if known is None or is_probe:
         failures = known.failures + 1 if known else 1
-        until = max(until, now + min(LONGEST, FIRST * 2 ** min(failures - 1, 20)))
+        until = max(until, now + pause_after(failures))
     else:
         failures, until = known.failures, max(until, known.until)
     values = {
@@ -80,6 +81,12 @@ def fail(
     }
     connection.execute(delete(outages).where(outages.c.model == model))
     connection.execute(insert(outages).values(model=model, **values))
+
+
+def pause_after(failures: int) -> timedelta:
+    """How long nobody asks after so many failures."""
+    pause: timedelta = min(LONGEST, FIRST * 2 ** min(failures - 1, 20))
+    return pause
 
 
 def hold(connection: Connection, model: str, until: datetime, now: datetime) -> None:
