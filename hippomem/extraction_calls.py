@@ -184,7 +184,7 @@ class Claims:
                 jobs.claim(connection, number, self.kind, group, token, ends)
                 claims.append(Claim(token, group, expected, is_probe=outage is not None))
                 if outage:
-                    outages.hold(connection, self.kind.model, ends, now)
+                    self._hold(connection, ends, now)
                 room = ledger.room(connection, self.kind.model, self.limits.requests, self.limits.tokens, now)
                 tokens = None if tokens is None else tokens - expected
             # More room in a minute is of no use to whom the budget stops.
@@ -223,7 +223,7 @@ class Claims:
             is_well = not is_busy and (is_suspect or _answered.get(self._server, 0) > since)
             if is_well:
                 outages.end(connection, model, claim.token)
-            elif self._fails_here(connection, claim, cause, now) and not is_busy:
+            elif not is_busy and self._fails_here(connection, claim, cause, now):
                 if claim.is_probe:
                     outages.hold(connection, model, now, now)
             else:
@@ -242,7 +242,7 @@ class Claims:
             due = self.now() + timedelta(seconds=pause)
             ledger.lose(connection, [claim.token])
             if claim.is_probe:
-                outages.hold(connection, self.kind.model, self.now(), self.now())
+                self._hold(connection, self.now(), self.now())
             reason = self._tellable(connection, claim, reason)
             return jobs.give_back(connection, claim.token, due, reason, is_counted=is_counted, is_final=is_final)
 
@@ -258,6 +258,12 @@ class Claims:
         if here.until > now + outages.AHEAD:  # the clock has gone back
             here = replace(here, until=now)
         return max(filter(None, (here, everywhere)), key=lambda outage: outage.until)
+
+    def _hold(self, connection: Connection, until: datetime, now: datetime) -> None:
+        """Let nobody ask before `until` whom the outage holds up: a probe is under way, or (`now`) is no more."""
+        outages.hold(connection, self.kind.model, until, now)
+        if (here := _failing.get(self._server)) is not None:
+            _failing[self._server] = replace(here, until=min(until, now + outages.AHEAD))
 
     def _fails_here(self, connection: Connection, claim: Claim, cause: str, now: datetime) -> bool:
         """Whether a server that has failed this process answers others. Then this process alone pauses."""
