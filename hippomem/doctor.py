@@ -52,8 +52,8 @@ def examine(
     tell: StepCallback,
 ) -> Diagnosis:
     """All checks of one namespace; each runs whatever the others find. `held` gives its view and a transaction that
-    equals it, under the lock of the memory, `number` the namespace's number, which is known once it was asked to; `tell`
-    gets what is being done.
+    equals it, under the lock of the memory, `number` the namespace's number, which is known once it was asked to;
+    `tell` gets what is being done.
     """
     tell("the database", 0)
     dimension = None
