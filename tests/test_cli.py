@@ -384,7 +384,7 @@ def test_stats_and_doctor(cli: Cli, notes: Path, monkeypatch: pytest.MonkeyPatch
     assert all(check.keys() == {"name", "ok", "detail"} for check in found["checks"])
     assert cli("doctor").exit_code == 0
     ill = Diagnosis((Check("database", True, "sound"), Check("views", False, "3 rows differ")))
-    monkeypatch.setattr(Memory, "doctor", lambda _: ill)
+    monkeypatch.setattr(Memory, "doctor", lambda *_, **__: ill)
     assert json_of(cli("doctor", "--json"), code=1)["ok"] is False
     result = cli("doctor")
     assert result.exit_code == 1

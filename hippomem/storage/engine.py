@@ -160,9 +160,13 @@ def parse(db: str | Path) -> URL:
 
 def _resolved(name: str) -> str:
     try:
-        return str(Path(name).expanduser().resolve())
-    except RuntimeError as error:  # a link to itself, or ~somebody who is not there
+        path = Path(name).expanduser().resolve()
+        # From Python 3.13 on, resolve() leaves a link to itself as it is, and raises nothing.
+        if os.path.islink(path):  # noqa: PTH114 - as does this, whatever the name
+            raise RuntimeError("Symlink loop")
+    except RuntimeError as error:  # or ~somebody who is not there
         raise InvalidInputError(f"db {name!r} leads nowhere: {error}") from error
+    return str(path)
 
 
 def _close_what_is_idle() -> None:
