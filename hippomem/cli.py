@@ -219,9 +219,10 @@ def recall(
             context=context,
             learned=learned,
         )
-    for warning in found.warnings:
-        out.print_note(f"warning: {warning}")
-    out.print_json(out.recall_json(found)) if as_json else out.print_recall(found, explain=explain)
+        for warning in found.warnings:
+            out.print_note(f"warning: {warning}")
+        # Here, as closing the memory may take its time to save an index.
+        out.print_json(out.recall_json(found)) if as_json else out.print_recall(found, explain=explain)
 
 
 @app.command()

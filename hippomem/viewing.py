@@ -61,10 +61,11 @@ class Viewing:
         """The view with every change that is committed, and the read transaction that it equals."""
         self._check_open()
         view = self._view or (self._snapshots.load() if self._snapshots else View())
+        tell = _telling()
         while True:
             if not view.applied:  # else the changes that it has followed prove the number
                 number = self._writer.look_up()
-                view = rebuilt_in_steps(self._store.read, number, self._encoder_number, _telling())
+                view = rebuilt_in_steps(self._store.read, number, self._encoder_number, tell)
             with self._store.read() as connection:  # not before the view is loaded: others may have saved it just now
                 check_encoder(connection, self._encoder_number)
                 number, since = self._writer.number, view.applied
@@ -75,9 +76,13 @@ class Viewing:
                         self._snapshots.discard()
                     continue
                 self._view = view
-                if view.applied < since + STEP - 1 or view.applied == reads.last_sequence(connection, number):
+                newest = view.applied
+                if newest >= since + STEP - 1:
+                    newest = reads.last_sequence(connection, number)
+                if view.applied == newest:
                     yield view, connection
                     break
+                tell(view.applied, newest)
         self._tend()
 
     @contextmanager
@@ -208,7 +213,7 @@ class Viewing:
     def _save(self) -> None:
         """Before closing, write a snapshot where it is due. Where that fails, the next opening replays the log."""
         view, snapshots = self._view, self._snapshots
-        if view and snapshots and snapshots.is_due(view):
+        if view and snapshots and (snapshots.is_due(view) or snapshots.is_paid_for(view)):
             with suppress(Exception):
                 snapshots.save(view)
                 self._has_forgotten_after(view)
@@ -223,14 +228,14 @@ class Viewing:
 
 
 def _telling() -> Callable[[int, int], None]:
-    """Says now and then how much of an index is built: whoever recalls first after an import waits for it."""
+    """Says now and then how much of an index is built, or what is new brought into it: whoever recalls first waits."""
     told = time.monotonic()
 
     def tell(built: int, of: int) -> None:
         nonlocal told
         if time.monotonic() - told > SILENCE:
             told = time.monotonic()
-            log.warning("building the index: %s of %s passages", f"{built:,}", f"{of:,}")
+            log.warning("building the index: %s of %s", f"{built:,}", f"{of:,}")
 
     return tell
 

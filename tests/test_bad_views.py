@@ -81,6 +81,29 @@ def test_a_snapshot_is_used_where_it_is_whole(db: Path, is_right: Callable[[], N
         assert memory._view.saved_rows == 100
 
 
+def test_what_process_after_process_replays_is_saved(
+    db: Path, snapshot: Path, is_right: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten passages that came later are too few to write a hundred and ten for; that they are read again and again is
+    not, once that takes as long.
+    """
+    monkeypatch.setattr(snapshots, "SMALLEST", 4)
+    monkeypatch.setattr(snapshots, "PRICE", 4)
+
+    def saved_rows() -> int:
+        with opened(db) as memory:
+            memory.recall("ferry")
+            assert memory._view is not None
+            return memory._view.saved_rows
+
+    assert [saved_rows() for _ in range(5)] == [100, 100, 100, 110, 110]  # at the end of the third: 3 * 10 * 4 > 100
+    assert not snapshot.exists()
+    is_right()
+    for written in (b"", b"1\n\xff", b"1\nx", b"9" * 5000):
+        (snapshot / snapshots.REPLAYED).write_bytes(written)
+        is_right()
+
+
 @pytest.mark.parametrize(
     ("harm", "step"),
     [

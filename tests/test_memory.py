@@ -233,7 +233,7 @@ def test_whoever_waits_for_an_index_is_told(
         monkeypatch.setattr("hippomem.viewing.SILENCE", 0.0)
         copy.recall("Who saw a whale?")
         copy.recall("Who saw a whale?")
-    assert [record.message for record in caplog.records] == ["building the index: 1,200 of 1,200 passages"]
+    assert [record.message for record in caplog.records] == ["building the index: 1,200 of 1,200"]
 
 
 def test_dense_is_similarity_alone(memory: Memory) -> None:

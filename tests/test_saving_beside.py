@@ -151,8 +151,9 @@ def test_an_ingest_saves_the_view_beside_others(tmp_path: Path, monkeypatch: pyt
             assert not recalling.is_alive(), "the recall waits"
             write(*args)
 
-        monkeypatch.setattr(Snapshots, "_write", asked)
-        memory.ingest(records(400))
+        with monkeypatch.context() as patch:
+            patch.setattr(Snapshots, "_write", asked)
+            memory.ingest(records(400))
         assert memory._saver is None  # the ingest did it itself
     assert len(sizes) >= 3
     assert sizes == sorted(sizes)

@@ -33,6 +33,8 @@ from hippomem.hippocampus.view import Sentences, View
 FORMAT = 10
 GROWTH = 4  # a snapshot is due when a quarter of its rows is new or gone: the cost of all of them stays linear
 SMALLEST = 64  # rows below which replaying the log is as fast
+PRICE = 16  # rows that are written in the time in which one is replayed
+REPLAYED = "replayed"  # in a snapshot's folder: a line for each process, with the rows that it replayed
 ABANDONED_SECONDS = 3600.0  # an unfinished snapshot that nobody has written to for so long
 UNFINISHED = "tmp-"
 DROPS = 20  # rounds, while other processes go on writing theirs
@@ -45,6 +47,7 @@ class Snapshots:
         name = hashlib.blake2b(namespace.encode("utf-8"), digest_size=12).hexdigest()
         self.folder = views / name
         self._marks = {"format": FORMAT, "store": store_id, "encoder": encoder}
+        self._loaded: Path | None = None
 
     def load(self) -> View:
         """The newest usable snapshot as a view, or an empty view."""
@@ -55,6 +58,7 @@ class Snapshots:
             with suppress(Exception):  # whatever is wrong with it, nothing is lost
                 view = self._read(folder)
                 self.drop_before(view.applied)  # what was left by processes that were killed
+                self._loaded = folder
                 return view
         return View()
 
@@ -92,6 +96,21 @@ class Snapshots:
         """Whether enough has changed since the snapshot that the next opening would be slow without a new one."""
         changed = view.graph.rows - view.saved_rows + view.removed
         return changed > max(SMALLEST, view.saved_rows // GROWTH)
+
+    def is_paid_for(self, view: View) -> bool:
+        """Whether all processes that have replayed what changed since this snapshot, with that of this view, took as
+        long for it as writing a new one does: the next ones would only go on paying. Where not, it is noted.
+        """
+        if self._loaded is None or view.changed <= SMALLEST:
+            return False
+        paid, file = view.changed, self._loaded / REPLAYED
+        with suppress(OSError, ValueError):  # of another process, it may just be gone with its snapshot
+            paid += sum(map(int, file.read_text(encoding="ascii").split()))
+        if paid * PRICE > view.saved_rows:
+            return True
+        with suppress(OSError), file.open("a", encoding="ascii") as notes:
+            notes.write(f"{view.changed}\n")
+        return False
 
     def is_overgrown(self, view: View, least: int) -> bool:
         """Whether a view in use has changed so much since it was loaded, `least` rows or more, that it is worth to be
