@@ -337,12 +337,14 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
                 windows = in_context(view, connection, self._number, fused.passages, context, moment)
             return replace(fused, passages=windows)
         topics = {name: self._writer.current(name)[0] for name in names}
-        timings: dict[str, float] = {}
-        vector = self._question(query)
-        timings["encode"] = time.perf_counter() - began
+        is_empty = self._is_empty()
+        timings = {"catch up": time.perf_counter() - began}
+        mark = time.perf_counter()
+        vector = None if is_empty else self._question(query)
+        timings["encode"] = time.perf_counter() - mark
         mark = time.perf_counter()
         with self._lock, self._synced() as (view, connection):
-            timings["catch up"] = time.perf_counter() - mark
+            timings["catch up"] += time.perf_counter() - mark
             if vector is None or not view.size:
                 return Recall(query, (), (), _milliseconds(timings, began))
             view = self._as_of(connection, moment) or view
@@ -475,18 +477,18 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
             found = versions.by_number(connection, self._number, earlier.values())
         return next(iter(found.values()), None) or self.get(id)
 
-    def _question(self, query: str) -> NDArray[np.float32] | None:
-        """The question's vector; None where there is nothing to compare it with: then no model is loaded."""
+    def _is_empty(self) -> bool:
+        """Whether there is nothing to compare a question with: then no model is loaded."""
         self._check_open()
-        vector = self._questions.known(query)
-        if vector is not None:
-            return vector
         last = self._view
-        if last is None or not last.size:  # else there was something when it was last asked
-            with self._lock, self._synced() as (view, _):
-                if not view.size:
-                    return None
-        return self._questions.encode(query)  # outside the lock: other threads go on meanwhile
+        if last is not None and last.size:  # when it was last asked
+            return False
+        with self._lock, self._synced() as (view, _):
+            return not view.size
+
+    def _question(self, query: str) -> NDArray[np.float32]:
+        vector = self._questions.known(query)
+        return self._questions.encode(query) if vector is None else vector  # outside the lock: other threads go on
 
     def _check_open(self) -> None:
         if self._store.closed:

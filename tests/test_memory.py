@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import event as sql_event
 
-from hippomem import Document, Memory, NotFoundError, Settings, SimulatedClock, Triple
+from hippomem import Document, Memory, NotFoundError, Settings, SimulatedClock, Triple, viewing
 from hippomem.testing import HashEncoder, capitals
 
 
@@ -234,6 +236,22 @@ def test_whoever_waits_for_an_index_is_told(
         copy.recall("Who saw a whale?")
         copy.recall("Who saw a whale?")
     assert [record.message for record in caplog.records] == ["building the index: 1,200 of 1,200"]
+
+
+def test_what_a_recall_waits_for_its_index_is_not_told_as_encoding(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    follow = viewing.catch_up
+
+    def slowly(*args: Any) -> bool:
+        time.sleep(0.1)
+        return follow(*args)
+
+    memory.add("Ada met Bea in Oslo.")
+    monkeypatch.setattr(viewing, "catch_up", slowly)
+    timings = memory.recall("Ada").timings
+    assert timings["catch up"] >= 200  # before the question is encoded, and after
+    assert timings["total"] >= timings["catch up"] + timings["encode"]
 
 
 def test_dense_is_similarity_alone(memory: Memory) -> None:
