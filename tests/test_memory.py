@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event as sql_event
 
-from hippomem import Document, Memory, NotFoundError, Settings, SimulatedClock, Triple, viewing
+from hippomem import Document, Memory, NotFoundError, Settings, SimulatedClock, Triple, transfer, viewing
 from hippomem.testing import HashEncoder, capitals
 
 
@@ -203,21 +203,22 @@ def test_export_and_load_give_the_same_memory(memory: Memory, tmp_path: Path) ->
         assert not {p.id for p in other.recall("Ada").passages} & {p.id for p in memory.recall("Ada").passages}
 
 
-def test_long_work_tells_how_far_it_is(memory: Memory, tmp_path: Path) -> None:
-    memory.ingest([{"text": f"Ada saw whale {number}."} for number in range(1200)])
+def test_long_work_tells_how_far_it_is(memory: Memory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transfer, "BATCH", 10)
+    memory.ingest([{"text": f"Ada saw whale {number}."} for number in range(24)])
     told: dict[str, list[tuple[str, int]]] = {"export": [], "load": [], "doctor": []}
     memory.export(tmp_path / "dump.jsonl", progress=lambda *step: told["export"].append(step))
     settings = Settings(encoder=HashEncoder(), pipeline=capitals())
     dump, db = tmp_path / "dump.jsonl", tmp_path / "copy.db"
     with Memory.load(dump, db, settings=settings, progress=lambda *step: told["load"].append(step)) as copy:
         copy.doctor(progress=lambda *step: told["doctor"].append(step))
-    assert told["export"][-1] == ("passages", 1000)
-    assert told["load"][-1] == ("storing", 1200)
+    assert told["export"][-1] == ("passages", 20)
+    assert told["load"][-1] == ("storing", 24)
     assert dict(told["doctor"]) == {
         "the database": 0,
         "what is stored of each memory": 0,
-        "views, building them anew": 1200,
-        "views, comparing": 1200,
+        "views, building them anew": 24,
+        "views, comparing": 24,
         "models and what was learned": 0,
     }
     for steps in told.values():
@@ -228,14 +229,14 @@ def test_long_work_tells_how_far_it_is(memory: Memory, tmp_path: Path) -> None:
 def test_whoever_waits_for_an_index_is_told(
     memory: Memory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    memory.ingest([{"text": f"Ada saw whale {number}."} for number in range(1200)])
+    memory.ingest([{"text": f"Ada saw whale {number}."} for number in range(24)])
     memory.export(tmp_path / "dump.jsonl")
     settings = Settings(encoder=HashEncoder(), pipeline=capitals())
     with Memory.load(tmp_path / "dump.jsonl", tmp_path / "copy.db", settings=settings) as copy:
         monkeypatch.setattr("hippomem.viewing.SILENCE", 0.0)
         copy.recall("Who saw a whale?")
         copy.recall("Who saw a whale?")
-    assert [record.message for record in caplog.records] == ["building the index: 1,200 of 1,200"]
+    assert [record.message for record in caplog.records] == ["building the index: 24 of 24"]
 
 
 def test_what_a_recall_waits_for_its_index_is_not_told_as_encoding(

@@ -75,7 +75,8 @@ def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 3])
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 3])
 def test_the_same_comes_in_with_workers_as_without(tmp_path: Path, workers: int) -> None:
     """To the last digit: what is encoded together is the same."""
     inputs = notes(60)

@@ -15,6 +15,7 @@ from hippomem_eval.cli import app
 from hippomem_eval.latency_worker import parts, peak_rss
 
 
+@pytest.mark.slow
 def test_the_figures(tmp_path: Path) -> None:
     questions, corpus = write_pair(tmp_path)
     args = ["latency", "--questions", questions, "--corpus", corpus, "--out", tmp_path / "out"]

@@ -136,7 +136,7 @@ def test_lists_do_not_depend_on_the_order(few: None) -> None:
     assert np.mean(alike) > 0.98  # sums of floats
 
 
-@pytest.mark.parametrize("dimension", [1, 7, 31])
+@pytest.mark.parametrize("dimension", [1, 7, pytest.param(31, marks=pytest.mark.slow)])
 def test_lists_hold_vectors_of_any_dimension(dimension: int, few: None, tmp_path: Path) -> None:
     made = np.random.default_rng(5).standard_normal((2000, dimension)).astype(np.float32)
     made /= np.linalg.norm(made, axis=1, keepdims=True)
