@@ -38,7 +38,7 @@ FAILED = Fault(Kind.passing)
 
 
 def settings(server: FaultyServer, **options: Any) -> Settings:
-    options = {"llm_concurrency": 4, "llm_group_chars": 0, "llm_timeout": 1.0} | options
+    options = {"llm_concurrency": 4, "llm_group_chars": 0, "llm_timeout": 10.0} | options
     return Settings(
         encoder=HashEncoder(), pipeline=capitals(), llm=MODEL, llm_base_url=server.url, llm_api_key="none", **options
     )
