@@ -10,6 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
@@ -394,8 +395,12 @@ def _files_with(db: str, needle: str) -> list[Path]:
     (host,) = parse_qs(urlsplit(db).query)["host"]
     folders = [Path(host) / "base" / str(oid), Path(os.environ["XDG_CACHE_HOME"])]
     assert all(folder.is_dir() for folder in folders)
-    files = [file for folder in folders for file in folder.rglob("*") if file.is_file()]
-    return [file for file in files for form in (needle, needle.lower()) if form.encode() in file.read_bytes()]
+    found = []
+    for file in (file for folder in folders for file in folder.rglob("*") if file.is_file()):
+        with suppress(FileNotFoundError):  # the server removes files, too
+            data = file.read_bytes()
+            found += [file for form in (needle, needle.lower()) if form.encode() in data]
+    return found
 
 
 def _write_and_lose_the_connection(memory: Memory, db: str) -> None:
