@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, suppress
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -157,91 +158,35 @@ def prove_gone(connection: Connection, namespace: int, view: View | None, ids: I
 
 def _leftovers(connection: Connection, namespace: int, encoder: int) -> Check:
     """Vectors and entities that no passage has, and passages without vectors."""
-    unused = connection.execute(
-        select(func.count())
-        .select_from(analyses)
-        .where(
-            analyses.c.namespace == namespace,
-            *(
-                ~select(held.c.number)
-                .where(held.c.namespace == namespace, held.c.content == analyses.c.content)
-                .exists()
-                for held in (passages, versions)
-            ),
-        )
-    ).scalar_one()
-    orphans = connection.execute(
-        select(func.count())
-        .select_from(entities)
-        .where(
-            entities.c.namespace == namespace,
-            ~select(mentions.c.entity)
-            .where(mentions.c.namespace == namespace, mentions.c.entity == entities.c.number)
-            .exists(),
-        )
-    ).scalar_one()
-    bare, bare_versions = (
-        connection.execute(
-            select(func.count())
-            .select_from(held)
-            .where(
-                held.c.namespace == namespace,
-                ~select(analyses.c.content)
-                .where(
-                    analyses.c.namespace == namespace,
-                    analyses.c.content == held.c.content,
-                    analyses.c.encoder == encoder,
-                )
-                .exists(),
-            )
-        ).scalar_one()
-        for held in (passages, versions)
-    )
-    left = connection.execute(
-        select(func.count())
-        .select_from(answers)
-        .where(
-            answers.c.namespace == namespace,
-            ~select(passages.c.number)
-            .where(passages.c.namespace == namespace, passages.c.content == answers.c.content)
-            .exists(),
-        )
-    ).scalar_one()
-    unlogged = connection.execute(
-        select(func.count())
-        .select_from(passages)
-        .where(
-            passages.c.namespace == namespace,
-            ~select(changes.c.sequence)
-            .where(changes.c.namespace == namespace, changes.c.passage_id == passages.c.id)
-            .exists(),
-        )
-    ).scalar_one()
-    untaught, aimless = (
-        connection.execute(
-            select(func.count())
-            .select_from(learning_events)
-            .where(
-                learning_events.c.namespace == namespace,
-                ~select(own.c.event)
-                .where(own.c.namespace == namespace, own.c.event == learning_events.c.number, *also)
-                .exists(),
-            )
-        ).scalar_one()
-        for own, also in ((learning_vectors, (learning_vectors.c.encoder == encoder,)), (learning_targets, ()))
-    )
+    a, p, v, e = analyses.c, passages.c, versions.c, learning_events.c
+    lacking = partial(_lacking, connection, namespace)
     wrong = {
-        "unused vectors": unused,
-        "unused answers": left,
-        "entities without a passage": orphans,
-        "passages without vectors": bare,
-        "earlier versions without vectors": bare_versions,
-        "passages that the log does not know": unlogged,
-        "questions of feedback without vectors": untaught,
-        "questions of feedback without passages": aimless,
+        "unused vectors": lacking(analyses, (p.number, p.content == a.content), (v.number, v.content == a.content)),
+        "unused answers": lacking(answers, (p.number, p.content == answers.c.content)),
+        "entities without a passage": lacking(entities, (mentions.c.entity, mentions.c.entity == entities.c.number)),
+        "passages without vectors": lacking(passages, (a.content, a.content == p.content, a.encoder == encoder)),
+        "earlier versions without vectors": lacking(
+            versions, (a.content, a.content == v.content, a.encoder == encoder)
+        ),
+        "passages that the log does not know": lacking(passages, (changes.c.sequence, changes.c.passage_id == p.id)),
+        "questions of feedback without vectors": lacking(
+            learning_events,
+            (learning_vectors.c.event, learning_vectors.c.event == e.number, learning_vectors.c.encoder == encoder),
+        ),
+        "questions of feedback without passages": lacking(
+            learning_events, (learning_targets.c.event, learning_targets.c.event == e.number)
+        ),
     }
     told = ", ".join(f"{count} {what}" for what, count in wrong.items() if count)
     return Check("rows", not told, told or "no leftovers")
+
+
+def _lacking(connection: Connection, namespace: int, held: Any, *partners: tuple[Any, ...]) -> int:
+    """How many rows of a table have none of their partners: a column of the other's table, and what ties them."""
+    query = select(func.count()).select_from(held).where(held.c.namespace == namespace)
+    for column, *ties in partners:
+        query = query.where(~select(column).where(column.table.c.namespace == namespace, *ties).exists())
+    return int(connection.execute(query).scalar_one())
 
 
 def _encoder(encoder: CheckedEncoder, dimension: int | None) -> Check:

@@ -146,6 +146,7 @@ def test_damaged_databases_give_errors_or_are_found_out(tmp_path: Path, database
 
 
 OF_ONE = "WHERE content = (SELECT content FROM passages WHERE number = 3)"
+OF_VERSION = "WHERE content = (SELECT content FROM versions)"
 
 
 @pytest.mark.sqlite
@@ -160,6 +161,15 @@ OF_ONE = "WHERE content = (SELECT content FROM passages WHERE number = 3)"
         ("UPDATE analyses SET sentences = x'00' OF_ONE", "contents", "cannot be read", True),
         ("UPDATE analyses SET sentences = x'' OF_ONE", "contents", "vectors of its sentences", True),
         ("UPDATE versions SET facts = '{'", "contents", "cannot be read", True),
+        ("DELETE FROM analyses OF_ONE", "rows", "1 passages without vectors", False),
+        ("DELETE FROM analyses OF_VERSION", "rows", "1 earlier versions without vectors", False),
+        ("UPDATE analyses SET content = 'x' OF_ONE", "rows", "1 unused vectors, 1 passages without", False),
+        (
+            "DELETE FROM mentions WHERE entity = (SELECT number FROM entities WHERE key = 'bea')",
+            "rows",
+            "1 entities",
+            False,
+        ),
         ("DELETE FROM changes WHERE passage = 3", "rows", "1 passages that the log does not know", True),
         ("DELETE FROM learning_targets", "rows", "1 questions of feedback without passages", False),
         ("DELETE FROM learning_vectors", "rows", "1 questions of feedback without vectors", False),
@@ -177,7 +187,8 @@ def test_damaged_rows_are_found_and_told(
     assert memory.doctor().ok
     memory.close()
     connection = sqlite3.connect(tmp_path / "m.db")
-    assert connection.execute(statement.replace("OF_ONE", OF_ONE)).rowcount == 1
+    statement = statement.replace("OF_ONE", OF_ONE).replace("OF_VERSION", OF_VERSION)
+    assert connection.execute(statement).rowcount == 1
     connection.commit()
     connection.close()
     memory = fast()
