@@ -28,6 +28,27 @@ class Tokens:
     offsets: list[NDArray[Any]]
 
 
+def windows_of(ids: Sequence[int], offsets: NDArray[Any], marks: tuple[int, int], limit: int) -> Tokens:
+    """A text's tokens in windows of at most `limit`, each between the model's own marks: so many before the text's
+    tokens and after them. A tokenizer could cut, too, but some of its versions (0.23.1, 0.23.2) lose what is cut off.
+    """
+    before, after = marks
+    end, offsets = len(ids) - after, offsets.reshape(-1, 2)
+    room = max(1, limit - before - after)
+    windows, cut = [], []
+    for start in range(before, max(end, before + 1), room):
+        stop = min(start + room, end)
+        windows.append([*ids[:before], *ids[start:stop], *ids[end:]])
+        cut.append(np.concatenate([offsets[:before], offsets[start:stop], offsets[end:]]))
+    return Tokens(windows, cut)
+
+
+def marks_of(special: Sequence[int]) -> tuple[int, int]:
+    """How many tokens of a text are marks before it and after it; `special` is 1 where a token is one."""
+    text = [place for place, is_mark in enumerate(special) if not is_mark]
+    return (text[0], len(special) - 1 - text[-1]) if text else (len(special), 0)
+
+
 @dataclass(frozen=True, slots=True)
 class Pooled:
     """One window: its token embeddings (t, d) and the model's own pooled embedding (d,)."""

@@ -16,7 +16,17 @@ from hippomem.errors import HippomemError, InvalidInputError, MissingDependencyE
 from hippomem.neocortex.bert_folder import BertFolder, read_bert
 from hippomem.neocortex.bert_graph import build_graph
 from hippomem.neocortex.encoder import PACKAGED, Encoded, Precision, Span, Vectors
-from hippomem.neocortex.late_chunking import Pooled, Tokens, batches, encode_late, normalised, padded, with_prompt
+from hippomem.neocortex.late_chunking import (
+    Pooled,
+    Tokens,
+    batches,
+    encode_late,
+    marks_of,
+    normalised,
+    padded,
+    windows_of,
+    with_prompt,
+)
 from hippomem.neocortex.model_folder import identity_of, packaged_model
 from hippomem.neocortex.shared import shared, shared_in_use
 
@@ -27,6 +37,7 @@ BATCH_TOKENS = 1024  # padded tokens in one forward pass: beyond, they fall out 
 class _Loaded:
     bert: BertFolder
     tokenizer: Any
+    marks: tuple[int, int]
     session: Any
     weights: Any  # the session reads them where they are
 
@@ -72,11 +83,10 @@ class OnnxEncoder:
         return encode_late(texts, spans, self._tokenize, self._forward)
 
     def _tokenize(self, texts: list[str]) -> list[Tokens]:
-        found = []
+        model, found = self._model, []
         for text in texts:  # one by one: in batches, the tokenizer starts threads that a fork does not survive
-            first = self._model.tokenizer.encode(text)
-            windows = [first, *first.overflowing]
-            found.append(Tokens([w.ids for w in windows], [np.asarray(w.offsets).reshape(-1, 2) for w in windows]))
+            whole = model.tokenizer.encode(text)
+            found.append(windows_of(whole.ids, np.asarray(whole.offsets), model.marks, model.bert.window))
         return found
 
     def _forward(self, windows: list[list[int]]) -> list[Pooled]:
@@ -128,7 +138,7 @@ def _load(name: str, precision: Precision) -> _Loaded:
         bert = read_bert(packaged_model() if name == PACKAGED else Path(name))
         tokenizer = Tokenizer.from_file(str(bert.tokenizer))
         tokenizer.no_padding()
-        tokenizer.enable_truncation(bert.window)
+        tokenizer.no_truncation()
         with safe_open(bert.weights, framework="numpy") as file:
             graph, weights = build_graph(bert, lambda weight: file.get_tensor(bert.prefix + weight), precision)
         onnxruntime.disable_telemetry_events()
@@ -144,4 +154,4 @@ def _load(name: str, precision: Precision) -> _Loaded:
         raise
     except Exception as error:  # whatever a tokenizer, a weight file or onnxruntime can raise
         raise ModelError(f"cannot load the encoder {name!r}: {error}") from error
-    return _Loaded(bert, tokenizer, session, (weights, values))
+    return _Loaded(bert, tokenizer, marks_of(tokenizer.encode("a").special_tokens_mask), session, (weights, values))

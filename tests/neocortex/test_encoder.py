@@ -12,6 +12,8 @@ from hippomem import InvalidInputError, Memory, ModelError
 from hippomem.neocortex import model_folder, shared
 from hippomem.neocortex.encoder_choice import resolve_encoder
 from hippomem.neocortex.langchain_encoder import LangChainEncoder
+from hippomem.neocortex.late_chunking import marks_of, windows_of
+from hippomem.neocortex.onnx_encoder import OnnxEncoder
 from hippomem.neocortex.torch_encoder import SentenceTransformerEncoder
 from hippomem.testing import capitals
 
@@ -53,6 +55,35 @@ def test_what_lies_beyond_the_window_counts(minilm: SentenceTransformerEncoder) 
     assert not np.allclose(plain.vector, longer.vector, atol=1e-4)
     assert float(longer.sentences[0] @ minilm.encode_query(tail)) > 0.5
     assert np.linalg.norm(longer.vector) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_windows_hold_every_token_between_the_marks() -> None:
+    ids, offsets = np.arange(100, 112), np.stack([np.arange(12), np.arange(1, 13)], axis=1)
+    found = windows_of([1, *ids, 2, 3], np.array([(0, 0), *offsets, (0, 0), (0, 0)]), (1, 2), 8)
+    assert found.windows == [[1, *range(100, 105), 2, 3], [1, *range(105, 110), 2, 3], [1, 110, 111, 2, 3]]
+    assert [len(each) for each in found.offsets] == [8, 8, 5]
+    inside = np.concatenate(found.offsets)
+    np.testing.assert_array_equal(inside[inside[:, 1] > 0], offsets)
+    assert windows_of([1, 2], np.zeros((2, 2), int), (1, 1), 8).windows == [[1, 2]]  # an empty text
+    assert windows_of([7, 8, 9], np.zeros((3, 2), int), (0, 0), 2).windows == [[7, 8], [9]]
+
+
+def test_marks_are_what_a_tokenizer_adds() -> None:
+    assert marks_of([1, 0, 0, 1]) == (1, 1)
+    assert marks_of([0, 0, 1, 1]) == (0, 2)
+    assert marks_of([0]) == (0, 0)
+    assert marks_of([]) == (0, 0)
+
+
+@pytest.mark.parametrize("kind", [SentenceTransformerEncoder, OnnxEncoder])
+def test_all_of_a_long_text_is_in_its_windows(kind: type[SentenceTransformerEncoder | OnnxEncoder]) -> None:
+    text = " ".join(f"word{i}" for i in range(500))
+    (tokens,) = kind()._tokenize([text])
+    assert {len(window) for window in tokens.windows[:-1]} == {256}
+    assert {(window[0], window[-1]) for window in tokens.windows} == {(101, 102)}
+    offsets = np.concatenate(tokens.offsets)
+    real = offsets[offsets[:, 1] > 0]
+    assert "".join(text[start:end] for start, end in real) == text.replace(" ", "")
 
 
 def test_the_batch_does_not_change_the_vectors(minilm: SentenceTransformerEncoder) -> None:
