@@ -77,9 +77,8 @@ def sink_of(writer: Writer, ingest: str, settings: Settings, stored: Callable[[]
     with ExitStack() as stack:
         pool = None
         if settings.workers or settings.ray:
-            by_setting = settings.encoder, settings.encoder_backend, settings.encoder_precision, settings.pipeline
             sample = sample_of(writer.store_, writer.encoder)
-            models = Models(*by_setting, writer.analyser.encoder.identity, sample).packed()
+            models = Models(*settings.encoding, settings.pipeline, writer.analyser.encoder.identity, sample).packed()
             if settings.ray:
                 pool = stack.enter_context(ray_pool(settings.ray, settings.workers, models, settings.batch))
             else:

@@ -94,7 +94,7 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         self._store = store
         self._clock = clock
         check_namespace(settings.namespace)
-        encoder = resolve_encoder(settings.encoder, settings.encoder_backend, settings.encoder_precision)
+        encoder = resolve_encoder(*settings.encoding)
         self._chat = chat_of(settings)
         self._encoder_number = store.claim_encoder(encoder.identity)
         self._encoder = CheckedEncoder(encoder, partial(sample_of, store, self._encoder_number))
@@ -402,7 +402,7 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         name = namespace or str(header(file)["namespace"])
         ready = load_settings(settings, db=path, namespace=name)
         check_namespace(ready.namespace)
-        encoder = resolve_encoder(ready.encoder, ready.encoder_backend, ready.encoder_precision)
+        encoder = resolve_encoder(*ready.encoding)
         with StepBar("importing", progress) as bar:
             check(file, ready.namespace, encoder.identity, bar.tell)
             with database(ready.db).made_whole():
@@ -430,7 +430,7 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
 
         path = checked_path(db, "db")
         ready = load_settings(settings, encoder=encoder)
-        new = resolve_encoder(ready.encoder, ready.encoder_backend, ready.encoder_precision)
+        new = resolve_encoder(*ready.encoding)
         with closing(Store(path)) as store:
             return reencode(store, new, progress)
 

@@ -52,11 +52,19 @@ class Settings(BaseSettings):
     encoder_backend: Backend = Field(
         default="auto",
         description="what runs an encoder given by name or folder: torch; onnx, which needs hippomem[fast]; or auto, "
-        "which is onnx where that is installed, the model is BERT-shaped and no GPU is there, else torch",
+        "which is onnx where that is installed, the model is BERT-shaped and no GPU is there, else torch; beside a GPU "
+        "a small such model is on both, for questions and for many texts",
     )
     encoder_precision: Precision = Field(
         default="fp32",
-        description="fp32, or int8, which is faster, needs onnx, and makes vectors that never mix with those of fp32",
+        description="fp32; fp16 or bf16, for large models on a GPU, with the same vectors but for the last digits; or "
+        "int8, which is faster, needs onnx, and makes vectors that never mix with the others",
+    )
+    encoder_device: str = Field(
+        default="auto",
+        min_length=1,
+        description="where torch computes an encoder given by name or folder: cpu, cuda, cuda:1, mps …; auto is a GPU "
+        "where there is one",
     )
     pipeline: Any = Field(default=PACKAGED_PIPELINE, description="name or folder of a spaCy pipeline, or a loaded one")
     llm: Any = Field(
@@ -109,7 +117,9 @@ class Settings(BaseSettings):
         description="questions that the fast store of the neural memory holds; then those leave first that the slow "
         "map has learned, and then the oldest",
     )
-    neural_device: str = Field(default="cpu", description="where the slow map learns, as torch calls it: cpu, cuda")
+    neural_device: str = Field(
+        default="cpu", min_length=1, description="where the slow map learns, as torch calls it: cpu, cuda"
+    )
     forgetting_curve: Literal["fsrs", "ebbinghaus", "leitner", "expanding", "uniform"] = Field(
         default="fsrs", description="how replays are spaced"
     )
@@ -155,6 +165,11 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments over environment over file; no .env and no secrets folder are read."""
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    @property
+    def encoding(self) -> tuple[Any, Backend, Precision, str]:
+        """The encoder and what runs it, as `resolve_encoder` takes them."""
+        return self.encoder, self.encoder_backend, self.encoder_precision, self.encoder_device
 
 
 def load_settings(settings: Settings | None = None, /, **values: Any) -> Settings:

@@ -301,12 +301,12 @@ def encoder(
 ) -> None:
     """What encoding costs with sentence-transformers and with onnxruntime, and how equal their vectors are."""
     from hippomem_eval.encoder_bench import EncoderOptions, as_markdown, measure_encoders
-    from hippomem_eval.encoder_ways import WAYS
+    from hippomem_eval.encoder_ways import GPU_WAYS, WAYS
 
     names = [name.strip() for name in system.split(",")] if system else list(WAYS)
-    unknown = [name for name in names if name not in WAYS]
+    unknown = [name for name in names if name not in (*WAYS, *GPU_WAYS)]
     if unknown:
-        raise typer.BadParameter(f"{unknown[0]!r} is none of {', '.join(WAYS)}", param_hint="--system")
+        raise typer.BadParameter(f"{unknown[0]!r} is none of {', '.join((*WAYS, *GPU_WAYS))}", param_hint="--system")
     options = EncoderOptions(
         questions=questions, corpus=corpus, out=out, ways=names, passages=passages, queries=queries, rounds=rounds,
         loads=loads, threads=threads, seed=seed,

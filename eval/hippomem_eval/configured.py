@@ -9,8 +9,7 @@ from hippomem.settings import load_settings
 
 def configured_encoder() -> Encoder:
     """The encoder that a memory has here. Raises InvalidInputError where what is set cannot be."""
-    ours = load_settings()
-    return resolve_encoder(ours.encoder, ours.encoder_backend, ours.encoder_precision)
+    return resolve_encoder(*load_settings().encoding)
 
 
 def without_workers() -> Settings:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import hippomem
+from hippomem.neocortex.encoder_choice import gpu_is_likely
 from hippomem.settings import load_settings
 
 _PACKAGES = (
@@ -34,14 +35,23 @@ _WITHOUT_EFFECT = frozenset(
 
 
 def machine() -> dict[str, Any]:
-    """Platform, processor count, what this process may use of them, thread limits."""
+    """Platform, processor count, what this process may use of them, thread limits, GPUs."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "platform": platform.platform(),
         "cpus": os.cpu_count(),
         "cpus_usable": usable,
         "threads": {name: os.environ[name] for name in _THREADS if name in os.environ},
+        "gpus": _gpus(),
     }
+
+
+def _gpus() -> list[str]:
+    if not gpu_is_likely():  # torch takes seconds to load
+        return []
+    import torch
+
+    return [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
 
 
 def versions() -> dict[str, str]:

