@@ -88,14 +88,16 @@ class Memory:
         **given: Any,
     ) -> dict[str, Any]:
         """What answers a question, best first; `filters` name whose memories, and conditions on their metadata. Of a
-        message that is too long for a question the end is asked.
+        message that is too long for a question the end is asked. Whatever consolidation archived or found contradicted
+        is searched, too.
         """
         wanted, conditions = _asked(filters, given)
         limit = _limit(top_k, given)
         query = as_query(query, self.memory.settings.max_query_chars)
         k = max(limit, 1)
         while True:
-            passages = self.memory.recall(query, k, source=below(wanted)).passages
+            # Deep: consolidation looks at the memories of all, and what one user says must end nothing of another's.
+            passages = self.memory.recall(query, k, source=below(wanted), deep=True).passages
             found = [p for p in passages if _fits(p, wanted, conditions, show_expired)]
             if len(found) >= limit or len(passages) < k:
                 return {"results": [_record(p) | {"score": p.score} for p in found[:limit]]}

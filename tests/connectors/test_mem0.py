@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import hippomem
-from hippomem import ClosedError, HippomemError, InvalidInputError, NotFoundError
+from hippomem import ClosedError, HippomemError, InvalidInputError, NotFoundError, SimulatedClock
 from mem0_hippomem import AsyncMemory, Memory
 
 pytestmark = pytest.mark.anyio
@@ -288,6 +288,27 @@ def test_what_has_expired_is_shown_to_those_who_ask_for_it(mem0: Memory) -> None
     mem0.update(id_, expiration_date=yesterday)
     mem0.delete_all(user_id="ida")
     assert mem0.get(id_) is None
+
+
+def test_what_others_say_hides_nothing_of_somebody(fast: Callable[..., hippomem.Memory]) -> None:
+    clock = SimulatedClock()
+    memory = fast(clock=clock)
+    shim = Memory(memory)
+
+    def tell(user: str, run: str, name: str, town: str) -> None:
+        text = f"{name} lives in {town}."
+        shim.add(text, user_id=user, run_id=run)
+        memory.add(text, source=f"mem0:/{user}/-/{run}", session=run, triples=[(name, "lives in", town)])
+        clock.advance(timedelta(hours=1))
+
+    for name, town in (("Karin", "Bergen"), ("Dag", "Rome"), ("Eva", "Paris"), ("Finn", "Madrid")):
+        for run in ("one", "two"):  # so a person lives in one place
+            tell("ida", run, name, town)
+    tell("oskar", "one", "Anna", "Oslo")
+    tell("bea", "one", "Anna", "Tromsø")
+    memory.consolidate(clock.now())
+    assert memory.stats()["consolidation"]["superseded"] == 1
+    assert texts(shim.search("Where does Anna live?", user_id="oskar")) == {"Anna lives in Oslo."}
 
 
 def test_who_has_a_name_is_found_by_it(mem0: Memory) -> None:
