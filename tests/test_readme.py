@@ -70,7 +70,8 @@ def test_a_snippet_runs_as_printed(
     elif "create_app" in SNIPPETS[number]:
         assert printed.startswith("Ada Thorne runs Northlight Labs. ['the question names Northlight Labs")
     elif "Toolbox" in SNIPPETS[number]:
-        assert re.fullmatch(r"Remembered as (\[\w{8}\])\.\n\1 Ada lives in Vardø\.\n", printed), printed
+        told = r"Remembered as (\[\w{8}\])\.\n\1 \(noted [\d-]{10}\) Ada lives in Vardø\.\n"
+        assert re.fullmatch(told, printed), printed
     else:
         assert printed.startswith("45 passages, ()")
 

@@ -10,8 +10,9 @@ from hippomem import Passage, Recall
 
 HANDLE = 8  # signs of an id that name a memory: enough to tell apart millions in one conversation
 SHOWN_CHARS = 4000  # of one memory
-_CITED = re.compile(rf"\[([0-9a-f]{{{HANDLE}}})\]")
-_NAME = re.compile(rf"\[?([0-9a-f]{{{HANDLE},}})\]?")
+_ID = rf"[0-9a-f]{{{HANDLE},}}"
+_CITED = re.compile(rf"\[({_ID}(?:\s*[,;]\s*{_ID})*)\]")  # [3f2ab4c1], [3f2ab4c1, 09fe77aa]
+_NAME = re.compile(rf"\[?({_ID})\]?")
 
 
 def handle(passage: Passage) -> str:
@@ -20,8 +21,8 @@ def handle(passage: Passage) -> str:
 
 
 def cited(text: str) -> list[str]:
-    """The handles that a text cites in brackets, each once, in order."""
-    return list(dict.fromkeys(_CITED.findall(text)))
+    """The handles and ids that a text cites in brackets, each once, in order."""
+    return list(dict.fromkeys(name for names in _CITED.findall(text) for name in re.findall(_ID, names)))
 
 
 def bare(name: str) -> str:
@@ -47,7 +48,8 @@ def _paragraph(passage: Passage) -> str:
     text = passage.text
     if len(text) > SHOWN_CHARS:
         text = text[:SHOWN_CHARS] + f" … ({len(passage.text) - SHOWN_CHARS:,} more characters)"
-    return f"[{handle(passage)}]" + (f" ({about})" if about else "") + f" {text}"
+    told = f"[{handle(passage)}]" + (f" ({about})" if about else "") + f" {text}"
+    return "\n  ".join(told.splitlines())  # no text may pass for another memory, as one with a handle of its own would
 
 
 def _circumstances(passage: Passage) -> Iterator[str]:
@@ -55,6 +57,8 @@ def _circumstances(passage: Passage) -> Iterator[str]:
         yield passage.title
     if passage.occurred_at:
         yield passage.occurred_at.date().isoformat()
+    elif passage.recorded_at:  # which of two memories is the newer
+        yield f"noted {passage.recorded_at.date().isoformat()}"
     if passage.session:
         yield f"session {passage.session}"
     if passage.source:
@@ -69,5 +73,6 @@ def _fields(passage: Passage) -> dict[str, Any]:
         "source": passage.source,
         "session": passage.session,
         "occurred_at": passage.occurred_at.isoformat() if passage.occurred_at else None,
+        "recorded_at": passage.recorded_at.isoformat() if passage.recorded_at else None,
         "metadata": dict(passage.metadata),
     }
