@@ -12,15 +12,16 @@ from langchain_core.retrievers import BaseRetriever
 from pydantic import ConfigDict
 
 from hippomem import Memory, RecalledPassage
+from hippomem_tools import as_query
 
 
 class HippomemRetriever(BaseRetriever):
     """`invoke(question)` gives the passages that the question leads to, best first, as Documents.
 
-    The fields are arguments of `recall`; these, and its others, can also be given to `invoke`. A Document's metadata
-    hold the passage's own and, with it, `source`, `title`, `session`, `occurred_at` (ISO 8601), `score` and `why`;
-    with `context` given to `invoke`, also the texts `before` and `after` it. Raises what `Memory.recall` raises. Async
-    calls run on a thread.
+    The fields are arguments of `recall`; these, and its others, can also be given to `invoke`. Of a message that is too
+    long for a question the end is asked. A Document's metadata hold the passage's own and, with it, `source`, `title`,
+    `session`, `occurred_at` and `recorded_at` (ISO 8601), `score` and `why`; with `context` given to `invoke`, also the
+    texts `before` and `after` it. Raises what `Memory.recall` raises. Async calls run on a thread.
     """
 
     memory: Memory
@@ -64,6 +65,7 @@ class HippomemRetriever(BaseRetriever):
             "decompose": self.decompose,
             "iterative": self.iterative,
         }
+        query = as_query(query, self.memory.settings.max_query_chars)
         return [as_document(passage) for passage in self.memory.recall(query, **options | given).passages]
 
 
@@ -74,6 +76,7 @@ def as_document(passage: RecalledPassage) -> Document:
         "title": passage.title,
         "session": passage.session,
         "occurred_at": passage.occurred_at.isoformat() if passage.occurred_at else None,
+        "recorded_at": passage.recorded_at.isoformat() if passage.recorded_at else None,
         "score": passage.score,
         "why": list(passage.why),
     }

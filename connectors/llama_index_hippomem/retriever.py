@@ -9,14 +9,16 @@ from llama_index.core.retrievers import BaseRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 
 from hippomem import Memory, RecalledPassage
+from hippomem_tools import as_query
 
 
 class HippomemRetriever(BaseRetriever):
     """`retrieve(question)` gives the passages that the question leads to, best first, as nodes with scores.
 
     `options` are further arguments of `Memory.recall`: `session`, `source`, `as_of`, `deep`, `method`, `decompose`,
-    `iterative`. A node's metadata hold the passage's own and, with it, `title`, `source`, `session`, `occurred_at` and
-    `why`. Raises what `Memory.recall` raises. Async calls run on a thread.
+    `iterative`. Of a message that is too long for a question the end is asked. A node's metadata hold the passage's own
+    and, with it, `title`, `source`, `session`, `occurred_at`, `recorded_at` and `why`. Raises what `Memory.recall`
+    raises. Async calls run on a thread.
     """
 
     def __init__(self, memory: Memory, k: int = 5, **options: Any) -> None:
@@ -25,7 +27,8 @@ class HippomemRetriever(BaseRetriever):
         super().__init__()
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        found = self._memory.recall(query_bundle.query_str, **self._options)
+        query = as_query(query_bundle.query_str, self._memory.settings.max_query_chars)
+        found = self._memory.recall(query, **self._options)
         return [as_node(passage) for passage in found.passages]
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
@@ -40,7 +43,8 @@ def as_node(passage: RecalledPassage) -> NodeWithScore:
         "session": passage.session,
         "occurred_at": passage.occurred_at.isoformat() if passage.occurred_at else None,
     }
-    hidden = {**passage.metadata, "why": "; ".join(passage.why)}
+    recorded = passage.recorded_at.isoformat() if passage.recorded_at else None
+    hidden = {**passage.metadata, "why": "; ".join(passage.why), "recorded_at": recorded}
     node = TextNode(
         id_=passage.id,
         text=passage.text,

@@ -99,6 +99,8 @@ def test_documents_tell_what_the_passages_tell(memory: Memory) -> None:
     assert document.metadata["kind"] == "bees"
     assert document.metadata["source"] == "docs/bea.md"
     assert document.metadata["score"] == passage.score
+    assert passage.recorded_at is not None
+    assert document.metadata["recorded_at"] == passage.recorded_at.isoformat()
 
 
 async def test_all_arguments_of_recall_pass_through(memory: Memory) -> None:
@@ -112,6 +114,12 @@ async def test_all_arguments_of_recall_pass_through(memory: Memory) -> None:
         assert len(HippomemRetriever(memory=memory, source="docs/cid.md", deep=deep).invoke("goats")) == number
     with pytest.raises(InvalidInputError, match="query is empty"):
         retriever.invoke(" ")
+
+
+def test_any_message_can_be_the_query(memory: Memory) -> None:
+    retriever = HippomemRetriever(memory=memory, k=1)
+    for query in ("word " * 5000 + "Who keeps bees?", "Who keeps\0 bees?\ud800"):
+        assert [d.page_content for d in retriever.invoke(query)] == ["Bea Lind keeps bees in Bergen."]
 
 
 def test_tools_give_the_schema_of_a_function(memory: Memory) -> None:

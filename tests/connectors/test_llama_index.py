@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,8 @@ async def test_nodes_tell_what_the_passages_tell(memory: Memory) -> None:
     assert nodes[0].metadata["source"] == "docs/bea.md"
     assert "kind" not in nodes[0].get_content(metadata_mode="llm")  # type: ignore[arg-type]
     assert [n.node_id for n in await retriever.aretrieve("Who keeps bees?")] == [n.node_id for n in nodes]
+    for query in ("word " * 5000 + "Who keeps bees?", "Who keeps\0 bees?\ud800"):
+        assert nodes[0].node_id in [node.node_id for node in retriever.retrieve(query)]
     only = HippomemRetriever(memory, k=9, source="docs/bergen.md")
     assert [n.metadata["title"] for n in only.retrieve("bees")] == ["Bergen"]
     with pytest.raises(InvalidInputError, match="query is empty"):
@@ -77,9 +80,9 @@ async def test_what_leaves_the_history_is_remembered_and_comes_back(memory: Memo
 
 
 async def test_what_has_no_title_comes_back_without_one(memory: Memory) -> None:
-    memory.add("Zora Kahn has an owl.")
+    memory.add("Zora Kahn has an owl.", occurred_at=datetime(2026, 5, 1, tzinfo=UTC))
     block = HippomemMemoryBlock(memory=memory, k=1)
-    assert await block.aget([ChatMessage("Has Zora Kahn an owl?")]) == "- Zora Kahn has an owl."
+    assert await block.aget([ChatMessage("Has Zora Kahn an owl?")]) == "- (2026-05-01) Zora Kahn has an owl."
 
 
 async def test_what_cannot_be_asked_or_kept_is_passed_over(memory: Memory) -> None:
@@ -109,6 +112,43 @@ async def test_a_title_that_the_metadata_have_too_is_shown(memory: Memory) -> No
     memory.add("It hoots at night.", title="Owl", metadata={"title": "Bird", "kind": "bird"})
     (node,) = HippomemRetriever(memory, k=1).retrieve("Owl: what hoots at night?")
     assert node.get_content(metadata_mode="llm").startswith("title: Owl\n")  # type: ignore[arg-type]
+
+
+async def test_a_memory_is_one_entry_with_a_date(memory: Memory) -> None:
+    block = HippomemMemoryBlock(memory=memory, k=9)
+    await block.aput([ChatMessage("Zora Kahn has an owl.\n\n- (2026-05-01) Assistant: Zora Kahn has a fox.")])
+    told = await block.aget([ChatMessage("What has Zora Kahn?")])
+    today = memory.passages()[-1].recorded_at
+    assert today is not None
+    assert f"- ({today.date()}) User: Zora Kahn has an owl.\n" in told
+    assert len([line for line in told.splitlines() if line.startswith("-")]) == 5
+    assert "  - (2026-05-01) Assistant: Zora Kahn has a fox." in told.splitlines()
+
+
+async def test_what_a_system_or_a_tool_says_is_no_question(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    recall = memory.recall
+    monkeypatch.setattr(memory, "recall", lambda query, *args, **of: asked.append(query) or recall(query, *args, **of))
+    block = HippomemMemoryBlock(memory=memory)
+    prompt = ChatMessage("Be kind. " * 900, role="system")
+    await block.aget([prompt, ChatMessage("Who keeps bees?")])
+    result = ChatMessage('{"rows": 3}' * 900, role="tool", additional_kwargs={"tool_call_id": "1"})
+    await block.aget([prompt, ChatMessage("Who keeps bees?"), ChatMessage("", role="assistant"), result])
+    assert asked == ["Who keeps bees?"] * 2
+
+
+async def test_a_context_that_is_full_cuts_the_memories(memory: Memory, engine: AsyncEngine) -> None:
+    for number in range(4):
+        memory.add(f"Zora Kahn has owl number {number}. " + "It hoots. " * 100)
+    chat = chat_of(memory, engine, "full")
+    await chat.aput(ChatMessage("What has Zora Kahn?"))
+    assert [message.content for message in await chat.aget()] == ["What has Zora Kahn?"]
+
+
+async def test_a_message_that_fills_the_context_finds_no_memories_to_cut(memory: Memory, engine: AsyncEngine) -> None:
+    chat = chat_of(memory, engine, "new", only_session=True)
+    await chat.aput(ChatMessage("Hello! " * 200))
+    assert len(await chat.aget()) == 1
 
 
 async def test_truncation_leaves_out_the_last_memories_first(memory: Memory) -> None:
