@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from hippomem import Document, HippomemError, InvalidInputError, Memory, NotFoundError
+from hippomem_tools import checked_memory
 
 ROOT = "/memories"
 PLACE = "anthropic:"  # before the path, in the names of sources
@@ -33,7 +34,7 @@ class MemoryFiles:
     """
 
     def __init__(self, memory: Memory) -> None:
-        self.memory = memory
+        self.memory = checked_memory(memory)
         self._lock = threading.Lock()
 
     def run(self, command: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ message = box.answer(tool_call)              # for each call: the message that g
 
 from hippomem_tools.asking import as_query
 from hippomem_tools.forgetting import forget_all
+from hippomem_tools.given import checked_memory
 from hippomem_tools.toolbox import Result, Toolbox, faults
 
-__all__ = ["Result", "Toolbox", "as_query", "faults", "forget_all"]
+__all__ = ["Result", "Toolbox", "as_query", "checked_memory", "faults", "forget_all"]

@@ -16,6 +16,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from hippomem import Document, HippomemError, InvalidInputError, Memory, NotFoundError, Passage, Recall
+from hippomem_tools.given import checked_memory
 from hippomem_tools.showing import HANDLE, as_data, bare, cited, handle, show
 
 CITED = 0.5  # how sure it is that a passage was useful that an answer cites, which nobody has accepted yet
@@ -44,7 +45,7 @@ class Toolbox:
     with `only_session` nothing of another session, nor of none, is recalled or forgotten. `tools` are the methods
     themselves: those that ask a chat model are there where the memory has one. Each raises HippomemError where it
     cannot be done; `call` takes arguments as a model gives them, and `answer` never raises on them. Raises
-    InvalidInputError for `only_session` without a session.
+    InvalidInputError for what is no memory, and for `only_session` without a session.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class Toolbox:
     ) -> None:
         if only_session and session is None:
             raise InvalidInputError("only_session needs a session: without one all would be recalled")
-        self.memory = memory
+        self.memory = checked_memory(memory)
         self._k = k
         self._session = session
         self._source = source

@@ -34,7 +34,7 @@ from hippomem import (
     Passage,
     SystemClock,
 )
-from hippomem_tools import as_query, forget_all
+from hippomem_tools import as_query, checked_memory, forget_all
 from langgraph_hippomem.filters import fits, matches
 from langgraph_hippomem.items import (
     EXPIRES,
@@ -76,7 +76,7 @@ class HippomemStore(BaseStore):
         method: Literal["graph", "dense"] = "graph",
         clock: Clock | None = None,
     ) -> None:
-        self.memory = memory
+        self.memory = checked_memory(memory)
         self.ttl_config = ttl
         self._fields = tuple(fields)
         self._method: Literal["graph", "dense"] = method

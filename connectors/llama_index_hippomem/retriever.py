@@ -9,7 +9,7 @@ from llama_index.core.retrievers import BaseRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 
 from hippomem import Memory, RecalledPassage
-from hippomem_tools import as_query
+from hippomem_tools import as_query, checked_memory
 
 
 class HippomemRetriever(BaseRetriever):
@@ -22,7 +22,7 @@ class HippomemRetriever(BaseRetriever):
     """
 
     def __init__(self, memory: Memory, k: int = 5, **options: Any) -> None:
-        self._memory = memory
+        self._memory = checked_memory(memory)
         self._options = {"k": k, **options}
         super().__init__()
 

@@ -10,7 +10,7 @@ from typing import Any, Self, TypeVar
 
 import hippomem
 from hippomem import InvalidInputError, NotFoundError, Passage
-from hippomem_tools import as_query, forget_all
+from hippomem_tools import as_query, checked_memory, forget_all
 from mem0_hippomem.given import Messages, check, day_of, moment_of, said
 from mem0_hippomem.scopes import ROOT, SCOPES, below, is_in, matches, scope_of, source_of
 
@@ -36,7 +36,7 @@ class Memory:
     """
 
     def __init__(self, memory: hippomem.Memory | None = None, **options: Any) -> None:
-        self.memory = memory if memory is not None else hippomem.Memory.open(**options)
+        self.memory = checked_memory(memory) if memory is not None else hippomem.Memory.open(**options)
 
     @classmethod
     def from_config(cls, config_dict: Mapping[str, Any]) -> Self:

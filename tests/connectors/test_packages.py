@@ -7,10 +7,12 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import hippomem
+from hippomem.testing import HashEncoder, capitals
 
 ROOT = Path(__file__).parents[2]
 CONNECTORS = ROOT / "connectors"
@@ -76,6 +78,30 @@ def test_without_the_sdk_the_memory_tool_says_so(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "anthropic.lib.tools", None)
     with pytest.raises(hippomem.MissingDependencyError, match=r"hippomem\[anthropic\]"):
         memory_tool(MemoryFiles(memory))
+
+
+@pytest.mark.anyio
+async def test_what_is_no_memory_is_refused_before_it_is_used() -> None:
+    from anthropic_hippomem import MemoryFiles
+    from hippomem_mcp import create_server
+    from hippomem_tools import Toolbox
+    from langchain_hippomem import HippomemRetriever, memory_tools
+    from langgraph_hippomem import HippomemStore
+    from llama_index_hippomem import HippomemMemoryBlock
+    from llama_index_hippomem import HippomemRetriever as Nodes
+    from mem0_hippomem import AsyncMemory, Memory
+
+    makers: list[Any] = [MemoryFiles, create_server, Toolbox, memory_tools, HippomemStore, Nodes, AsyncMemory, Memory]
+    async with await hippomem.AsyncMemory.open(":memory:", encoder=HashEncoder(), pipeline=capitals()) as other:
+        for given in (other, "agent.db"):
+            for make in makers:
+                with pytest.raises(
+                    hippomem.InvalidInputError, match=rf"Memory\.open\(…\).* not {type(given).__name__}"
+                ):
+                    make(given)
+            for model in (HippomemRetriever, HippomemMemoryBlock):
+                with pytest.raises(ValueError, match="instance of Memory"):
+                    model(memory=given)
 
 
 @pytest.mark.parametrize(
