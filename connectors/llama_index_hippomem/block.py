@@ -20,8 +20,9 @@ class HippomemMemoryBlock(BaseMemoryBlock[str]):
     it and its session; the last such messages of the chat are the question by which they come back, each on a line with
     its date, or that of its flush.
 
-    Sessions are kept together, unless `only_session`. Messages without text are passed over. What is too long for the
-    model's context is cut, the least likely memory first (not where `priority` is 0).
+    Sessions are kept together, unless `only_session`: then nothing of another one is recalled, nor hides anything of
+    this one. Messages without text are passed over. What is too long for the model's context is cut, the least likely
+    memory first (not where `priority` is 0).
     """
 
     memory: Memory = Field(description="The memory; it stays the caller's, who closes it.")
@@ -41,8 +42,9 @@ class HippomemMemoryBlock(BaseMemoryBlock[str]):
         query = "\n".join(said[-self.messages :])[-self.memory.settings.max_query_chars :].strip()
         if not query:
             return ""
-        session = session_id if self.only_session else None
-        found = await asyncio.to_thread(self.memory.recall, query, self.k, session=session)
+        session = (session_id or "") if self.only_session else None
+        # Deep: consolidation looks at all sessions, and none may end what another one says where they are kept apart.
+        found = await asyncio.to_thread(self.memory.recall, query, self.k, session=session, deep=self.only_session)
         return "\n".join(map(_shown, found.passages))
 
     async def _aput(self, messages: list[ChatMessage]) -> None:

@@ -14,7 +14,7 @@ from llama_index.core.query_engine import RetrieverQueryEngine
 from llama_index.core.response_synthesizers import get_response_synthesizer
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from hippomem import InvalidInputError, Memory
+from hippomem import InvalidInputError, Memory, Triple
 from llama_index_hippomem import HippomemMemoryBlock, HippomemRetriever
 
 pytestmark = pytest.mark.anyio
@@ -112,6 +112,18 @@ async def test_a_title_that_the_metadata_have_too_is_shown(memory: Memory) -> No
     memory.add("It hoots at night.", title="Owl", metadata={"title": "Bird", "kind": "bird"})
     (node,) = HippomemRetriever(memory, k=1).retrieve("Owl: what hoots at night?")
     assert node.get_content(metadata_mode="llm").startswith("title: Owl\n")  # type: ignore[arg-type]
+
+
+async def test_a_session_alone_is_one_also_where_it_has_no_name(memory: Memory) -> None:
+    block = HippomemMemoryBlock(memory=memory, only_session=True, k=9)
+    over = Triple("Cid Moe", "keeps", "goats", invalid_at=datetime(2020, 1, 1, tzinfo=UTC))
+    memory.add("Cid Moe keeps goats.", session="one", triples=[over])  # as where another session says otherwise
+    await block.aput([ChatMessage("Cid Moe keeps bees.")])
+    question = [ChatMessage("What does Cid Moe keep?")]
+    told = await block.aget(question)
+    assert "User: Cid Moe keeps bees." in told
+    assert "Ada Thorne" not in told  # of another session
+    assert "Cid Moe keeps goats." in await block.aget(question, session_id="one")
 
 
 async def test_a_memory_is_one_entry_with_a_date(memory: Memory) -> None:

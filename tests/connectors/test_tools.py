@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from hippomem import InvalidInputError, Memory, NotFoundError
+from hippomem import InvalidInputError, Memory, NotFoundError, SimulatedClock
 from hippomem.testing import ScriptedChatModel
 from hippomem_tools import Toolbox
 
@@ -137,6 +139,21 @@ def test_a_session_forgets_nothing_of_another_one(memory: Memory) -> None:
     assert len(memory.passages()) == 6
     with pytest.raises(InvalidInputError, match="needs a session"):
         Toolbox(memory, only_session=True)
+
+
+def test_what_other_sessions_say_hides_nothing_of_one(fast: Callable[..., Memory]) -> None:
+    clock = SimulatedClock()
+    memory = fast(clock=clock)
+    towns = {"Karin": "Bergen", "Dag": "Rome", "Eva": "Paris", "Finn": "Madrid"}
+    told = [(name, town, day) for name, town in towns.items() for day in ("sat", "sun")]  # each lives in one place
+    for name, town, day in [*told, ("Anna", "Oslo", "mon"), ("Anna", "Tromsø", "tue")]:
+        memory.add(f"{name} lives in {town}.", session=day, triples=[(name, "lives in", town)])
+        clock.advance(timedelta(hours=1))
+    memory.consolidate(clock.now())
+    assert memory.stats()["consolidation"]["superseded"] == 1
+    assert "Oslo" not in call(Toolbox(memory, k=9), "recall", query="Where does Anna live?")
+    box = Toolbox(memory, session="mon", only_session=True)
+    assert "Anna lives in Oslo." in call(box, "recall", query="Where does Anna live?")
 
 
 def test_what_a_session_remembers_it_recalls_though_it_was_told_outside_of_it(memory: Memory) -> None:
