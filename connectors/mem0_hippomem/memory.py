@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime
 from typing import Any, Self, TypeVar
 
 import hippomem
-from hippomem import InvalidInputError, NotFoundError, Passage
+from hippomem import Change, InvalidInputError, NotFoundError, Passage
 from hippomem_tools import as_query, checked_memory, forget_all
 from mem0_hippomem.given import Messages, check, day_of, moment_of, said
 from mem0_hippomem.scopes import ROOT, SCOPES, below, is_in, matches, scope_of, source_of
@@ -163,11 +163,17 @@ class Memory:
         """What happened to a memory, oldest first; nothing where there never was one by this id."""
         first, _, since = memory_id.partition(AGAIN)
         try:
-            changes = [c for c in self.memory.history(first) if c.action in _EVENTS]
+            told_of = [c for c in self.memory.history(first) if c.action in _EVENTS]
         except NotFoundError:
             return []
-        if since.isdecimal():
-            changes = [c for c in changes if c.sequence >= int(since)]
+        changes: list[Change] = []
+        known_as, start = first, int(since) if since.isdecimal() else 0
+        for change in told_of:  # of all that ever had one of its texts
+            if (change.previous_id or change.id) == known_as and change.sequence >= start:
+                changes.append(change)
+                known_as = change.id
+                if change.action == "forget" and (since or any(c.action == "update" for c in changes)):
+                    break  # what has the text next has an id of its own
         current = self.get(memory_id)
         told = []
         for place, change in enumerate(changes):

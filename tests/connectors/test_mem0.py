@@ -212,6 +212,27 @@ def test_history_of_texts(mem0: Memory) -> None:
     ]
 
 
+def test_a_history_is_of_one_memory_whatever_texts_come_back(mem0: Memory) -> None:
+    def told(id_: str) -> list[tuple[str, str | None]]:
+        return [(entry["event"], entry["new_memory"]) for entry in mem0.history(id_)]
+
+    oslo = mem0.add("Ida lives in Oslo.", user_id="ida")["results"][0]["id"]
+    mem0.update(oslo, "Ida lives in Bergen.")
+    again = mem0.add("Ida lives in Oslo.", user_id="ida")["results"][0]["id"]
+    assert told(oslo) == [("ADD", "Ida lives in Oslo."), ("UPDATE", "Ida lives in Bergen.")]
+    mem0.delete(oslo)
+    assert told(again) == [("ADD", "Ida lives in Oslo.")]
+    mem0.update(again, "Ida lives in Bergen.")
+    assert [event for event, _ in told(oslo)] == ["ADD", "UPDATE", "DELETE"]
+    assert told(again) == [("ADD", "Ida lives in Oslo."), ("UPDATE", "Ida lives in Bergen.")]
+    mem0.delete(again)
+    assert told(again)[-1] == ("DELETE", None)
+    tea = mem0.add("Ida likes tea.", user_id="ida")["results"][0]["id"]
+    mem0.delete(tea)
+    assert mem0.add("Ida likes tea.", user_id="ida")["results"][0]["id"] == tea  # which no other one ever had
+    assert [event for event, _ in told(tea)] == ["ADD", "DELETE", "ADD"]
+
+
 def test_what_is_deleted_is_somebodys(mem0: Memory) -> None:
     mem0.delete_all(user_id="oskar")
     assert texts(mem0.get_all(user_id="oskar")) == set()
