@@ -35,6 +35,15 @@ class HippomemRetriever(BaseRetriever):
         return await asyncio.to_thread(self._retrieve, query_bundle)
 
 
+class _Node(TextNode):
+    """A node that is the same whichever question led to it: by its hash a fusion of several questions knows it again,
+    and LlamaIndex's own is of the metadata too, with `why`."""
+
+    @property
+    def hash(self) -> str:
+        return self.id_
+
+
 def as_node(passage: RecalledPassage) -> NodeWithScore:
     """A recalled passage as LlamaIndex has it. A model is shown its text, title, source and date."""
     shown = {
@@ -45,7 +54,7 @@ def as_node(passage: RecalledPassage) -> NodeWithScore:
     }
     recorded = passage.recorded_at.isoformat() if passage.recorded_at else None
     hidden = {**passage.metadata, "why": "; ".join(passage.why), "recorded_at": recorded}
-    node = TextNode(
+    node = _Node(  # type: ignore[call-arg]  # pydantic's plugin knows `metadata` by its alias only
         id_=passage.id,
         text=passage.text,
         metadata=hidden | {name: value for name, value in shown.items() if value},

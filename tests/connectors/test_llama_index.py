@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from llama_index.core.base.llms.types import ChatMessage
@@ -12,6 +13,8 @@ from llama_index.core.llms import MockLLM
 from llama_index.core.memory import Memory as ChatMemory
 from llama_index.core.query_engine import RetrieverQueryEngine
 from llama_index.core.response_synthesizers import get_response_synthesizer
+from llama_index.core.retrievers import QueryFusionRetriever
+from llama_index.core.schema import QueryBundle
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from hippomem import InvalidInputError, Memory, Triple
@@ -46,6 +49,21 @@ async def test_in_a_query_engine(memory: Memory) -> None:
     assert "Bea Lind keeps bees in Bergen." in str(answer)  # the double repeats the prompt
     assert len(answer.source_nodes) == 2
     assert "Bea Lind keeps bees" in str(await engine.aquery("Who keeps bees?"))
+
+
+@pytest.mark.parametrize("mode", ["reciprocal_rerank", "simple"])
+def test_in_a_fusion_of_questions_a_passage_comes_once(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch, mode: Any
+) -> None:
+    other = "What about Bea Lind?"
+    monkeypatch.setattr(QueryFusionRetriever, "_get_queries", lambda *_: [QueryBundle(other)])
+    retriever = HippomemRetriever(memory, k=4)
+    fusion = QueryFusionRetriever([retriever], MockLLM(), mode=mode, use_async=False, similarity_top_k=9)  # type: ignore[arg-type]
+    (one,), (two,) = ([n.node for n in retriever.retrieve(q) if "bees" in n.text] for q in ("Who keeps bees?", other))
+    assert one.metadata["why"] != two.metadata["why"]
+    assert one.hash == two.hash
+    found = [node.node_id for node in fusion.retrieve("Who keeps bees?")]
+    assert len(found) == len(set(found)) == 4
 
 
 @pytest.fixture
