@@ -167,7 +167,9 @@ def _add_resources(server: MCPServer[Any], memory: Memory) -> None:
     def stats() -> str:
         return json.dumps(memory.stats(), default=str)
 
-    @server.resource(f"{place}/sources", name="sources", description="Where it came from.", mime_type=JSON)
+    @server.resource(
+        f"{place}/sources", name="sources", description=f"Where it came from: the first {LISTED:,}.", mime_type=JSON
+    )
     def sources() -> str:
         return json.dumps(memory.sources()[:LISTED])
 
@@ -189,7 +191,8 @@ def _add_resources(server: MCPServer[Any], memory: Memory) -> None:
     @server.resource(
         "memory://{namespace}/sources/{+source}",
         name="source",
-        description="All that came from a source; from all below it where it ends with a slash.",
+        description="What came from a source, from all below it where it ends with a slash: the "
+        f"first {LISTED:,} memories.",
         mime_type=JSON,
         # A file's source is its absolute path, which the SDK refuses by default. Here it is only compared with the
         # names that the memory holds: nothing of the file system is read.
