@@ -83,7 +83,7 @@ class Toolbox:
             document = Document(text=text, title=title, source=source, session=self._session, occurred_at=moment)
             report = self.memory.ingest(document)
             if report.failed:
-                raise InvalidInputError(report.failed[0].reason)
+                raise InvalidInputError(f"the text cannot be remembered: {report.failed[0].reason}")
             told = f"Remembered in {report.passages} pieces." if report.passages else "This was remembered already."
             return Result(told, {"passages": report.passages})
         about: dict[str, Any] = {"source": self._source, "session": self._session, "occurred_at": moment}

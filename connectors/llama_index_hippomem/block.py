@@ -21,8 +21,8 @@ class HippomemMemoryBlock(BaseMemoryBlock[str]):
     its date, or that of its flush.
 
     Sessions are kept together, unless `only_session`: then nothing of another one is recalled, nor hides anything of
-    this one. Messages without text are passed over. What is too long for the model's context is cut, the least likely
-    memory first (not where `priority` is 0).
+    this one. Messages without a letter or digit are passed over. What is too long for the model's context is cut, the
+    least likely memory first (not where `priority` is 0).
     """
 
     memory: Memory = Field(description="The memory; it stays the caller's, who closes it.")
@@ -61,7 +61,7 @@ class HippomemMemoryBlock(BaseMemoryBlock[str]):
         if documents:
             report = await asyncio.to_thread(self.memory.ingest, documents)
             if report.failed:
-                raise InvalidInputError(f"a message could not be remembered: it {report.failed[0].reason}")
+                raise InvalidInputError(f"a message could not be remembered: {report.failed[0].reason}")
 
     async def atruncate(self, content: str, tokens_to_truncate: int) -> str | None:
         """Leave out the last memories, until so many tokens (of 4 characters) are saved; None where none is left."""
@@ -80,5 +80,7 @@ def _shown(passage: Passage) -> str:
 
 
 def _text(message: ChatMessage) -> str:
-    """What a message says. What no database can keep, NULs and lone surrogates, must not end a chat."""
-    return (message.content or "").replace("\0", " ").encode("utf-8", "replace").decode().strip()
+    """What a message says. What no database can keep, NULs and lone surrogates, must not end a chat, nor what no ingest
+    takes, a text without a letter or digit such as "👍"."""
+    text = (message.content or "").replace("\0", " ").encode("utf-8", "replace").decode().strip()
+    return text if any(map(str.isalnum, text)) else ""

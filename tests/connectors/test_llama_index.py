@@ -108,9 +108,13 @@ async def test_what_cannot_be_asked_or_kept_is_passed_over(memory: Memory) -> No
     assert await block.aget([]) == ""
     assert await block.aget([ChatMessage(role="user", content=" ")]) == ""
     assert "bees" in await block.aget([ChatMessage(role="user", content="Who keeps bees? " * 5000)])
-    before = memory.stats()["passages"]
-    await block.aput([ChatMessage(role="user", content=""), ChatMessage(role="system", content="Be kind.")])
-    assert memory.stats()["passages"] == before
+    before = memory.passages()
+    nothing = [ChatMessage(role="user", content=text) for text in ("", "👍", "…", "?!", "\u200b")]
+    await block.aput([*nothing, ChatMessage(role="system", content="Be kind.")])
+    assert memory.passages() == before
+    assert await block.aget(nothing) == ""
+    asked = ChatMessage(role="user", content="Who keeps bees?")
+    assert await block.aget([asked, *nothing]) == await block.aget([asked])
 
 
 async def test_no_text_and_no_session_loses_a_message_or_ends_a_chat(memory: Memory) -> None:
