@@ -7,6 +7,7 @@ memory.add("I am allergic to walnuts.", user_id="oskar")
 memory.search("What must Oskar not eat?", filters={"user_id": "oskar"})
 """
 
-from mem0_hippomem.memory import AsyncMemory, Memory
+from mem0_hippomem.asynchronous import AsyncMemory
+from mem0_hippomem.memory import Memory
 
 __all__ = ["AsyncMemory", "Memory"]

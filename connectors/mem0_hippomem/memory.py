@@ -1,20 +1,17 @@
-"""mem0's Memory and AsyncMemory, each method a call or two of hippomem's."""
+"""mem0's Memory, each method a call or two of hippomem's."""
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import hippomem
 from hippomem import Change, InvalidInputError, NotFoundError, Passage
 from hippomem_tools import as_query, checked_memory, forget_all
 from mem0_hippomem.given import Messages, check, day_of, moment_of, said
 from mem0_hippomem.scopes import ROOT, SCOPES, below, is_in, matches, scope_of, source_of
-
-T = TypeVar("T")
 
 KEY = "mem0"  # in a passage's metadata: whose it is, who said it, until when; once updated, its first id and moment
 AGAIN = "-"  # in the id of a text that was said again after the memory that it made had been updated
@@ -230,43 +227,6 @@ class Memory:
         about = event.metadata[KEY]
         if about.get(ENDS) and (last is None or last > about[ENDS]):
             self.memory.annotate(event.id, {KEY: about | {ENDS: last}})
-
-
-def _on_thread(method: Callable[..., T]) -> Callable[..., Awaitable[T]]:
-    async def run(self: AsyncMemory, *args: Any, **kwargs: Any) -> T:
-        return await asyncio.to_thread(method, self.sync, *args, **kwargs)
-
-    run.__doc__ = f"Memory.{method.__name__} on a thread."
-    return run
-
-
-class AsyncMemory:
-    """The same methods, to await; each runs on a thread."""
-
-    def __init__(self, memory: hippomem.Memory | None = None, **options: Any) -> None:
-        self.sync = Memory(memory, **options)
-
-    @classmethod
-    def from_config(cls, config_dict: Mapping[str, Any]) -> Self:
-        """As Memory.from_config."""
-        return cls(**config_dict.get("hippomem", {}))
-
-    add = _on_thread(Memory.add)
-    search = _on_thread(Memory.search)
-    get = _on_thread(Memory.get)
-    get_all = _on_thread(Memory.get_all)
-    update = _on_thread(Memory.update)
-    delete = _on_thread(Memory.delete)
-    delete_all = _on_thread(Memory.delete_all)
-    history = _on_thread(Memory.history)
-    reset = _on_thread(Memory.reset)
-    close = _on_thread(Memory.close)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
 
 
 _EVENTS = {"add": "ADD", "update": "UPDATE", "forget": "DELETE"}

@@ -12,6 +12,7 @@ import pytest
 
 import hippomem
 from hippomem import ClosedError, HippomemError, InvalidInputError, NotFoundError, SimulatedClock
+from hippomem.testing import HashEncoder, capitals
 from mem0_hippomem import AsyncMemory, Memory
 
 pytestmark = pytest.mark.anyio
@@ -372,6 +373,15 @@ def test_it_opens_by_configuration(tmp_path: Path, fast: Callable[..., hippomem.
     shim = Memory.from_config(config)
     assert shim.memory.settings.db == str(tmp_path / "mem0.db")
     shim.close()
+
+
+async def test_from_config_may_be_awaited(tmp_path: Path) -> None:
+    config = {"hippomem": {"db": tmp_path / "mem0.db", "encoder": HashEncoder(), "pipeline": capitals()}}
+    one, two = AsyncMemory.from_config(config), await AsyncMemory.from_config(config)  # as new and old mem0 have it
+    await two.add("Ida likes tea.", user_id="ida")
+    assert texts(await one.get_all(user_id="ida")) == {"Ida likes tea."}
+    async with one, two:
+        pass
 
 
 def test_anybody_and_moments_in_filters(mem0: Memory) -> None:
