@@ -15,10 +15,10 @@ _OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
     "ne": lambda value, bound: bool(value != bound),
     "in": lambda value, bound: value in bound,
     "nin": lambda value, bound: value not in bound,
-    "gt": lambda value, bound: value is not None and bool(value > bound),
-    "gte": lambda value, bound: value is not None and bool(value >= bound),
-    "lt": lambda value, bound: value is not None and bool(value < bound),
-    "lte": lambda value, bound: value is not None and bool(value <= bound),
+    "gt": lambda value, bound: _is_like(value, bound) and bool(value > bound),
+    "gte": lambda value, bound: _is_like(value, bound) and bool(value >= bound),
+    "lt": lambda value, bound: _is_like(value, bound) and bool(value < bound),
+    "lte": lambda value, bound: _is_like(value, bound) and bool(value <= bound),
     "contains": lambda value, bound: str(bound) in str(value),
     "icontains": lambda value, bound: str(bound).lower() in str(value).lower(),
 }
@@ -62,9 +62,10 @@ def is_in(scope: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
 
 
 def matches(fields: Mapping[str, Any], filters: Mapping[str, Any]) -> bool:
-    """Whether a memory meets mem0's filters: values, operators by name, AND, OR and NOT of lists.
+    """Whether a memory meets mem0's filters: values, operators by name, AND, OR and NOT of lists. Numbers are greater
+    or less than numbers, texts than texts, and nothing else is.
 
-    Raises InvalidInputError for an operator that there is not, or one that does not go with its value.
+    Raises InvalidInputError for an operator that there is not, or one that does not go with its bound.
     """
     for name, condition in filters.items():
         if name in _JOINED:
@@ -87,6 +88,13 @@ def _meets(value: Any, operator: str, bound: Any) -> bool:
         return _OPERATORS[operator](value, bound)
     except TypeError as error:
         raise InvalidInputError(f"the filter {operator!r} does not go with {bound!r}: {error}") from None
+
+
+def _is_like(value: Any, bound: Any) -> bool:
+    """Whether a value can be greater or less than a bound; one memory's odd metadata must not end a search."""
+    if not isinstance(bound, int | float | str):
+        raise TypeError("it must be a number or a text")
+    return isinstance(value, str if isinstance(bound, str) else int | float)
 
 
 def _escaped(label: str) -> str:

@@ -95,6 +95,18 @@ def test_filters(mem0: Memory, conditions: dict[str, Any], number: int) -> None:
     assert len(mem0.search("Bergen", filters=filters)["results"]) == number
 
 
+def test_metadata_of_another_type_are_neither_greater_nor_less(mem0: Memory) -> None:
+    for text, weight in (("Heavy.", "heavy"), ("Listed.", [3]), ("None.", None), ("Light.", 1.5)):
+        mem0.add(text, user_id="oskar", metadata={"weight": weight})
+    for condition, expected in (
+        ({"gt": 2}, {"I am allergic to walnuts."}),
+        ({"lte": 2}, {"Light."}),
+        ({"gte": "h"}, {"Heavy."}),
+    ):
+        filters = {"user_id": "oskar", "weight": condition}
+        assert texts(mem0.get_all(filters=filters)) == texts(mem0.search("walnuts", filters=filters)) == expected
+
+
 def test_update_keeps_the_id_and_tells_the_history(mem0: Memory) -> None:
     id_ = mem0.search("walnuts", user_id="oskar", top_k=1)["results"][0]["id"]
     mem0.update(id_, "I am allergic to walnuts and almonds.")
@@ -259,7 +271,8 @@ def test_what_are_no_messages(mem0: Memory, messages: Any) -> None:
     "filters",
     [
         {"weight": {"near": 3}},
-        {"weight": {"gt": "heavy"}},
+        {"weight": {"gt": ["heavy"]}},
+        {"weight": {"in": 3}},
         {"user_id": ""},
         {"AND": {"weight": 3}},
         {"OR": 5},
