@@ -27,7 +27,8 @@ def said(messages: Messages) -> Iterator[tuple[str, dict[str, str]]]:
         if content is message or not isinstance(content, str | list | tuple | None):
             raise InvalidInputError(f"messages are texts, or dicts with role and content, not {message!r}")
         if isinstance(content, list | tuple):  # of parts, such as texts and images
-            content = "\n".join(str(p["text"]) for p in content if isinstance(p, Mapping) and p.get("type") == "text")
+            texts = (part.get("text") if isinstance(part, Mapping) else part for part in content)
+            content = "\n".join(text for text in texts if isinstance(text, str))
         if content and content.strip() and message.get("role") != "system":  # there is none where it only calls tools
             name = message.get("name")
             yield content, {"role": str(message.get("role", "user"))} | ({"actor_id": str(name)} if name else {})

@@ -203,6 +203,10 @@ def test_messages_of_parts_and_calls_of_tools(mem0: Memory) -> None:
     parts = [{"type": "text", "text": "Ida likes this tea."}, {"type": "image_url", "image_url": {"url": "tea.png"}}]
     messages = [{"role": "assistant", "content": None, "tool_calls": []}, {"role": "user", "content": parts}]
     assert [r["memory"] for r in mem0.add(messages, user_id="ida")["results"]] == ["Ida likes this tea."]
+    others = [{"type": "input_text", "text": "Ida likes cake."}, "And buns.", {"type": "text", "text": None}, None]
+    messages = [{"role": "user", "content": others}, {"role": "user", "content": [{}]}]
+    (result,) = mem0.add(messages, user_id="ida")["results"]
+    assert result["memory"] == "Ida likes cake.\nAnd buns."
 
 
 def test_how_many(mem0: Memory) -> None:
