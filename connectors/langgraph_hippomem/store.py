@@ -32,6 +32,9 @@ from hippomem import (
     Memory,
     NotFoundError,
     Passage,
+    StoreAccessError,
+    StoreBusyError,
+    StoreFullError,
     SystemClock,
 )
 from hippomem_tools import as_query, checked_memory, forget_all
@@ -262,6 +265,10 @@ class HippomemStore(BaseStore):
                     self.memory.annotate(some, {EXPIRES: _expiry(now, ttl)})
                 except NotFoundError:  # one was written or removed meanwhile: the others one by one
                     continue
+                except (StoreAccessError, StoreBusyError, StoreFullError) as error:
+                    # What was read is given all the same.
+                    _LOG.warning("the time of items that were read could not begin anew: %s", error)
+                    return
                 if some is ids:
                     break
 

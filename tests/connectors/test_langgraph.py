@@ -15,7 +15,7 @@ from langchain_core.language_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage
 from langgraph.store.base import GetOp, InvalidNamespaceError, PutOp, SearchOp
 
-from hippomem import InvalidInputError, Memory, Recall, SimulatedClock, StoreBusyError
+from hippomem import InvalidInputError, Memory, Recall, SimulatedClock, StoreBusyError, StoreFullError
 from langgraph_hippomem import HippomemStore
 
 pytestmark = pytest.mark.anyio
@@ -105,6 +105,20 @@ def test_time_to_live(store: HippomemStore, clock: SimulatedClock) -> None:
     for wrong in (float("inf"), float("nan"), "soon"):
         with pytest.raises(InvalidInputError, match="minutes"):
             store.put(ADA, "wrong", {"text": "x"}, ttl=wrong)  # type: ignore[arg-type]
+
+
+def test_an_item_is_read_also_where_its_time_cannot_begin_anew(
+    store: HippomemStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.put(ADA, "brief", {"text": "Ada is on the train."}, ttl=10)
+
+    def full(*_: Any) -> None:
+        raise StoreFullError("the disk is full")
+
+    monkeypatch.setattr(store.memory, "annotate", full)
+    assert store.get(ADA, "brief") is not None
+    assert keys(store.search(ADA, query="Where is Ada?")) == ["brief"]
+    assert caplog.text.count("could not begin anew: the disk is full") == 2
 
 
 def test_the_configuration_of_time_to_live(memory: Memory, clock: SimulatedClock) -> None:
