@@ -5,7 +5,7 @@ READY := .venv/.ready
 # A process on each core: threads of theirs would only wait for one another.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal
 
-.PHONY: demo test test-all test-postgres lint bench clean
+.PHONY: demo test test-all test-postgres test-lowest lint bench clean
 
 demo: $(READY)
 	$(BIN)/hippomem demo
@@ -19,6 +19,15 @@ test-all: $(READY)
 test-postgres: $(READY)
 	HIPPOMEM_TEST_DB=postgres $(PYTEST) -m "not slow and not sqlite" \
 	  --ignore tests/connectors --ignore tests/eval
+
+# With the lowest versions that pyproject.toml allows; torch aside, whose old ones bring gigabytes of CUDA.
+test-lowest: $(READY)
+	mkdir -p build && grep "^torch==" constraints.txt > build/torch.txt
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python build/lowest
+	$(BIN)/uv pip install --quiet --python build/lowest/bin/python --resolution lowest-direct --only-binary :all: \
+	  --override build/torch.txt --editable ".[dev]"
+	OMP_NUM_THREADS=1 build/lowest/bin/pytest -n auto --dist worksteal -W default
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -260,6 +260,7 @@ def test_a_token_s_entry_is_read_back_and_the_token_stands_nowhere(
         for old, new in (("write", "admin"), ('["a"]', "[]"), ('["a"]', '"a"'))
     ]
     + [new_token("a", ["a"])[1] + "extra = 1", new_token("a", ["a"])[1] + "[other]"],
+    ids=lambda text: text[:16],  # not the tokens, which are others in each process that runs tests
 )
 def test_a_file_of_tokens_that_is_none_is_told(tmp_path: Path, text: str) -> None:
     (tmp_path / "t.toml").write_text(text)

@@ -139,7 +139,8 @@ def test_without_the_extra(package: str, monkeypatch: pytest.MonkeyPatch) -> Non
     if package == "langchain_openai":  # it is looked up once and remembered
         import langchain.chat_models.base as base
 
-        monkeypatch.setattr(base, "_get_chat_model_creator", base._get_chat_model_creator.__wrapped__, raising=False)
+        if creator := getattr(base, "_get_chat_model_creator", None):
+            monkeypatch.setattr(base, "_get_chat_model_creator", creator.__wrapped__)
     with pytest.raises(MissingDependencyError, match=r"pip install 'hippomem\[llm\]'"):
         Chat("openai:test-model", None, SecretStr(KEY)).load()
 

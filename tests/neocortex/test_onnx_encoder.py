@@ -61,8 +61,12 @@ def int8() -> OnnxEncoder:
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Folders of a small BERT with random weights, as sentence-transformers saves them."""
     from sentence_transformers import SentenceTransformer
-    from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
     from transformers import BertConfig, BertModel, BertTokenizer
+
+    try:
+        from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
+    except ImportError:  # before 6
+        from sentence_transformers.models import Normalize, Pooling, Transformer
 
     packaged = model_folder.packaged_model()
 
