@@ -38,7 +38,7 @@ class Hidden:
     """
 
     def __init__(self) -> None:
-        self._of: tuple[ReferenceType[View], int, str] | None = None
+        self._of: tuple[ReferenceType[View], int, str, int] | None = None
         self._rows = np.empty(0, np.int64)
         self._archived = self._ended = np.empty(0)  # seconds; infinity where they are not
         self._is_merged = np.empty(0, np.bool_)
@@ -48,7 +48,7 @@ class Hidden:
     ) -> NDArray[np.int64]:
         """Those that are hidden at a moment from a recall of all, or of one source: that does not pass over what was
         merged into others, which may be of another one. `view` has followed the log."""
-        if self._of is None or (self._of[0]() is not view) or self._of[1:] != (view.applied, view.mark):
+        if self._of is None or (self._of[0]() is not view) or self._of[1:] != (view.applied, view.mark, view.changed):
             self._read(view, connection, namespace)
         at = moment.timestamp()
         gone = self._archived <= at
@@ -66,4 +66,4 @@ class Hidden:
         self._archived = np.array([archived for _, archived, _, _ in found], np.float64)
         self._is_merged = np.array([is_merged for _, _, is_merged, _ in found], np.bool_)
         self._ended = np.array([ended for *_, ended in found], np.float64)
-        self._of = ref(view), view.applied, view.mark
+        self._of = ref(view), view.applied, view.mark, view.changed  # the view of a moment changes without the log

@@ -38,6 +38,12 @@ def supersede(connection: Connection, namespace: int, old: int, new: int, at: da
     """Keep a passage as a version of another one, which takes its place and its own versions."""
     own = (versions.c.namespace == namespace, versions.c.passage == old)
     connection.execute(update(versions).where(*own).values(passage=new))
+    # Where the clock has gone back, what stood before this one had ended by now, too.
+    connection.execute(
+        update(versions)
+        .where(versions.c.namespace == namespace, versions.c.passage == new, versions.c.superseded_at > at)
+        .values(superseded_at=at)
+    )
     row = connection.execute(select(passages).where(passages.c.namespace == namespace, passages.c.number == old)).one()
     status = status_of(connection, namespace, [old]).get(old)
     ends = [moment for moment in (status.archived_at, status.invalid_at) if moment] if status else []
