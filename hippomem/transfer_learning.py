@@ -1,4 +1,4 @@
-"""What was learned, in an export: one learning event a line, then the rehearsals that name them by their places."""
+"""What was learned, in an export: a line for each event and each rehearsal, which names events by their places."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import base64
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection
 
 from hippomem.storage import learning, writes
-from hippomem.transfer_fields import count_of, floats_of, moment_of, text_of
+from hippomem.transfer_fields import count_of, floats_of, moment_of, text_of, written
 
 TAUGHT = ("learning", "rehearsal")
 
@@ -75,22 +77,26 @@ class Taught:
 def taught_lines(connection: Connection, namespace: int, encoder: int) -> Iterator[dict[str, Any]]:
     """The lines of an export."""
     places: dict[int, int] = {}
-    for row in learning.event_rows(connection, namespace, encoder):
-        places[row.number] = len(places)
-        yield {
-            "type": "learning",
-            "query": row.query,
-            "useful": [id_ for _, id_ in row.passages],
-            "confidence": row.confidence,
-            "at": row.recorded_at.isoformat(),
-            "vector": base64.b64encode(row.vector.tobytes()).decode(),
-            "evidence": base64.b64encode(row.evidence).decode() if row.evidence else None,
-        }
-    for done in learning.rehearsal_rows(connection, namespace):
-        events = [places[number] for number in done.events if number in places]
-        absorbed = [places[number] for number in done.absorbed if number in places]
-        if events:
-            yield {"type": "rehearsal", "events": events, "absorbed": absorbed, "at": done.recorded_at.isoformat()}
+    steps = learning.learning_steps(connection, namespace)
+    for action, some in groupby(steps, key=itemgetter(0)):  # in the order in which the weights were made
+        numbers = [number for _, number in some]
+        if action == "rehearse":
+            for done in learning.rehearsal_rows(connection, namespace, numbers):
+                events, absorbed = ([places[n] for n in own if n in places] for own in (done.events, done.absorbed))
+                if events:
+                    yield {"type": "rehearsal", "events": events, "absorbed": absorbed, "at": written(done.recorded_at)}
+            continue
+        for row in learning.event_rows(connection, namespace, encoder, numbers):
+            places[row.number] = len(places)
+            yield {
+                "type": "learning",
+                "query": row.query,
+                "useful": [id_ for _, id_ in row.passages],
+                "confidence": row.confidence,
+                "at": written(row.recorded_at),
+                "vector": base64.b64encode(row.vector.tobytes()).decode(),
+                "evidence": base64.b64encode(row.evidence).decode() if row.evidence else None,
+            }
 
 
 def taught_of(item: Mapping[str, Any], ids: Mapping[str, str], width: int) -> Lesson | Replay:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,16 @@ import numpy as np
 import pytest
 from traces import traces
 
-from hippomem import Document, InvalidInputError, Memory, NotFoundError, Recall, Settings, StoreFullError
+from hippomem import (
+    Document,
+    InvalidInputError,
+    Memory,
+    NotFoundError,
+    Recall,
+    Settings,
+    SimulatedClock,
+    StoreFullError,
+)
 from hippomem.evidence import EXPERTS
 from hippomem.feedback import weighted
 from hippomem.hippocampus.recipe import U
@@ -474,6 +484,21 @@ def small(tmp_path: Path) -> Settings:
 def taught(memory: Memory) -> None:
     for number, id_ in enumerate(fill(memory)[:6]):
         memory.feedback(f"what came as note {number}?", [id_])
+
+
+def test_what_was_rehearsed_before_more_came_than_there_is_room_for_goes_along_with_an_export(tmp_path: Path) -> None:
+    clock = SimulatedClock()
+    with Memory.open(settings=small(tmp_path), clock=clock) as memory:
+        for number, id_ in enumerate(fill(memory)):
+            clock.advance(timedelta(days=1))
+            memory.feedback(f"what came as note {number}?", [id_])
+            memory._learning.rehearse(memory._learning.draw(2, seed=number))
+        memory.export(tmp_path / "dump")
+        with Memory.load(tmp_path / "dump", tmp_path / "n.db", settings=small(tmp_path)) as loaded:
+            for query in (QUESTION, "what came as note 1?"):
+                ours, theirs = (m.recall(query, 12).passages for m in (memory, loaded))
+                assert [(p.id, p.score) for p in theirs] == [(p.id, pytest.approx(p.score, abs=1e-5)) for p in ours]
+            assert loaded.doctor().ok
 
 
 def test_a_rehearsal_that_is_interrupted_has_not_happened(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
