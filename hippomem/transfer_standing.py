@@ -1,15 +1,16 @@
 """What became of passages and their facts, in an export: a line for each that is archived, merged, superseded or
-flagged, or of whose facts one has ended."""
+flagged, of whose facts one has ended, or whose edges use has strengthened or a repair has added to."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection
 
+from hippomem.consolidation.tidying import MOST_STRENGTH
 from hippomem.storage import statuses, validities, writes
 from hippomem.transfer_fields import moment_of, text_of, written
 
@@ -35,6 +36,9 @@ class Standing:
     passage: str
     status: statuses.Status
     facts: tuple[EndedFact, ...]
+    strengths: Mapping[str, float] = field(default_factory=dict)  # of its edges, by the entity's key
+    strengthened_at: datetime | None = None
+    cues: tuple[tuple[str, str], ...] = ()  # key, name
 
     def write(self, connection: Connection, namespace: int, at: datetime) -> None:
         """Write it, where the passage is there and nothing is known of it yet. What hides the passage is logged, for
@@ -43,7 +47,7 @@ class Standing:
         if number is None or _is_known(connection, namespace, number):
             return
 
-        def log(action: str, **what: str) -> None:
+        def log(action: str, **what: Any) -> None:
             detail = {**what, "why": "it was so in the memory that was loaded"}
             statuses.log_change(connection, namespace, action, number, self.passage, at, detail)
 
@@ -63,20 +67,32 @@ class Standing:
             if own.archived_at is not None:
                 log("merge" if own.merged_into else "archive")
         validities.settle(connection, namespace, number)
+        entities = statuses.entity_numbers(connection, namespace, self.strengths)
+        if entities and self.strengthened_at is not None:
+            own_edges = {entity: self.strengths[key] for key, entity in entities.items()}
+            statuses.set_strengths(connection, namespace, number, own_edges, self.strengthened_at)
+            log("strengthen", before={str(entity): 1.0 for entity in own_edges})
+        for key, name in self.cues:
+            if statuses.set_cue(connection, namespace, number, key, name):
+                log("repair", key=key)
 
 
 def _is_known(connection: Connection, namespace: int, number: int) -> bool:
     """Whether anything became of it here; when its own triples hold came along with it."""
     known = statuses.status_of(connection, namespace, [number]).get(number)
     became = known is not None and replace(known, invalid_at=None, valid_from=None) != statuses.Status()
-    return became or bool(validities.validities_of(connection, namespace, [number]))
+    beside = (validities.validities_of, statuses.strengthened_at, statuses.all_cues_of)
+    return became or any(of(connection, namespace, [number]) for of in beside)
 
 
 def standing_lines(connection: Connection, namespace: int, ids: Mapping[int, str]) -> Iterator[dict[str, Any]]:
     """The lines of an export about these passages, given as number → id."""
     known = statuses.status_of(connection, namespace, ids)
     ended = validities.ended_facts(connection, namespace, ids)
-    for number in sorted(known.keys() | ended.keys()):
+    strengths = statuses.strengths_of(connection, namespace, list(ids))
+    at = statuses.strengthened_at(connection, namespace, ids)
+    cues = statuses.all_cues_of(connection, namespace, ids)
+    for number in sorted(known.keys() | ended.keys() | strengths.keys() | cues.keys()):
         status = known.get(number, statuses.Status())
         yield {
             "type": STANDING,
@@ -90,6 +106,9 @@ def standing_lines(connection: Connection, namespace: int, ids: Mapping[int, str
                 [subject, relation, object_, written(v.valid_from), written(v.invalid_at), v.by_passage]
                 for subject, relation, object_, v in ended.get(number, ())
             ],
+            "strengths": sorted(strengths.get(number, {}).items()),
+            "strengthened_at": written(at.get(number)),
+            "cues": cues.get(number, []),
         }
 
 
@@ -109,4 +128,13 @@ def standing_of(item: Mapping[str, Any], ids: Mapping[str, str]) -> Standing:
         moment_of(item["archived_at"]), id_of(item["merged_into"]), moment_of(item["invalid_at"]), flag,
         moment_of(item.get("valid_from")),
     )  # fmt: skip
-    return Standing(ids[text_of(item["passage"])], status, facts)
+    strengths = {text_of(key): _strength_of(value) for key, value in item.get("strengths", ())}
+    cues = tuple((text_of(key)[:255], text_of(name)) for key, name in item.get("cues", ()))
+    at = moment_of(item.get("strengthened_at"))
+    return Standing(ids[text_of(item["passage"])], status, facts, strengths, at, cues)
+
+
+def _strength_of(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value <= MOST_STRENGTH:
+        raise ValueError(f"{value!r:.40} is not the strength of an edge")
+    return float(value)

@@ -27,7 +27,8 @@ class EarlierVersion:
     superseded_at: datetime
 
     def write(self, connection: Connection, namespace: int, encoder: int) -> None:
-        """Write it, where its passage is there and does not have it yet."""
+        """Write it, where its passage is there and does not have it yet. The log tells of its update, so that history
+        does and its id goes on to name the passage."""
         was = self.was
         number = writes.existing(connection, namespace, [self.of]).get(self.of)
         if number is None or versions.is_kept(connection, namespace, number, was.id, self.superseded_at):
@@ -44,6 +45,7 @@ class EarlierVersion:
             "facts": [([*fact_line(f.triple), None, None])[:6] for f in was.links.facts],
         }
         versions.take_over(connection, namespace, number, values)
+        writes.log_update(connection, namespace, number, self.of, was, self.superseded_at)
 
 
 def version_of(item: Mapping[str, Any], was: NewPassage, ids: Mapping[str, str]) -> EarlierVersion:

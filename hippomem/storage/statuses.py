@@ -91,6 +91,14 @@ def forgive(connection: Connection, namespace: int, number: int) -> None:
     )
 
 
+def is_kept(connection: Connection, namespace: int, id_: str) -> bool:
+    """Whether an undo brought this passage back, once and for all."""
+    query = select(changes.c.detail).where(
+        changes.c.namespace == namespace, changes.c.passage_id == id_, changes.c.action == "restore"
+    )
+    return any("undone" in (detail or {}) for detail in connection.execute(query).scalars())
+
+
 def hiding(connection: Connection, namespace: int) -> list[tuple[int, datetime | None, bool, datetime | None]]:
     """The passages that are archived or invalid at some moment: since when archived, whether merged into another one,
     since when invalid."""
@@ -220,6 +228,29 @@ def cues_of(connection: Connection, namespace: int, numbers: Sequence[int]) -> d
         )
         for passage, key in rows:
             found.setdefault(passage, []).append(key)
+    return found
+
+
+def strengthened_at(connection: Connection, namespace: int, numbers: Iterable[int]) -> dict[int, datetime]:
+    """When the edges of passages were strengthened last, of those that have such."""
+    found: dict[int, datetime] = {}
+    for some in chunks(numbers):
+        query = select(strengths.c.passage, strengths.c.at).where(
+            strengths.c.namespace == namespace, strengths.c.passage.in_(some), strengths.c.strength != 1.0
+        )
+        found.update((row.passage, row.at) for row in connection.execute(query))
+    return found
+
+
+def all_cues_of(connection: Connection, namespace: int, numbers: Iterable[int]) -> dict[int, list[tuple[str, str]]]:
+    """passage → (key, name) of what repairs added to it; "" where that was taken from it for good."""
+    found: dict[int, list[tuple[str, str]]] = {}
+    for some in chunks(numbers):
+        query = select(cues.c.passage, cues.c.key, cues.c.name).where(
+            cues.c.namespace == namespace, cues.c.passage.in_(some)
+        )
+        for passage, key, name in connection.execute(query.order_by(cues.c.passage, cues.c.key)):
+            found.setdefault(passage, []).append((key, name))
     return found
 
 

@@ -15,8 +15,7 @@ from hippomem.storage.schema import changes, passages
 def named_now(connection: Connection, namespace: int, passage_id: str) -> str:
     """The id of the memory that this id stands for by now, after all its updates; itself where it stands for none."""
     later = changes.alias()
-    own = changes.c.namespace == namespace, changes.c.passage_id == passage_id
-    chain = select(changes.c.passage_id.label("id")).where(*own).cte("chain", recursive=True)
+    chain = _start(namespace, [passage_id])
     last = (
         select(later.c.passage_id)
         .where(later.c.namespace == namespace, later.c.previous_id == chain.c.id)
@@ -33,10 +32,7 @@ def named_now(connection: Connection, namespace: int, passage_id: str) -> str:
 def chain_of(namespace: int, ids: Sequence[str], later: bool = True) -> CTE:
     """What these ids were before updates, with `later` also what they have become, all of it: a column `id`, which is
     null in one row."""
-    start = select(changes.c.passage_id.label("id")).where(
-        changes.c.namespace == namespace, changes.c.passage_id.in_(ids)
-    )
-    found = start.cte("chain", recursive=True)
+    found = _start(namespace, ids)
     # One step for both directions, as a database may allow no more; joined so, each is looked up in its own index.
     before, after = changes.alias(), changes.alias()
     was = and_(before.c.namespace == namespace, before.c.passage_id == found.c.id)
@@ -50,3 +46,10 @@ def chain_of(namespace: int, ids: Sequence[str], later: bool = True) -> CTE:
         .outerjoin(after, and_(way.c.on == 1, became))
     )
     return found.union(select(case((way.c.on == 0, before.c.previous_id), else_=after.c.passage_id)).select_from(both))
+
+
+def _start(namespace: int, ids: Sequence[str]) -> CTE:
+    """Those of these ids that the log knows; of what was updated before it was loaded it knows no other line."""
+    is_id, was_id = changes.c.passage_id.in_(ids), changes.c.previous_id.in_(ids)
+    known = select(case((is_id, changes.c.passage_id), else_=changes.c.previous_id).label("id"))
+    return known.where(changes.c.namespace == namespace, is_id | was_id).cte("chain", recursive=True)

@@ -318,6 +318,14 @@ def _move(connection: Connection, namespace: int, number: int, passage: NewPassa
         connection.execute(insert(changes).values(logged))
 
 
+def log_update(
+    connection: Connection, namespace: int, number: int, passage_id: str, was: NewPassage, at: datetime
+) -> None:
+    """Tell what a passage was before an update that was done elsewhere."""
+    logged = {"namespace": namespace, "action": "update", "passage": number, "passage_id": passage_id}
+    connection.execute(insert(changes).values(logged | {"previous_id": was.id, "text": was.text, "at": at}))
+
+
 def describe(connection: Connection, number: int, metadata: dict[str, Any]) -> None:
     """Give a passage other metadata. No view holds them, so the log does not tell."""
     connection.execute(update(passages).where(passages.c.number == number).values(metadata=metadata))

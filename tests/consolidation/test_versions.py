@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hippomem import Document, Memory, Settings, SimulatedClock, Triple
+from hippomem import Document, Memory, NotFoundError, Settings, SimulatedClock, Triple
 from hippomem.testing import HashEncoder, capitals
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -103,6 +103,35 @@ def test_what_was_hidden_before_it_was_replaced_stays_so(memory: Memory, clock: 
     memory.update(old.id, ROME)
     assert OSLO in texts(memory, as_of=NOW)
     assert OSLO not in texts(memory, as_of=NOW + 1.5 * DAY)
+
+
+def test_of_two_moments_each_passes_over_what_was_hidden_then(memory: Memory, clock: SimulatedClock) -> None:
+    from hippomem.storage import statuses
+
+    other = memory.add("Ada mends nets.")
+    old = memory.add(OSLO)
+    clock.advance(DAY)
+    new = memory.update(old.id, ROME)
+    clock.advance(DAY)
+    with memory._store.write() as connection:
+        number = memory._writer.current(new.id)[0]
+        statuses.set_status(connection, memory._number, number, archived_at=clock.now())
+        statuses.log_change(connection, memory._number, "archive", number, new.id, clock.now(), {})
+    clock.advance(2 * DAY)
+    memory.update(other.id, "Ada mends sails.")
+    for day, text in ((0.5, OSLO), (1.5, ROME), (0.5, OSLO), (3, None)):
+        found = {t for t in texts(memory, "Ada", as_of=NOW + day * DAY) if t in (OSLO, ROME)}
+        assert found == {text} - {None}, day
+
+
+def test_a_clock_that_has_gone_back_between_updates_hides_nothing(memory: Memory, clock: SimulatedClock) -> None:
+    old = memory.add(OSLO)
+    clock.advance(365 * DAY)
+    new = memory.update(old.id, ROME)
+    clock.advance(-360 * DAY)
+    memory.update(new.id, "Ada left.")
+    days = [[t for t in texts(memory, "Ada", as_of=NOW + n * DAY) if "Town" not in t] for n in (1, 4, 9, 364, 366)]
+    assert days == [[OSLO], [OSLO], ["Ada left."], ["Ada left."], ["Ada left."]]
 
 
 def test_forgetting_takes_every_version_byte_for_byte(memory: Memory, clock: SimulatedClock, tmp_path: Path) -> None:
@@ -210,6 +239,35 @@ def test_versions_survive_export_another_encoder_and_another_process(
     with Memory.open(tmp_path / "m.db", encoder=HashEncoder(64), pipeline=capitals()) as again:
         assert texts(again, as_of=NOW)[0] == OSLO
         assert again.doctor().ok
+
+
+def test_a_loaded_memory_tells_its_updates_and_goes_by_its_earlier_ids(
+    memory: Memory, clock: SimulatedClock, tmp_path: Path
+) -> None:
+    ids, moments = [memory.add(OSLO).id], [NOW]
+    for text in (ROME, "Ada left."):
+        clock.advance(DAY)
+        ids.append(memory.update(ids[-1], text).id)
+        moments.append(clock.now())
+    memory.export(tmp_path / "dump")
+    to = {"db": tmp_path / "n.db", "settings": Settings(encoder=HashEncoder(), pipeline=capitals())}
+    with Memory.load(tmp_path / "dump", **to) as loaded:
+        told = [(OSLO, moments[1]), (ROME, moments[2])]
+        for id_ in ids:
+            assert loaded.get(id_).text == "Ada left."
+            assert [(c.text, c.at) for c in loaded.history(id_) if c.action == "update"] == told
+        (found,) = loaded.recall("Oslo lighthouse", 1, as_of=NOW).passages
+        loaded.feedback("Where is the lighthouse?", [found])
+        Memory.load(tmp_path / "dump", **to).close()
+        assert len([c for c in loaded.history(ids[0]) if c.action == "update"]) == 2
+        last = loaded.update(ids[0], "Ada came back.")
+        assert loaded.get(ids[1]).id == last.id
+        loaded.forget(ids[0])
+        assert not any(c.text for c in loaded.history(ids[0]))
+        with pytest.raises(NotFoundError):
+            loaded.get(ids[0])
+        assert loaded.doctor().ok
+    assert b"lighthouse" not in (tmp_path / "n.db").read_bytes()
 
 
 def test_the_present_is_as_if_there_had_been_no_other_text(
