@@ -293,7 +293,10 @@ class Replaying(Viewing):
             status = statuses.status_of(connection, self._writer.number, [number]).get(number)
             has_facts = bool(links.stated_in(connection, self._writer.number, [number]))
         with self._lock:
-            is_echo = event.id in self._echoes.sources_of(event.text)
+            heard = self._echoes.sources_of(event.text)
+        if status and status.merged_into in heard:
+            return  # what says it in its place, and was recalled just now
+        is_echo = event.id in heard
         if (status and (status.archived_at or status.invalid_at)) or (has_facts and not is_dated and not is_echo):
             with self._store.write() as connection:
                 say_again(connection, self._writer.number, number, event.id, self._clock.now(), is_dated)

@@ -241,7 +241,8 @@ class ReplayStep:
                     detail = {"why": f"its own cue did not bring it first (grade {grade.name.lower()})", "key": key}
                     statuses.log_change(connection, namespace, "repair", passage, found.id, at, detail)
                     return [("repaired", f"repaired: {name!r} leads to it now")]
-        if failures >= FAILURES and "archive" in self.switched and self.channel.name == "graph":
+        can_archive = "archive" in self.switched and self.channel.name == "graph"
+        if failures >= FAILURES and can_archive and not statuses.is_kept(connection, namespace, found.id):
             statuses.set_status(connection, namespace, passage, archived_at=at)
             detail = {"why": f"its own cue did not bring it among the first, {failures} times in a row"}
             statuses.log_change(connection, namespace, "archive", passage, found.id, at, detail)

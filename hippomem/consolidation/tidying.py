@@ -73,32 +73,38 @@ class TidyStep:
     def run(self, round: Round) -> StepReport:
         """Look at what has changed, then strengthen what was used."""
         counts: Counter[str] = Counter()
-        notes: list[str] = []
+        notes: dict[str, None] = {}
         is_done = True
+        looked_at = 0  # the change up to which a dry round has come
         measured: dict[str, Tellings] = {}  # each relation once a round: it takes a look at all of its facts
         while True:
             if round.is_over:
                 is_done = False
                 break
-            if not self._some(round, counts, notes, measured) or round.is_dry:
+            last = self._some(round, counts, notes, measured, looked_at)
+            if not last:
                 break
+            looked_at = last if round.is_dry else 0
         if "strengthen" in self.switched and self.namespace() and not round.is_dry:
             with self.store.write() as connection:
                 counts["strengthened"] += _strengthen(connection, self.namespace(), round.now)
         return StepReport(
-            self.name, {k: v for k, v in counts.items() if v}, notes=tuple(notes[:NOTES]), is_done=is_done
+            self.name, {k: v for k, v in counts.items() if v}, notes=tuple(notes)[:NOTES], is_done=is_done
         )
 
-    def _some(self, round: Round, counts: Counter[str], notes: list[str], measured: dict[str, Tellings]) -> bool:
-        """Look at a batch of changes. False where there was none."""
+    def _some(
+        self, round: Round, counts: Counter[str], notes: dict[str, None], measured: dict[str, Tellings], looked_at: int
+    ) -> int:
+        """Look at a batch of changes. Returns the last of them, 0 where there was none."""
         namespace = self.namespace()
         with self.store.read() as connection:
             known = reviews.schedule(connection, namespace)
             tidied = known.tidied if known else 0
-            changed = statuses.changed_after(connection, namespace, tidied, BATCH + 1)
+            changed = statuses.changed_after(connection, namespace, max(tidied, looked_at), BATCH + 1)
             if not namespace or not changed:
-                return False
+                return 0
             is_last, changed = len(changed) <= BATCH, changed[:BATCH]
+            last = changed[-1][0]
             numbers = list(dict.fromkeys(number for _, number in changed))
             there = reads.by_number(connection, namespace, numbers)
         # Which are alike is the view's to say; it takes its own transaction.
@@ -114,12 +120,13 @@ class TidyStep:
             others = reads.by_number(connection, namespace, sorted({other for _, other in pairs}))
             is_on = "invalidate" in self.switched
             found = _contradictions(connection, namespace, there, measured, self.trust) if is_on else []
+            ending = {one.older.passage for one in found}
             raised = _promotions(connection, namespace) if is_last and "promote" in self.switched else {}
         deeds = deque(methodcaller("flag", *one) for one in there.items() if "flag" in self.switched)
         deeds.extend(
             methodcaller("merge", number, there[number], other, others[other])
             for number, other in pairs
-            if number in there and other in others
+            if number in there and other in others and other not in ending
         )
         deeds.extend(methodcaller("invalidate", contradiction) for contradiction in found)
         deeds.extend(methodcaller("promote", fact, support) for fact, support in raised.items())
@@ -128,12 +135,12 @@ class TidyStep:
                 desk = _Desk(connection, namespace, now, counts, notes, is_dry=True)
                 for deed in deeds:
                     deed(desk)
-            return True
+            return last
         while True:
             with self.store.write() as connection:
                 again = reviews.schedule(connection, namespace)
                 if again is not None and again.tidied != tidied:
-                    return True  # another process was faster
+                    return last  # another process was faster
                 # What is done already, as this ended half-way, is passed over.
                 desk = _Desk(connection, namespace, now, counts, notes, is_dry=False)
                 ends = time.monotonic() + HELD_SECONDS
@@ -143,10 +150,10 @@ class TidyStep:
                         break
                 if not deeds:
                     moments = {"wall": round.now, "moment": round.now} if again is None else {}
-                    reviews.set_schedule(connection, namespace, tidied=changed[-1][0], **moments)
-                    return True
+                    reviews.set_schedule(connection, namespace, tidied=last, **moments)
+                    return last
             if round.is_over:
-                return True
+                return last
             time.sleep(BREATH_SECONDS)  # others write meanwhile
 
 
@@ -158,7 +165,7 @@ class _Desk:
     namespace: int
     now: datetime
     counts: Counter[str]
-    notes: list[str]
+    notes: dict[str, None]  # in their order
     is_dry: bool
 
     def flag(self, number: int, passage: Passage) -> None:
@@ -173,14 +180,18 @@ class _Desk:
             self._log("flag", number, passage.id, {"why": why})
 
     def merge(self, number: int, passage: Passage, other: int, kept: Passage) -> None:
-        """Archive the newer of two that say the same of the same, where they were said on the same occasion."""
+        """Archive the newer of two that say the same of the same, where they were said on the same occasion and nothing
+        of it has ended in between."""
         own, other_ = ((p.title, p.session, p.occurred_at, said(p.text)) for p in (passage, kept))
         if own != other_ or passage.metadata.get("pinned"):
             return
         known = statuses.status_of(self.connection, self.namespace, [number, other])
         ours, theirs = known.get(number), known.get(other)
-        if (ours and (ours.archived_at or ours.merged_into)) or (theirs and theirs.archived_at):
+        if (ours and (ours.archived_at or ours.merged_into)) or (theirs and (theirs.archived_at or theirs.invalid_at)):
             return  # done, or undone, or given way itself
+        found = validities.validities_of(self.connection, self.namespace, [other])
+        if any(validity.invalid_at for validity in found.values()):
+            return  # what has ended was said again since
         if not (self._is_there(number) and self._is_there(other)):
             return
         self._did("merged", passage.id, f"says the same as {kept.id}")
@@ -246,8 +257,11 @@ class _Desk:
         return statuses.id_of(self.connection, self.namespace, number) is not None
 
     def _did(self, what: str, id_: str, why: str) -> None:
+        note = f"{id_} {'would be ' if self.is_dry else ''}{what}: {why}"
+        if self.is_dry and note in self.notes:
+            return  # a batch before this one would have done it
         self.counts[what] += 1
-        self.notes.append(f"{id_} {'would be ' if self.is_dry else ''}{what}: {why}")
+        self.notes[note] = None
 
     def _log(self, action: str, number: int, id_: str, detail: dict[str, str]) -> None:
         statuses.log_change(self.connection, self.namespace, action, number, id_, self.now, detail)

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from hippomem.errors import InvalidInputError, NotFoundError
-from hippomem.storage import links, statuses, validities
+from hippomem.storage import links, statuses, validities, writes
 
 UNDOABLE = ("archive", "merge", "invalidate", "strengthen", "repair", "flag", "promote", "demote")
 
@@ -52,14 +52,18 @@ def undo(connection: Connection, namespace: int, sequence: int, at: datetime) ->
     return str(row.passage_id)
 
 
-def restore(connection: Connection, namespace: int, number: int, id_: str, why: str, at: datetime) -> bool:
-    """Bring back an archived passage. False where it is not archived."""
+def restore(
+    connection: Connection, namespace: int, number: int, id_: str, why: str, at: datetime, undone: int | None = None
+) -> bool:
+    """Bring back an archived passage; what it was archived by is not to be done again where that is `undone`. False
+    where it is not archived."""
     status = statuses.status_of(connection, namespace, [number]).get(number)
     if status is None or status.archived_at is None:
         return False
     statuses.set_status(connection, namespace, number, archived_at=None)
     statuses.forgive(connection, namespace, number)
-    statuses.log_change(connection, namespace, "restore", number, id_, at, {"why": why})
+    detail: dict[str, Any] = {"why": why} if undone is None else {"why": why, "undone": undone}
+    statuses.log_change(connection, namespace, "restore", number, id_, at, detail)
     return True
 
 
@@ -71,8 +75,12 @@ def say_again(
     """
     why = "it was said again"
     status = statuses.status_of(connection, namespace, [number]).get(number)
-    if status is not None and status.merged_into is None:  # else what it was merged into says it
-        restore(connection, namespace, number, id_, why, at)
+    if status is not None and status.archived_at is not None and status.merged_into is not None:
+        kept = writes.existing(connection, namespace, [status.merged_into])
+        for id_, number in kept.items():  # says it in its place
+            say_again(connection, namespace, number, id_, at, is_dated)
+        return
+    restore(connection, namespace, number, id_, why, at)
     known = validities.validities_of(connection, namespace, [number])
     for fact in validities.facts_in(connection, namespace, number):
         held = known.get((number, fact), validities.Validity())
@@ -84,7 +92,7 @@ def say_again(
 
 
 def _archive(deed: _Deed) -> None:
-    if not restore(deed.connection, deed.namespace, deed.number, deed.id, deed.why, deed.at):
+    if not restore(deed.connection, deed.namespace, deed.number, deed.id, deed.why, deed.at, undone=deed.sequence):
         raise InvalidInputError(f"change {deed.sequence} was undone already: the passage is not archived")
 
 

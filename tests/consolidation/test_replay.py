@@ -200,6 +200,27 @@ def test_measured_failure_archives_deep_recall_finds_and_use_brings_back(
     assert memory.doctor().ok
 
 
+def test_what_an_undo_brought_back_is_not_archived_again(
+    memory: Memory, clock: SimulatedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, used = (p.id for p in memory.passages(limit=2))
+    memory.consolidate()
+    monkeypatch.setattr(replaying.GraphChannel, "_looked_up", lambda *_: Probe(None))
+
+    def archived() -> set[str]:
+        for _ in range(5):
+            clock.advance(timedelta(days=7))
+            memory.consolidate()
+        return {p.id for p in memory.passages() if memory.history(p.id)[-1].action == "archive"}
+
+    assert {kept, used} <= archived()
+    memory.undo(memory.history(kept)[-1].sequence)
+    memory._note_use(None, [used])
+    assert archived() & {kept, used} == {used}
+    assert memory.stats()["consolidation"]["archived"] == len(NAMES) - 1
+    assert memory.doctor().ok
+
+
 def test_a_clock_that_has_gone_back_keeps_no_worker_waiting(memory: Memory, clock: SimulatedClock) -> None:
     memory.consolidate()
     clock.advance(timedelta(days=9))
@@ -237,6 +258,15 @@ def test_a_dry_round_changes_nothing(memory: Memory, clock: SimulatedClock) -> N
     assert told["not scheduled yet"] == 1
     assert (rows(memory), log(memory), memory.stats()["views"]) == before
     assert memory.consolidate()["replay graph"].counts["replayed"] >= len(NAMES)
+
+
+def test_a_dry_round_looks_at_all_that_has_changed(fast: Callable[..., Memory], clock: SimulatedClock) -> None:
+    memory = fast(clock=clock)
+    for source in "ab":
+        for number in range(150):
+            memory.add(f"Note {number} tells of Thing{number}.", source=source)
+    dry = memory.consolidate(dry_run=True)["tidy"]
+    assert dry.counts == memory.consolidate()["tidy"].counts == {"merged": 150}
 
 
 def test_forgetting_takes_the_reviews_along(memory: Memory, clock: SimulatedClock) -> None:

@@ -387,6 +387,44 @@ def test_what_stands_again_is_held_against_what_is_left(memory: Memory, clock: S
     assert ids[0] in {p.id for p in memory.recall("Where does Ada live?", 50).passages}
 
 
+def test_what_is_said_again_elsewhere_is_not_merged_into_what_has_ended(memory: Memory, clock: SimulatedClock) -> None:
+    def said(town: str, source: str, is_tidied: bool) -> set[str]:
+        clock.advance(timedelta(days=1))
+        memory.add(f"Ada lives in {town}.", source=source, triples=[("Ada", "lives in", town)])
+        if is_tidied:
+            memory.consolidate()
+            clock.advance(timedelta(hours=1))
+        found = memory.recall("Where does Ada live?", 50).passages
+        return {p.text for p in found if p.text.startswith("Ada lives")}
+
+    assert said("Oslo", "a", True) == {"Ada lives in Oslo."}
+    assert said("Bergen", "a", True) == {"Ada lives in Bergen."}
+    assert said("Oslo", "b", True) == {"Ada lives in Oslo."}
+    for town, source in (("Rome", "a"), ("Bern", "a")):  # before anything is consolidated
+        said(town, source, False)
+    assert said("Rome", "b", True) == {"Ada lives in Rome."}
+    assert memory.doctor().ok
+
+
+def test_what_is_said_again_of_a_merged_one_holds_again(memory: Memory, clock: SimulatedClock) -> None:
+    text, fact = "Ada lives in Oslo.", [("Ada", "lives in", "Oslo")]
+    clock.advance(timedelta(days=1))
+    kept, merged = (memory.add(text, source=source, triples=fact) for source in "ab")
+    assert memory.consolidate()["tidy"].counts["merged"] == 1
+    clock.advance(timedelta(days=1))
+    lives_in(memory, "Ada", "Bergen")
+    memory.consolidate()
+    question = "Where does Ada live?"
+    assert text not in [p.text for p in memory.recall(question, 50).passages]
+    clock.advance(timedelta(days=1))
+    assert not memory.add(text, source="b").created
+    memory.consolidate()
+    found = memory.recall(question, 50).passages
+    assert [p.id for p in found if p.text.startswith("Ada lives")] == [kept.id]
+    assert memory.history(kept.id)[-1].action == "revalidate"
+    assert memory.history(merged.id)[-1].action == "merge"
+
+
 def test_forgetting_the_kept_one_brings_the_merged_one_back(memory: Memory) -> None:
     first = memory.add("Zoe bought the old lighthouse at Gannet Point.", source="a")
     again = memory.add("zoe bought the old lighthouse, at Gannet Point!", source="b")
@@ -448,6 +486,36 @@ def test_what_became_of_memories_goes_along_with_an_export(
         assert memory.get(new).text in texts
         loaded.consolidate()
         assert loaded.stats()["consolidation"]["contradicted"] == 1
+
+
+def test_what_use_and_repairs_did_to_edges_goes_along_with_an_export(
+    memory: Memory, clock: SimulatedClock, tmp_path: Path
+) -> None:
+    from hippomem.storage import statuses
+
+    note = memory.add("Ada and Bea met Cid at Gannet Point.", title="A meeting")
+    memory.feedback(memory.recall("Whom did Ada meet?", 50), [note.id])
+    with memory._store.write() as connection:
+        number = memory._writer.current(note.id)[0]
+        assert statuses.set_cue(connection, memory._number, number, "lighthouse", "Lighthouse")
+        statuses.log_change(connection, memory._number, "repair", number, note.id, clock.now(), {"key": "lighthouse"})
+        statuses.set_cue(connection, memory._number, number, "nets", "")
+    assert memory.consolidate()["tidy"].counts["strengthened"] == 1
+    memory.export(tmp_path / "dump")
+    to = {"db": tmp_path / "n.db", "settings": Settings(encoder=HashEncoder(), pipeline=capitals())}
+    with Memory.load(tmp_path / "dump", **to) as loaded:
+        assert [row[2:] for row in all_strengths(loaded)] == [row[2:] for row in all_strengths(memory)]
+        for query in ("Whom did Ada meet at Gannet Point?", "Who met at the Lighthouse?", "Who is Ada?"):
+            ours, theirs = (m.recall(query, 9).passages for m in (memory, loaded))
+            assert [(p.id, p.causes) for p in theirs] == [(p.id, pytest.approx(p.causes, abs=1e-4)) for p in ours]
+        repair = next(c for c in loaded.history(note.id) if c.action == "repair")
+        loaded.undo(repair.sequence)
+        assert "Lighthouse" not in loaded.recall("Who met at the Lighthouse?", 1).passages[0].entities
+        loaded.export(tmp_path / "again")
+        Memory.load(tmp_path / "dump", **to).close()  # what was undone meanwhile stays so
+        loaded.export(tmp_path / "again too")
+        assert (tmp_path / "again").read_bytes() == (tmp_path / "again too").read_bytes()
+        assert loaded.doctor().ok
 
 
 def test_what_a_load_says_of_memories_that_are_there_is_seen_by_who_has_them_open(
