@@ -28,6 +28,7 @@ from hippomem.consolidation.contradictions import (
 from hippomem.consolidation.quality import flag_of, said
 from hippomem.consolidation.round import Round
 from hippomem.consolidation.states import days_between
+from hippomem.consolidation.undo import say_again
 from hippomem.storage import links, reads, reviews, statuses, validities
 from hippomem.storage.store import Store
 from hippomem.types import Passage, StepReport
@@ -118,13 +119,14 @@ class TidyStep:
         now = self.clock.now()
         with self.store.read() as connection:
             others = reads.by_number(connection, namespace, sorted({other for _, other in pairs}))
+            documents = statuses.ingested_sources(connection, namespace) if pairs else set()
             is_on = "invalidate" in self.switched
             found = _contradictions(connection, namespace, there, measured, self.trust) if is_on else []
             ending = {one.older.passage for one in found}
             raised = _promotions(connection, namespace) if is_last and "promote" in self.switched else {}
         deeds = deque(methodcaller("flag", *one) for one in there.items() if "flag" in self.switched)
         deeds.extend(
-            methodcaller("merge", number, there[number], other, others[other])
+            methodcaller("merge", number, there[number], other, others[other], moment_of(there[number], documents))
             for number, other in pairs
             if number in there and other in others and other not in ending
         )
@@ -179,7 +181,7 @@ class _Desk:
             statuses.set_status(self.connection, self.namespace, number, flag=why)
             self._log("flag", number, passage.id, {"why": why})
 
-    def merge(self, number: int, passage: Passage, other: int, kept: Passage) -> None:
+    def merge(self, number: int, passage: Passage, other: int, kept: Passage, told_at: datetime | None) -> None:
         """Archive the newer of two that say the same of the same, where they were said on the same occasion and nothing
         of it has ended in between."""
         own, other_ = ((p.title, p.session, p.occurred_at, said(p.text)) for p in (passage, kept))
@@ -198,6 +200,8 @@ class _Desk:
         if not self.is_dry:
             statuses.set_status(self.connection, self.namespace, number, archived_at=self.now, merged_into=kept.id)
             reviews.count_uses(self.connection, self.namespace, [other], self.now)
+            if told_at is not None:
+                say_again(self.connection, self.namespace, other, kept.id, told_at, kept.occurred_at is not None)
             self._log("merge", number, passage.id, {"into": kept.id, "why": "it says the same in the same words"})
 
     def invalidate(self, found: Contradiction) -> None:

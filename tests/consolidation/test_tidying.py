@@ -425,6 +425,19 @@ def test_what_is_said_again_of_a_merged_one_holds_again(memory: Memory, clock: S
     assert memory.history(merged.id)[-1].action == "merge"
 
 
+def test_a_merge_says_again_what_it_is_merged_into(memory: Memory, clock: SimulatedClock) -> None:
+    for source in "ab":
+        clock.advance(timedelta(days=2))
+        memory.add("Ada lives in Oslo.", source=source, triples=[("Ada", "lives in", "Oslo")])
+        memory.consolidate()
+    between = clock.now() - timedelta(days=1)
+    fact = [("Ada", "lives in", "Bergen")]
+    memory.add("Ada lives in Bergen.", occurred_at=between, triples=fact)  # is told late
+    memory.consolidate()
+    found = [p.text for p in memory.recall("Where does Ada live?", 50).passages]
+    assert [text for text in found if text.startswith("Ada lives")] == ["Ada lives in Oslo."]
+
+
 def test_forgetting_the_kept_one_brings_the_merged_one_back(memory: Memory) -> None:
     first = memory.add("Zoe bought the old lighthouse at Gannet Point.", source="a")
     again = memory.add("zoe bought the old lighthouse, at Gannet Point!", source="b")
