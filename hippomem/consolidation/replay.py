@@ -131,7 +131,7 @@ class ReplayStep:
                         break
                     if review.passage in held:
                         token = held.pop(review.passage)
-                        self._replay(review, token, reason, now, counts, notes, is_overloaded)
+                        self._replay(review, token, reason, ReplayTime(round.now, now), counts, notes, is_overloaded)
                         round.spend(units=1)
             finally:  # where one fails, the others are not to blame
                 if held:
@@ -183,7 +183,7 @@ class ReplayStep:
         review: Review,
         token: int,
         reason: str,
-        now: datetime,
+        time: ReplayTime,
         counts: Counter[str],
         notes: list[str],
         is_overloaded: bool,
@@ -194,7 +194,7 @@ class ReplayStep:
         with self.store.read() as connection:
             uses = reviews.uses_of(connection, self.namespace(), [review.passage]).get(review.passage, 0)
         grade = grade_of(found.probe, uses - review.uses)
-        state = state_of(review)
+        state, now = state_of(review), time.moment
         predicted = self.curve.retrievability(state, now)
         after_it = _spread(self.curve.review(state, grade, now), now, review.passage)
         failures = review.failures + 1 if grade == Grade.AGAIN else 0
@@ -208,7 +208,7 @@ class ReplayStep:
             namespace = self.namespace()
             if not reviews.finish(connection, namespace, self.channel.name, review.passage, token, values):
                 return False
-            line = {"at": now, "grade": int(grade), "predicted": predicted, "reason": reason}
+            line = {"at": time.wall, "grade": int(grade), "predicted": predicted, "reason": reason}
             name = self.channel.name
             reviews.log_review(connection, namespace, review.passage, name, token, rehearsed=is_rehearsed, **line)
             deeds.extend(self._help(connection, namespace, review.passage, found, grade, failures))

@@ -149,6 +149,17 @@ def test_a_year_ahead_is_a_week_and_no_flood(memory: Memory, clock: SimulatedClo
     assert all(row.due < clock.now() for row in rows(memory))  # in the time of replay, which did not jump
 
 
+def test_reviews_are_logged_by_the_clock_also_after_a_jump(memory: Memory, clock: SimulatedClock) -> None:
+    memory.consolidate()
+    clock.advance(timedelta(days=365))
+    late = memory.add("Zoe keeps 3 cats near LakeZoe.")
+    clock.advance(timedelta(days=30))
+    memory.consolidate(budget=Budget(units=99))
+    assert {line.at for line in log(memory)} == {clock.now()}
+    ages = [at - recorded for at, *_, recorded in memory._graded()]
+    assert min(ages) == clock.now() - late.recorded_at == timedelta(days=30)
+
+
 def test_a_daylight_change_makes_nothing_due(memory: Memory, clock: SimulatedClock) -> None:
     oslo = ZoneInfo("Europe/Oslo")
     memory.consolidate(now=datetime(2026, 3, 29, 1, 59, tzinfo=oslo))
