@@ -19,7 +19,7 @@ from hippomem.errors import InvalidInputError, NotFoundError, StoreBusyError, St
 from hippomem.hippocampus.keys import entity_key
 from hippomem.ingest.pipeline import Reading, Stored
 from hippomem.learning import learned_of
-from hippomem.storage import jobs, learning, links, reads, updates, versions, writes
+from hippomem.storage import jobs, learning, links, reads, updates, validities, versions, writes
 from hippomem.storage.rows import NewPassage, content_id, has_validity, passage_id, said
 from hippomem.storage.store import Store
 from hippomem.types import Event, Forgotten, Passage, Triple
@@ -217,6 +217,7 @@ class Writer:
                 self._enqueue(connection, written, [complete], None, now)
                 learning.move_targets(connection, self.number, number, written.numbers[new.id], now)
                 versions.supersede(connection, self.number, number, written.numbers[new.id], now)
+                validities.hand_over(connection, self.number, (number, old.id), (written.numbers[new.id], new.id))
                 writes.remove_passages(connection, self.number, [number], now, None)
                 return self._event(connection, new.id, created=True)
         raise StoreBusyError("others keep changing what is being updated here: try again later")

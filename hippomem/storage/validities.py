@@ -71,6 +71,15 @@ def facts_in(connection: Connection, namespace: int, number: int) -> list[str]:
     return sorted(fact_id(*row) for row in rows)
 
 
+def hand_over(connection: Connection, namespace: int, old: tuple[int, str], new: tuple[int, str]) -> None:
+    """What a passage ended, given as (number, id), stays ended by what an update puts in its place, where that states
+    all that the old one did."""
+    stated, states = (set(facts_in(connection, namespace, number)) for number, _ in (old, new))
+    if stated <= states:
+        own = (validities.c.namespace == namespace, validities.c.by_passage == old[1])
+        connection.execute(update(validities).where(*own).values(by_passage=new[1]))
+
+
 def ended_facts(
     connection: Connection, namespace: int, numbers: Iterable[int]
 ) -> dict[int, list[tuple[str, str, str, Validity]]]:

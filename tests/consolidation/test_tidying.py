@@ -467,12 +467,48 @@ def test_used_paths_grow_stronger_within_bounds_and_relax(memory: Memory, clock:
     strengths = {s for _, _, s, _, _ in all_strengths(memory)}
     assert 1.9 < max(strengths) <= 2.0
     assert memory.consolidate()["tidy"].counts.get("strengthened", 0) == 0  # again, at the same moment
+    held = all_strengths(memory)
+    memory.undo(memory.history(target.id)[-1].sequence)
+    assert all_strengths(memory) == []
+    memory._note_use(memory.recall(question, 9), [target.id])
+    memory.consolidate()
+    (was,) = (c for c in memory.history(target.id) if "undone" in (c.detail or {}).get("why", ""))
+    with pytest.raises(InvalidInputError, match="nothing to undo"):
+        memory.undo(was.sequence)
+    assert [row[:2] for row in all_strengths(memory)] == [row[:2] for row in held]
     clock.advance(timedelta(days=300))
     memory.consolidate()
     assert all_strengths(memory) == []
     relaxed = next(p for p in memory.recall(question, 9).passages if p.id == target.id)
     assert relaxed.score == pytest.approx(target.score, abs=1e-3)
     memory.forget(target.id)
+    assert memory.doctor().ok
+
+
+def test_what_a_memory_ended_stays_ended_where_an_update_only_adds_to_it(memory: Memory, clock: SimulatedClock) -> None:
+    def stands(**options: datetime) -> list[str]:
+        found = memory.recall("Where does Ada live?", 50, **options).passages
+        return [p.text for p in found if p.text.startswith("Ada lives")]
+
+    clock.advance(timedelta(days=1))
+    said = lives_in(memory, "Ada", "Oslo")
+    memory.consolidate()
+    first, clock.moment = clock.now(), clock.now() + timedelta(days=9)
+    more = memory.update(said, "Ada lives in Oslo. She likes it there.")
+    for _ in range(2):
+        assert stands() == [more.text]
+        assert stands(as_of=first) == ["Ada lives in Oslo."]
+        memory.consolidate()
+        clock.advance(timedelta(days=1))
+    other = memory.update(more.id, "Ada left for good.")  # though with the triple that its user gave
+    assert stands() == []
+    memory.forget(other.id)
+    assert stands() == ["Ada lives in Town0."]
+    changed = memory.add("Bea lives in Rome.").id
+    memory.consolidate()
+    assert len([p for p in memory.recall("Bea lives in", 50).passages if p.text.startswith("Bea lives")]) == 1
+    memory.update(changed, "Bea sings.")
+    assert "Bea lives in Town1." in {p.text for p in memory.recall("Bea lives in", 50).passages}
     assert memory.doctor().ok
 
 
