@@ -115,7 +115,9 @@ def _revalidate(
 
 
 def _strengthen(deed: _Deed) -> None:
-    before = deed.detail.get("before", {})
+    before = deed.detail.get("before")
+    if before is None:
+        raise InvalidInputError(f"change {deed.sequence} undid another one: there is nothing to undo in it")
     own = {int(entity): float(value) for entity, value in before.items() if float(value) != 1.0}
     statuses.set_strengths(deed.connection, deed.namespace, deed.number, own, deed.at)
     statuses.log_change(deed.connection, deed.namespace, "strengthen", deed.number, deed.id, deed.at, {"why": deed.why})
@@ -128,6 +130,9 @@ def _repair(deed: _Deed) -> None:
 
 
 def _flag(deed: _Deed) -> None:
+    status = statuses.status_of(deed.connection, deed.namespace, [deed.number]).get(deed.number)
+    if status is None or not status.flag:
+        raise InvalidInputError(f"change {deed.sequence} was undone already: the passage is not flagged")
     statuses.set_status(deed.connection, deed.namespace, deed.number, flag="")
     statuses.log_change(deed.connection, deed.namespace, "flag", deed.number, deed.id, deed.at, {"why": deed.why})
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hippomem import Memory, Settings
+from hippomem import InvalidInputError, Memory, Settings
 from hippomem.consolidation.quality import Echoes, flag_of, said
 
 GEAR = "boat, rope, hook, lamp, oar, sail, anchor, chart"
@@ -135,6 +135,8 @@ def test_junk_is_flagged_found_and_unflagged_for_good(fast: Callable[..., Memory
     (flag,) = [change for change in memory.history(junk.id) if change.action == "flag"]
     assert flag.detail == {"why": "boilerplate"}
     memory.undo(flag.sequence)
+    with pytest.raises(InvalidInputError, match="undone already"):
+        memory.undo(flag.sequence)
     memory.add("We use cookies. Accept all cookies.", triples=[("Acme", "uses", "cookies")])  # linked anew
     assert memory.consolidate()["tidy"].counts == {}
     assert memory.stats()["consolidation"]["flagged"] == 0
