@@ -550,6 +550,7 @@ def test_what_use_and_repairs_did_to_edges_goes_along_with_an_export(
         statuses.log_change(connection, memory._number, "repair", number, note.id, clock.now(), {"key": "lighthouse"})
         statuses.set_cue(connection, memory._number, number, "nets", "")
     assert memory.consolidate()["tidy"].counts["strengthened"] == 1
+    assert memory.graph().nodes["entity:lighthouse"] == {"kind": "entity", "name": "lighthouse"}
     memory.export(tmp_path / "dump")
     to = {"db": tmp_path / "n.db", "settings": Settings(encoder=HashEncoder(), pipeline=capitals())}
     with Memory.load(tmp_path / "dump", **to) as loaded:

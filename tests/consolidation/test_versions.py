@@ -250,7 +250,8 @@ def test_a_loaded_memory_tells_its_updates_and_goes_by_its_earlier_ids(
         ids.append(memory.update(ids[-1], text).id)
         moments.append(clock.now())
     memory.export(tmp_path / "dump")
-    to = {"db": tmp_path / "n.db", "settings": Settings(encoder=HashEncoder(), pipeline=capitals())}
+    (tmp_path / "n").mkdir()
+    to = {"db": tmp_path / "n" / "n.db", "settings": Settings(encoder=HashEncoder(), pipeline=capitals())}
     with Memory.load(tmp_path / "dump", **to) as loaded:
         told = [(OSLO, moments[1]), (ROME, moments[2])]
         for id_ in ids:
@@ -267,7 +268,7 @@ def test_a_loaded_memory_tells_its_updates_and_goes_by_its_earlier_ids(
         with pytest.raises(NotFoundError):
             loaded.get(ids[0])
         assert loaded.doctor().ok
-    assert b"lighthouse" not in (tmp_path / "n.db").read_bytes()
+    assert b"lighthouse" not in bytes_of(tmp_path / "n")
 
 
 def test_the_present_is_as_if_there_had_been_no_other_text(
