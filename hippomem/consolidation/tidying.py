@@ -192,8 +192,8 @@ class _Desk:
         if (ours and (ours.archived_at or ours.merged_into)) or (theirs and (theirs.archived_at or theirs.invalid_at)):
             return  # done, or undone, or given way itself
         found = validities.validities_of(self.connection, self.namespace, [other])
-        if any(validity.invalid_at for validity in found.values()):
-            return  # what has ended was said again since
+        if any(validity.invalid_at or validity.is_spared for validity in found.values()):
+            return  # what had ended, or was found to hold after all, was said again: when, the newer one tells
         if not (self._is_there(number) and self._is_there(other)):
             return
         self._did("merged", passage.id, f"says the same as {kept.id}")

@@ -87,8 +87,12 @@ def say_again(
         since = {} if is_dated else {"valid_from": max(filter(None, (at, held.invalid_at))), "by_passage": None}
         if held.by_passage is not None and held.invalid_at is not None:
             _revalidate(connection, namespace, number, id_, fact, why, at, **since)
-        elif not is_dated and (held.by_passage is None or held.is_spared):
+        elif not is_dated and (held.by_passage is None or held.is_spared) and not _is_later(held.valid_from, at):
             validities.set_validity(connection, namespace, number, fact, **since)
+
+
+def _is_later(one: datetime | None, other: datetime) -> bool:
+    return one is not None and one > other
 
 
 def _archive(deed: _Deed) -> None:

@@ -438,6 +438,24 @@ def test_a_merge_says_again_what_it_is_merged_into(memory: Memory, clock: Simula
     assert [text for text in found if text.startswith("Ada lives")] == ["Ada lives in Oslo."]
 
 
+def test_what_an_undo_spared_stays_so_where_it_was_said_again_before(memory: Memory, clock: SimulatedClock) -> None:
+    clock.advance(timedelta(days=1))
+    first = lives_in(memory, "Ada", "Oslo")
+    clock.advance(timedelta(days=1))
+    lives_in(memory, "Ada", "Rome")
+    memory.consolidate()
+    clock.advance(timedelta(days=1))
+    memory.add("Ada lives in Oslo.", source="b", triples=[("Ada", "lives in", "Oslo")])
+    clock.advance(timedelta(days=1))
+    lives_in(memory, "Ada", "Kiel")
+    clock.advance(timedelta(days=1))
+    memory.undo(memory.history(first)[-1].sequence)
+    memory.consolidate()
+    memory.add("Ada sings bass.", triples=[("Ada", "sings", "bass")])  # what is said of her is looked at again
+    memory.consolidate()
+    assert first in {p.id for p in memory.recall("Where does Ada live?", 50).passages}
+
+
 def test_forgetting_the_kept_one_brings_the_merged_one_back(memory: Memory) -> None:
     first = memory.add("Zoe bought the old lighthouse at Gannet Point.", source="a")
     again = memory.add("zoe bought the old lighthouse, at Gannet Point!", source="b")
