@@ -53,6 +53,8 @@ class Catalogue:
     def export(self, path: str | os.PathLike[str], *, progress: bool | StepCallback = False) -> int:
         """Write this namespace to a JSON Lines file, vectors included; the file appears whole or not at all.
 
+        What is not in it: the schedule and the log of replays, which begin anew, counts of uses, the log of changes but
+        for what it tells of updates, and what was decided by undoing promotions and archivings.
         A process that is killed meanwhile leaves `.NAME.….part` beside it, which the next export there removes (not on
         Windows); `forget` reaches no exports. Returns the number of passages. `progress` as in `doctor`. Raises
         StoreAccessError where the file cannot be written, InvalidInputError where it is a database, and
