@@ -13,6 +13,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from operator import methodcaller
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -219,6 +220,8 @@ class _Desk:
         held = known.get((older.passage, fact), validities.Validity())
         if _is_settled(found, held) or (held.invalid_at is None and held.valid_from and held.valid_from > self.now):
             return  # done, or said again or undone since it was found
+        if held.invalid_at and statuses.is_refused(self.connection, self.namespace, id_, fact, by):
+            return  # an undo gave back the end that it had before
         why = (
             f"what {by} says of the same subject holds since {newer.moment:%Y-%m-%d}; subjects of {older.relation!r} "
             f"have one object (functionality {told.functionality:.2f}: of {told.same + told.other} others told of "
@@ -228,7 +231,8 @@ class _Desk:
         if not self.is_dry:
             values = {"valid_from": older.moment, "invalid_at": newer.moment, "by_passage": by}
             validities.set_validity(self.connection, self.namespace, older.passage, fact, **values)
-            self._log("invalidate", older.passage, id_, {"fact": fact, "by": by, "why": why})
+            before = {"before": held.as_told()} if held.invalid_at else {}  # what an undo gives back
+            self._log("invalidate", older.passage, id_, {"fact": fact, "by": by, "why": why, **before})
             validities.settle(self.connection, self.namespace, older.passage)
 
     def _doubt(self, found: Contradiction) -> None:
@@ -267,7 +271,7 @@ class _Desk:
         self.counts[what] += 1
         self.notes[note] = None
 
-    def _log(self, action: str, number: int, id_: str, detail: dict[str, str]) -> None:
+    def _log(self, action: str, number: int, id_: str, detail: dict[str, Any]) -> None:
         statuses.log_change(self.connection, self.namespace, action, number, id_, self.now, detail)
 
 

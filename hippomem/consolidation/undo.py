@@ -3,7 +3,7 @@ fact that stands again may be ended by what is said later."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -105,17 +105,35 @@ def _invalidate(deed: _Deed) -> None:
     known = validities.validities_of(deed.connection, deed.namespace, [deed.number]).get((deed.number, fact))
     if known is None or known.invalid_at is None:
         raise InvalidInputError(f"change {deed.sequence} was undone already: the fact holds")
+    if before := deed.detail.get("before"):
+        by = deed.detail["by"]
+        if statuses.is_refused(deed.connection, deed.namespace, deed.id, fact, by):
+            raise InvalidInputError(f"change {deed.sequence} was undone already: the fact ended as it had before")
+        if known.by_passage == by:
+            had = asdict(validities.Validity.of_told(before))
+            _revalidate(deed.connection, deed.namespace, deed.number, deed.id, fact, deed.why, deed.at, by, **had)
+            return
     _revalidate(deed.connection, deed.namespace, deed.number, deed.id, fact, deed.why, deed.at)
 
 
 def _revalidate(
-    connection: Connection, namespace: int, number: int, id_: str, fact: str, why: str, at: datetime, **since: Any
+    connection: Connection,
+    namespace: int,
+    number: int,
+    id_: str,
+    fact: str,
+    why: str,
+    at: datetime,
+    refused: Any = None,
+    **since: Any,
 ) -> None:
-    """A fact holds `since` it was said again; else it is spared from what was said until now."""
-    values = since or {"valid_from": at, "by_passage": validities.SPARED}
-    validities.set_validity(connection, namespace, number, fact, invalid_at=None, **values)
+    """A fact holds `since` it was said again, or as long as it did before a passage was found to contradict it, which
+    is `refused`; else it is spared from what was said until now."""
+    values = {"invalid_at": None, **(since or {"valid_from": at, "by_passage": validities.SPARED})}
+    validities.set_validity(connection, namespace, number, fact, **values)
     validities.settle(connection, namespace, number)
-    statuses.log_change(connection, namespace, "revalidate", number, id_, at, {"fact": fact, "why": why})
+    detail = {"fact": fact, "why": why} | ({"by": refused} if refused else {})
+    statuses.log_change(connection, namespace, "revalidate", number, id_, at, detail)
 
 
 def _strengthen(deed: _Deed) -> None:

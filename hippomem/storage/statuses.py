@@ -99,6 +99,15 @@ def is_kept(connection: Connection, namespace: int, id_: str) -> bool:
     return any("undone" in (detail or {}) for detail in connection.execute(query).scalars())
 
 
+def is_refused(connection: Connection, namespace: int, id_: str, fact: str, by: str) -> bool:
+    """Whether an undo refused that this fact of a passage ends where another passage contradicts it."""
+    query = select(changes.c.detail).where(
+        changes.c.namespace == namespace, changes.c.passage_id == id_, changes.c.action == "revalidate"
+    )
+    found = (detail or {} for detail in connection.execute(query).scalars())
+    return any((detail.get("fact"), detail.get("by")) == (fact, by) for detail in found)
+
+
 def hiding(connection: Connection, namespace: int) -> list[tuple[int, datetime | None, bool, datetime | None]]:
     """The passages that are archived or invalid at some moment: since when archived, whether merged into another one,
     since when invalid."""

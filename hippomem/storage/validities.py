@@ -36,6 +36,17 @@ class Validity:
         """Whether it was found to hold after all."""
         return self.by_passage is not None and self.invalid_at is None
 
+    def as_told(self) -> list[str | None]:
+        """As the log of changes keeps it."""
+        moments = self.valid_from, self.invalid_at
+        return [*(moment.isoformat() if moment else None for moment in moments), self.by_passage]
+
+    @classmethod
+    def of_told(cls, told: list[str | None]) -> Validity:
+        """What `as_told` gave."""
+        start, end = (datetime.fromisoformat(moment) if moment else None for moment in told[:2])
+        return cls(start, end, told[2])
+
 
 def fact_id(subject: int, relation: str, object_: int) -> str:
     """The hash of a triple, by its entities' numbers."""

@@ -168,6 +168,33 @@ def test_what_was_undone_holds_beside_what_was_said_before_not_after(memory: Mem
     assert memory.doctor().ok
 
 
+def test_an_undone_earlier_end_gives_back_the_later_one(memory: Memory, clock: SimulatedClock) -> None:
+    old = next(p for p in memory.passages() if p.text == "Ada lives in Town0.")
+    clock.advance(timedelta(days=9))
+    later = lives_in(memory, "Ada", "Rome")
+    memory.consolidate()
+    first_end = clock.now()
+    clock.advance(timedelta(days=1))
+    late = {"triples": [("Ada", "lives in", "Bergen")], "occurred_at": NOW + timedelta(days=5)}
+    memory.add("Ada lived in Bergen then.", **late)  # type: ignore[arg-type]
+    memory.consolidate()
+    assert memory.get(old.id).invalid_at == NOW + timedelta(days=5)
+    first, second = (c.sequence for c in memory.history(old.id) if c.action == "invalidate")
+    memory.undo(second)
+    for _ in range(2):
+        assert memory.get(old.id).invalid_at == first_end
+        assert old.id not in [p.id for p in memory.recall("Where does Ada live?", 50).passages]
+        with pytest.raises(InvalidInputError, match="undone already"):
+            memory.undo(second)
+        memory.add("Ada lived in Bergen then.", **late)  # type: ignore[arg-type]
+        lives_in(memory, "Ada", "Rome")
+        memory.consolidate()
+    memory.undo(first)
+    assert memory.get(old.id).invalid_at is None
+    assert {old.id, later} <= {p.id for p in memory.recall("Where does Ada live?", 50).passages}
+    assert memory.doctor().ok
+
+
 def test_what_was_held_at_a_moment_is_found_as_of_it(memory: Memory, clock: SimulatedClock) -> None:
     told = {}
     for day, town in ((1, "Oslo"), (3, "Bergen"), (5, "Oslo"), (7, "Paris")):
