@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
+import logging
+import os
+from functools import cache
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError
@@ -18,6 +22,11 @@ from hippomem.neocortex.encoder import PACKAGED as PACKAGED_ENCODER
 from hippomem.neocortex.encoder import Backend, Precision
 from hippomem.neocortex.extraction import PACKAGED as PACKAGED_PIPELINE
 
+log = logging.getLogger("hippomem")
+
+ENV_PREFIX = "HIPPOMEM_"
+ALIKE = 0.85  # of difflib's ratio: a slip or two in a name; what others may have in the environment is below
+
 Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 ALL_STEPS: Any = frozenset(
     ("flag", "invalidate", "merge", "promote", "strengthen", "probe", "rehearse", "repair", "archive")
@@ -32,7 +41,7 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix="HIPPOMEM_",
+        env_prefix=ENV_PREFIX,
         toml_file="hippomem.toml",
         arbitrary_types_allowed=True,
         extra="forbid",
@@ -179,6 +188,9 @@ def load_settings(settings: Settings | None = None, /, **values: Any) -> Setting
     """
     if not isinstance(settings, Settings | None):
         raise InvalidInputError(f"settings must be a hippomem.Settings, not {type(settings).__name__}")
+    for name in os.environ:
+        if name.upper().startswith(ENV_PREFIX):
+            _tell_slip(name)
     given = dict(settings) if settings is not None else {}
     given |= {name: value for name, value in values.items() if value is not None}
     try:
@@ -190,3 +202,13 @@ def load_settings(settings: Settings | None = None, /, **values: Any) -> Setting
         raise InvalidInputError(f"settings: {error}: its environment variable, HIPPOMEM_…, must be JSON") from error
     except (ValueError, OSError) as error:  # a hippomem.toml that is not TOML
         raise InvalidInputError(f"hippomem.toml cannot be read: {error}") from error
+
+
+@cache
+def _tell_slip(name: str) -> None:
+    """Warn, once, of a variable that is none of ours but much like one: its value would be missed without a word."""
+    known = [f"{ENV_PREFIX}{field.upper()}" for field in Settings.model_fields]
+    if name.upper() in known:
+        return
+    if meant := difflib.get_close_matches(name.upper(), known, 1, ALIKE):
+        log.warning("the environment variable %s is no setting: is %s meant?", name, meant[0])

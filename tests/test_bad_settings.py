@@ -60,6 +60,21 @@ def test_an_argument_and_other_variables_do_no_harm(fast: Opened, monkeypatch: p
     assert fast().settings.namespace == "from the environment"
 
 
+def test_a_slip_in_the_name_of_a_variable_is_told_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("HIPPOMEM_WORKER", "HIPPOMEM_LLM_APIKEY", "HIPPOMEM_DATA", "HIPPOMEM_PORT", "HIPPOMEM_MCP_TOKEN"):
+        monkeypatch.setenv(name, "secret")
+    monkeypatch.setenv("hippomem_batch", "3")  # a name in small letters is ours, too
+    for _ in range(2):
+        assert load_settings().batch == 3
+    told = [record.getMessage() for record in caplog.records]
+    assert sorted(told) == [
+        "the environment variable HIPPOMEM_LLM_APIKEY is no setting: is HIPPOMEM_LLM_API_KEY meant?",
+        "the environment variable HIPPOMEM_WORKER is no setting: is HIPPOMEM_WORKERS meant?",
+    ]
+
+
 @pytest.mark.parametrize(
     "content",
     [
