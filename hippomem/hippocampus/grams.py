@@ -69,9 +69,9 @@ class GramIndex:
         self._runs: list[_Run] = []
         self._new = _Unsorted()
 
-    def add(self, row: int, found: dict[str, int]) -> None:
+    def add(self, row: int, hashes: NDArray[np.uint64], lines: Iterable[int]) -> None:
         """Enter what one passage holds; rows come in ascending order."""
-        self._new.add(row, [key_hash(key) for key in found], found.values())
+        self._new.add(row, hashes.tolist(), lines)
         if len(self._new.rows) >= SORTED_FROM:
             self._runs.append(self._new.run())
             self._new = _Unsorted()

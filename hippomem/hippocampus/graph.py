@@ -17,7 +17,7 @@ from scipy import sparse
 from hippomem.hippocampus.arrays import Growing, renumbered, runs
 from hippomem.hippocampus.edges import EDGE_FIELDS, LINES, SUM_FIELDS, EdgeLog, Edges, Sums, edge_weight
 from hippomem.hippocampus.grams import Columns, GramIndex
-from hippomem.hippocampus.names import KeyTable
+from hippomem.hippocampus.names import KeyTable, key_hashes
 
 __all__ = ["LINES", "KnowledgeGraph", "edge_weight"]
 
@@ -226,10 +226,10 @@ class KnowledgeGraph:
     def _append_row(
         self, row: int, extracted: dict[str, int], found: dict[str, int], strengths: Mapping[str, float]
     ) -> None:
-        masks = dict(extracted)
-        for key, mask in found.items():
+        masks, hashes = dict(extracted), key_hashes(found)
+        for key in self.keys.among(list(found), hashes):
             if key in masks or self.find(key) is not None:
-                masks[key] = masks.get(key, 0) | mask
+                masks[key] = masks.get(key, 0) | found[key]
         ordered = sorted(masks)
         self._passage_weight.extend([0.0])
         self._alive.extend([True])
@@ -240,7 +240,7 @@ class KnowledgeGraph:
         for key, node in zip(ordered, nodes, strict=True):
             if masks[key] < 0:
                 self._titled_new.setdefault(node, []).append(row)
-        self._grams.add(row, found)
+        self._grams.add(row, hashes, found.values())
 
     def _append_edges(
         self, row: int, nodes: list[int], masks: list[int], primary: list[bool], factors: list[float] | None = None

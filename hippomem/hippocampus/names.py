@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,7 @@ class KeyTable:
         self._ends = _viewed(ends, np.int64)
         self._hashes = _viewed(hashes, np.uint64)
         self._nodes = _viewed(nodes, np.int32)
+        self._sorted = np.asarray(self._hashes)  # the same, for many at a time
         self._new_keys: list[str] = []
         self._new_nodes: dict[str, int] = {}
 
@@ -71,11 +72,20 @@ class KeyTable:
             at += 1
         return None
 
+    def among(self, keys: Sequence[str], hashes: NDArray[np.uint64]) -> list[str]:
+        """Those of these keys, given with their hashes, that have a node."""
+        found = [key for key in keys if key in self._new_nodes]
+        if len(self._sorted):
+            at = np.minimum(np.searchsorted(self._sorted, hashes), len(self._sorted) - 1)
+            alike = (keys[place] for place in np.flatnonzero(self._sorted[at] == hashes).tolist())
+            found += [key for key in alike if key not in self._new_nodes and self.find(key) is not None]
+        return found
+
     def arrays(self, nodes: Iterable[int]) -> dict[str, NDArray[np.generic]]:
         """The constructor's arrays for a table of these nodes, numbered anew in their order."""
         keys = [self.key(node) for node in nodes]
         encoded = [key.encode("utf-8") for key in keys]
-        hashes = np.fromiter((key_hash(key) for key in keys), np.uint64, len(keys))
+        hashes = key_hashes(keys)
         order = np.argsort(hashes, kind="stable")
         return {
             "text": np.frombuffer(b"".join(encoded), np.uint8),
@@ -92,6 +102,12 @@ def _viewed(array: NDArray[Any] | None, dtype: DTypeLike) -> memoryview:
 def key_hash(key: str) -> int:
     """A hash of the key, 64 bits wide, that is the same in every process."""
     return int.from_bytes(hashlib.blake2b(key.encode("utf-8"), digest_size=8).digest(), "little")
+
+
+def key_hashes(keys: Iterable[str]) -> NDArray[np.uint64]:
+    """The hash of each key."""
+    digests = [hashlib.blake2b(key.encode("utf-8"), digest_size=8).digest() for key in keys]
+    return np.frombuffer(b"".join(digests), "<u8")
 
 
 def linked_names(question: str, find: Callable[[str], int | None]) -> dict[int, str]:

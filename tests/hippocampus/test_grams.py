@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from hippomem.hippocampus import arrays, grams
 from hippomem.hippocampus.grams import GramIndex
+from hippomem.hippocampus.names import key_hashes
 
 KEYS = [f"key {number}" for number in range(60)]
 
@@ -30,7 +31,7 @@ def test_it_equals_a_dictionary(size: int, monkeypatch: pytest.MonkeyPatch) -> N
     index, expected = GramIndex(), {key: [] for key in KEYS}
     for row in range(200):
         found = {key: rng.choice((1, 6, (1 << 63) - 1)) for key in rng.sample(KEYS, rng.randrange(8))}
-        index.add(row, found)
+        index.add(row, key_hashes(found), found.values())
         for key, lines in found.items():
             expected[key].append((row, lines))
         if row in (70, 140):  # as after a snapshot, in which every third passage is gone
@@ -46,7 +47,7 @@ def test_there_are_few_runs_and_what_is_saved_is_sorted(monkeypatch: pytest.Monk
     monkeypatch.setattr(grams, "SORTED_FROM", 10)
     index = GramIndex()
     for row in range(1000):
-        index.add(row, {f"key {row % 77}": 1, f"key {row % 13}": 2})
+        index.add(row, key_hashes([f"key {row % 77}", f"key {row % 13}"]), [1, 2])
     assert len(index._runs) <= 9
     hashes, rows, lines = written(index, np.arange(1000, dtype=np.int32))
     entries = list(zip(hashes.tolist(), rows.tolist(), strict=True))
