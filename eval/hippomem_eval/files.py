@@ -53,6 +53,9 @@ def bytes_on_disk(database: Path) -> int:
 
 
 def _read_text(path: Path) -> str:
+    if path.is_fifo():
+        # Its hash would be that of nothing, and what was measured on other data would count as measured on these.
+        raise SourceError(f"{path} is a pipe, which can be read only once: give a file")
     try:
         content = path.read_bytes()
         if content.startswith(_GZIP_MAGIC):
@@ -74,7 +77,7 @@ def _read_lines(text: str, path: Path) -> list[Any]:
             continue
         try:
             records.append(json.loads(line))
-        except ValueError as error:
+        except (RecursionError, ValueError) as error:
             raise SourceError(f"{path} is not valid JSON lines: line {number}: {error}") from None
     return records
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import json
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -231,6 +234,7 @@ def test_malformed_corpora(tmp_path: Path, data: object, message: str) -> None:
     [
         (b"[{", "is not valid JSON"),
         (b'{"a": 1}\n{"b"', "line 2"),
+        (b'{"a": 1}\n' + b"[" * 200_000, "line 2"),
         (b"\xff\xfe\xff", "is not UTF-8"),
         (b"\x1f\x8b\x08damaged", "is damaged"),
         (gzip.compress(b"[1, 2, 3]" * 100, mtime=0)[:-12], "is damaged"),
@@ -250,6 +254,15 @@ def test_files_that_are_not_there(tmp_path: Path) -> None:
         load_dataset(tmp_path / "nothing.json")
     with pytest.raises(SourceError, match="cannot be read"):
         load_dataset(tmp_path)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no pipes with a name")
+def test_a_pipe_is_refused_for_its_hash_would_be_that_of_nothing() -> None:
+    reading, writing = os.pipe()
+    os.write(writing, json.dumps(question_records()).encode())
+    os.close(writing)
+    with os.fdopen(reading), pytest.raises(SourceError, match="is a pipe"):
+        load_dataset(Path(f"/dev/fd/{reading}"))
 
 
 def test_files_that_do_not_belong_together(tmp_path: Path) -> None:
