@@ -17,7 +17,8 @@ class BM25System:
         self._bm25 = BM25([source.whole for source in material.sources])
 
     def recall(self, question: str, k: int) -> Ranking:
-        """The `k` best passages by BM25."""
+        """The `k` best passages that share a word with the question: the others have no order but the corpus's."""
         began = time.perf_counter()
-        passages = ranked(self._sources, self._bm25.scores(question), k)
+        best = ranked(self._sources, self._bm25.scores(question), k)
+        passages = tuple(passage for passage in best if passage.score > 0)
         return Ranking(passages, {"total": 1e3 * (time.perf_counter() - began)})
