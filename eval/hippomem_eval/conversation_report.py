@@ -27,6 +27,9 @@ def summarise(measured: MeasuredConversations, options: ConversationOptions) -> 
     names = [name for name in rows[first][0] if name.startswith(("recall@", "all_gold@", "window")) or name == "mrr"]
     tokens = [name for name in rows[first][0] if name.startswith(_TOKENS)]
     questions = [q for c in measured.conversations for q in c.questions]
+    if len(rows[first]) == options.limit:  # nobody looked at what comes behind
+        questions = questions[: [q.id for q in questions].index(rows[first][-1]["id"]) + 1]
+    adversarial = sum(q.is_adversarial and not options.adversarial for q in questions)
     return {
         "n_questions": len(rows[first]),
         "systems": {
@@ -45,8 +48,8 @@ def summarise(measured: MeasuredConversations, options: ConversationOptions) -> 
         "differences": list(_differences(rows, names, options.seed)),
         "categories": {system: _by_category(asked, names) for system, asked in rows.items()},
         "malformed_evidence": sum(c.malformed_evidence for c in measured.conversations),
-        "without_evidence": sum(not q.evidence for q in questions),
-        "adversarial_left_out": 0 if options.adversarial else sum(q.is_adversarial for q in questions),
+        "without_evidence": len(questions) - len(rows[first]) - adversarial,
+        "adversarial_left_out": adversarial,
         "failed_records": index.failed if index else 0,
         "seconds_are_partial": bool(index and index.seconds_are_partial),
         "index_is_stale": bool(index and index.is_stale),

@@ -105,6 +105,18 @@ def test_what_is_printed(first: tuple[Path, Any]) -> None:
     assert (summary["malformed_evidence"], summary["without_evidence"], summary["adversarial_left_out"]) == (2, 1, 1)
 
 
+def test_what_is_left_out_is_counted_once_and_as_far_as_the_limit(tmp_path: Path) -> None:
+    records = locomo_records()
+    records[0]["qa"][3]["evidence"] = []  # adversarial, and without evidence
+    data = write(tmp_path / "c.json", records)
+    left: list[tuple[int, int, int]] = []
+    for options in ((), ("--limit", 2), ("--limit", 3), ("--adversarial",)):
+        printed(run("--data", data, "--out", tmp_path / "out", "--system", "bm25", "--json", *options))
+        told = json.loads((tmp_path / "out" / "summary.json").read_text(encoding="utf-8"))
+        left.append((told["n_questions"], told["without_evidence"], told["adversarial_left_out"]))
+    assert left == [(6, 1, 1), (2, 0, 0), (3, 1, 1), (6, 2, 0)]
+
+
 def test_differences_are_a_list_with_both_intervals(first: tuple[Path, Any]) -> None:
     _, measured = first
     pairs = {(entry["a"], entry["b"]) for entry in measured["differences"]}
