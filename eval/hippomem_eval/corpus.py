@@ -41,32 +41,23 @@ class Corpus:
 
     def places_of(self, title: str, text: str) -> frozenset[int]:
         """The passages that a recalled text is, or is a part of: ingest splits very long ones."""
-        title, text = _squeeze(title), _squeeze(text)
-        exact = self._by_text.get((title, text))
-        if exact:
-            return exact
-        same_title = self._by_title.get(title, frozenset())
-        return frozenset(place for place in same_title if text and text in _squeeze(self.records[place].text))
+        texts, text = self._texts.get(_squeeze(title), {}), _squeeze(text)
+        if text in texts or not text:
+            return texts.get(text, frozenset())
+        return frozenset().union(*(places for whole, places in texts.items() if text in whole))
 
     def gold_places(self, gold: Gold) -> frozenset[int]:
         """The passages that fulfil `gold`; empty where the corpus has none."""
-        if gold.text is None:
-            return self._by_title.get(_squeeze(gold.title), frozenset())
-        return self._by_text.get((_squeeze(gold.title), _squeeze(gold.text)), frozenset())
+        texts = self._texts.get(_squeeze(gold.title), {})
+        return frozenset().union(*texts.values()) if gold.text is None else texts.get(_squeeze(gold.text), frozenset())
 
     @cached_property
-    def _by_title(self) -> Mapping[str, frozenset[int]]:
-        places: dict[str, set[int]] = defaultdict(set)
+    def _texts(self) -> Mapping[str, Mapping[str, frozenset[int]]]:
+        """title -> text -> places. Of a corpus without titles all texts are under one."""
+        places: dict[str, dict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
         for place, record in enumerate(self.records):
-            places[_squeeze(record.title)].add(place)
-        return {title: frozenset(found) for title, found in places.items()}
-
-    @cached_property
-    def _by_text(self) -> Mapping[tuple[str, str], frozenset[int]]:
-        places: dict[tuple[str, str], set[int]] = defaultdict(set)
-        for place, record in enumerate(self.records):
-            places[_squeeze(record.title), _squeeze(record.text)].add(place)
-        return {key: frozenset(found) for key, found in places.items()}
+            places[_squeeze(record.title)][_squeeze(record.text)].add(place)
+        return {title: {text: frozenset(found) for text, found in texts.items()} for title, texts in places.items()}
 
 
 def _squeeze(text: str) -> str:

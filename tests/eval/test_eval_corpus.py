@@ -50,6 +50,17 @@ def test_a_part_of_a_long_passage_is_that_passage() -> None:
     assert CORPUS.places_of("Ada", "") == frozenset()
 
 
+def test_no_lookup_reads_the_corpus_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    monkeypatch.setattr("hippomem_eval.corpus._squeeze", lambda text: read.append(text) or text)
+    untitled = Corpus(tuple(Record("", f"Note {n}. And its second part.") for n in range(5)))
+    assert untitled.places_of("", "Note 3. And its second part.") == {3}
+    read.clear()
+    assert untitled.places_of("", "Note 3.") == {3}
+    assert untitled.places_of("", "second part.") == {0, 1, 2, 3, 4}
+    assert len(read) == 4
+
+
 def test_a_whole_passage_is_not_taken_for_a_part_of_another_one() -> None:
     corpus = Corpus((Record("T", "Short."), Record("T", "Short. And more.")))
     assert corpus.places_of("T", "Short.") == {0}
