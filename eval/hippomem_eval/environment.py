@@ -25,6 +25,9 @@ _PACKAGES = (
     "spacy",
     "faiss-cpu",
     "sqlalchemy",
+    "bm25s",
+    "pystemmer",
+    "igraph",
 )
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 # What changes no result: where a memory is, how a chat model is reached and within which limits, what it costs.
