@@ -30,10 +30,11 @@ _PACKAGES = (
     "igraph",
 )
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-# What changes no result: where a memory is, how a chat model is reached and within which limits, what it costs.
+# What changes no result: where a memory is, how a chat model is reached and within which limits, what it costs; and how
+# long a question may be, which is raised where a run stops at one, to go on from there.
 _WITHOUT_EFFECT = frozenset(
     {"db", "namespace", "llm_api_key", "llm_timeout", "llm_retries", "llm_concurrency", "llm_prices"}
-    | {"llm_requests_per_minute", "llm_tokens_per_minute"}
+    | {"max_query_chars", "llm_requests_per_minute", "llm_tokens_per_minute"}
 )
 
 

@@ -29,3 +29,7 @@ def test_what_bounds_the_calls_of_a_model_changes_no_result() -> None:
     limits = {"TIMEOUT": "5", "RETRIES": "9", "CONCURRENCY": "1", "REQUESTS_PER_MINUTE": "3", "API_KEY": "secret"}
     assert hashed(1, **{f"HIPPOMEM_LLM_{name}": value for name, value in limits.items()}) == settings_hash()
     assert hashed(1, HIPPOMEM_LLM_BASE_URL="http://127.0.0.1:1") != settings_hash()
+
+
+def test_a_run_that_stopped_at_a_long_question_goes_on_where_longer_ones_are_taken() -> None:
+    assert hashed(1, HIPPOMEM_MAX_QUERY_CHARS="50000") == settings_hash()
