@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
@@ -33,7 +34,9 @@ class BM25:
     def _tokens(self, texts: Sequence[str]) -> list[list[str]]:
         import bm25s
 
+        # In one normal form, as hippomem reads: a mark that stands by itself would cut "Zu\u0308rich" into two words.
+        composed = [unicodedata.normalize("NFC", text) for text in texts]
         tokens: list[list[str]] = bm25s.tokenize(
-            list(texts), stopwords="en", stemmer=self._stemmer, return_ids=False, show_progress=False
+            composed, stopwords="en", stemmer=self._stemmer, return_ids=False, show_progress=False
         )
         return tokens

@@ -15,6 +15,7 @@ from hippomem.neocortex.encoder import Encoded
 from hippomem.testing import HashEncoder, capitals
 from hippomem_eval.bm25 import BM25System
 from hippomem_eval.hipporag2 import HippoRAG2, processed, synonyms
+from hippomem_eval.lexical import BM25
 from hippomem_eval.linearrag import Configuration, LinearRAG
 from hippomem_eval.material import Material, Mention, Source, min_max, ranked
 from hippomem_eval.pagerank import PassageGraph
@@ -90,6 +91,14 @@ def test_bm25_brings_nothing_that_shares_no_word(material: Material) -> None:
     system = BM25System(material)
     assert titles(system, "Who played chess?") == ["T2"]
     assert titles(system, "the of and") == []
+
+
+def test_bm25_reads_letters_with_their_marks_apart_as_it_reads_them_in_one() -> None:
+    for text in ("In Z\u00fcrich it rains.", "In Zu\u0308rich it rains."):
+        bm25 = BM25([text, "Snow."])
+        for city in ("Z\u00fcrich", "Zu\u0308rich"):
+            assert bm25.scores(city)[0] == pytest.approx(np.log(2) / 2.875)
+        assert bm25.scores("rich").max() == 0
 
 
 def test_reciprocal_rank_fusion_by_hand(material: Material) -> None:
