@@ -21,7 +21,7 @@ from hippomem_eval.files import sha256
 from hippomem_eval.index import NAMESPACE
 from hippomem_eval.metrics import bootstrap, paired_bootstrap
 from hippomem_eval.progress import progress_bar
-from hippomem_eval.results import Results, Row, RunFile, make_folder, write_json
+from hippomem_eval.results import Row, RunFile, load_rows, make_folder, write_json
 from hippomem_eval.runner import row_of as passage_row
 from hippomem_eval.systems import MemorySystem
 
@@ -54,8 +54,7 @@ def load_run(folder: Path) -> Run:
         raise InvalidInputError(f"{folder} holds no run of hippomem by eval multihop or eval conversation")
     if asked.get("openie"):
         raise InvalidInputError(f"{folder} was asked with --openie, whose triples are not in what would be merged")
-    with Results(folder / RESULTS, keep=True) as results:
-        apart = dict(results.rows)
+    apart, _ = load_rows(folder / RESULTS)  # which may be growing
     code = str(asked.get("code"))
     if "questions" in data:
         for name in ("questions", "corpus"):

@@ -40,31 +40,30 @@ class RunFile:
         write_json(self.path, self.read() | entries)
 
 
+def load_rows(path: Path) -> tuple[dict[str, Row], int]:
+    """The rows of a file of results by their ids, up to a line that was not finished, and how many bytes they take."""
+    rows: dict[str, Row] = {}
+    size = 0
+    with path.open("rb") as lines:
+        for line in lines:
+            try:
+                row: Any = json.loads(line) if line.endswith(b"\n") else None
+                rows[row["id"]] = row
+            except (ValueError, KeyError, TypeError):
+                break
+            size += len(line)
+    return rows, size
+
+
 class Results:
     """OUT/SYSTEM.jsonl: the rows of the questions that are done, by their ids. A context manager."""
 
     def __init__(self, path: Path, *, keep: bool) -> None:
         """`keep` what an earlier run wrote, up to a line that it did not finish; else begin anew."""
         self._path = path
-        self.rows: dict[str, Row] = {}
-        size = self._load(path) if keep and path.exists() else 0
+        self.rows, size = load_rows(path) if keep and path.exists() else ({}, 0)
         self._stream: IO[bytes] = path.open("ab")
         self._stream.truncate(size)
-
-    def _load(self, path: Path) -> int:
-        size = 0
-        with path.open("rb") as lines:
-            for line in lines:
-                try:
-                    row = json.loads(line)
-                    self.rows[row["id"]] = row
-                except (ValueError, KeyError, TypeError):
-                    break
-                if not line.endswith(b"\n"):
-                    del self.rows[row["id"]]
-                    break
-                size += len(line)
-        return size
 
     def append(self, row: Row) -> None:
         """Add a row. It survives the death of this process from here on."""

@@ -16,6 +16,7 @@ from hippomem.testing import HashEncoder
 from hippomem_eval.cli import app
 from hippomem_eval.conversations import haystacks_of, load_conversations
 from hippomem_eval.documents import transcripts_of
+from hippomem_eval.mixed import load_run
 from hippomem_eval.ranking import Ranking
 from hippomem_eval.systems import MemorySystem
 
@@ -59,6 +60,17 @@ def test_the_run_s_own_questions_are_asked(misspelt: Path, tmp_path: Path, monke
     rows = [json.loads(line) for line in (misspelt / "run" / "hippomem.jsonl").read_text().splitlines()]
     assert asked == [row["question"] for row in rows]
     assert not {*asked} & {question["question"] for question in QUESTIONS}
+
+
+def test_a_run_is_only_read(misspelt: Path) -> None:
+    rows = misspelt / "run" / "hippomem.jsonl"
+    kept = rows.read_bytes()
+    rows.write_bytes(kept + b'{"id": "q9"')  # as another process writes it
+    try:
+        assert list(load_run(misspelt / "run").apart) == ["q0", "q1", "q2"]
+        assert rows.read_bytes() == kept + b'{"id": "q9"'
+    finally:
+        rows.write_bytes(kept)
 
 
 def test_a_run_with_other_code_is_told(misspelt: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
