@@ -98,15 +98,17 @@ def ensure_index(
 def corpus_file(given: Path | None, corpus: Corpus, out: Path) -> Path:
     """The file that the index in `out` is made of: the one `given`, or else OUT/corpus.json, which is written.
 
-    Raises InvalidInputError where an index there is of another OUT/corpus.json, which is left alone.
+    Raises InvalidInputError where there is another OUT/corpus.json, of an index or of somebody: it is left alone.
     """
     if given is not None:
         return given
     path, part, database = out / "corpus.json", out / "corpus.json.part", out / "index.db"
     write_corpus(corpus, part)
-    if path.exists() and database.exists() and sha256(part) != sha256(path):
+    if path.exists() and sha256(part) != sha256(path):
         part.unlink()
-        raise _of_another(database, path)
+        if database.exists():
+            raise _of_another(database, path)
+        raise InvalidInputError(f"{path} holds other passages than the questions bring along: choose another folder")
     part.replace(path)
     return path
 

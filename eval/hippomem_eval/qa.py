@@ -74,10 +74,14 @@ def _f1(said: list[str], right: list[str]) -> float:
 def run_qa(options: QaOptions, tell: Callable[[str], None]) -> dict[str, Any]:
     """Ask what is not asked yet, and write OUT/qa.jsonl and OUT/qa.json. Returns the summary.
 
-    Raises InvalidInputError where no chat model is set or no question says what is right, and the errors of
-    `load_dataset` and of the memory. A question that the model does not answer counts as wrong, with its error in its
-    line, and is asked again by the next run; one that says nothing of what is right is left out and counted.
+    Raises InvalidInputError where no chat model is set, no question says what is right, or the data are OUT/qa.json;
+    and the errors of `load_dataset`, `open_results` and the memory. A question that the model does not answer counts as
+    wrong, with its error in its line, and is asked again by the next run; one that says nothing of what is right is
+    left out and counted.
     """
+    figures = options.out / "qa.json"
+    if figures.resolve() in [path.resolve() for path in (options.questions, options.corpus) if path]:
+        raise InvalidInputError(f"{figures} is where the figures go: choose another folder for them than the data's")
     loaded = load_dataset(options.questions, options.corpus, limit=options.limit)
     dataset = replace(loaded, questions=tuple(question for question in loaded.questions if any(question.answers)))
     if not dataset.questions:
@@ -88,7 +92,7 @@ def run_qa(options: QaOptions, tell: Callable[[str], None]) -> dict[str, Any]:
     with alone_in(options.out):
         summary = _measure(options, dataset, llm if isinstance(llm, str) else type(llm).__name__, tell)
         summary["without_answer"] = len(loaded.questions) - len(dataset.questions)
-        write_json(options.out / "qa.json", summary)
+        write_json(figures, summary)
         return summary
 
 

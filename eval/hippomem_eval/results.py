@@ -94,10 +94,15 @@ def _line(row: Row) -> bytes:
 
 
 def open_results(run: RunFile, name: str, same: Mapping[str, Any], tell: Callable[[str], None]) -> Results:
-    """The results of a system, beside run.json; with those of an earlier run where all of `same` was the same then."""
+    """The results of a system, beside run.json; with those of an earlier run where all of `same` was the same then.
+
+    Raises StoreAccessError where a file of that name is no run's: it may be somebody's data set.
+    """
     earlier = run.read().get("systems", {})
     keep = earlier.get(name) == same
     path = run.path.with_name(f"{name}.jsonl")
+    if name not in earlier and path.exists() and path.stat().st_size:
+        raise StoreAccessError(f"{path} was not made by this command: choose another folder")
     if name in earlier and not keep:
         tell(f"{path} came from other data, settings or code: starting over")
     results = Results(path, keep=keep)

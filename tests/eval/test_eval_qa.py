@@ -10,7 +10,7 @@ from eval_data import QUESTIONS, corpus_records, question_records, write, write_
 from langchain_core.messages import BaseMessage
 from typer.testing import CliRunner
 
-from hippomem import InvalidInputError
+from hippomem import HippomemError, InvalidInputError
 from hippomem.testing import HashEncoder, ScriptedChatModel
 from hippomem_eval import adds
 from hippomem_eval.cli import app
@@ -79,6 +79,15 @@ def test_answers_are_scored_and_kept(tmp_path: Path) -> None:
     assert len(rows) == 4
     with pytest.raises(InvalidInputError, match="HIPPOMEM_LLM"):
         run_qa(QaOptions(questions=questions, corpus=corpus, out=tmp_path / "out"), print)
+
+
+@pytest.mark.parametrize("name", ["qa.json", "qa.jsonl"])
+def test_questions_are_never_written_over(tmp_path: Path, name: str) -> None:
+    questions = write(tmp_path / name, question_records())
+    kept = questions.read_bytes()
+    with pytest.raises(HippomemError, match="choose another folder"):
+        run_qa(QaOptions(questions=questions, corpus=None, out=tmp_path, llm=ScriptedChatModel(answers=["x"])), print)
+    assert questions.read_bytes() == kept
 
 
 def test_questions_that_do_not_say_what_is_right_are_left_out(tmp_path: Path) -> None:

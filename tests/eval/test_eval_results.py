@@ -9,7 +9,7 @@ import pytest
 
 from hippomem import SourceError, StoreAccessError
 from hippomem_eval.files import bytes_on_disk
-from hippomem_eval.results import Results, RunFile, alone_in, make_folder, write_json
+from hippomem_eval.results import Results, RunFile, alone_in, make_folder, open_results, write_json
 
 
 def append(path: Path, *ids: str, keep: bool = True) -> list[str]:
@@ -49,6 +49,19 @@ def test_a_line_that_is_no_row_ends_what_is_kept(tmp_path: Path, line: str) -> N
     with path.open("a", encoding="utf-8") as stream:
         stream.write(line + "\n")
     assert append(path, "b") == ["a", "b"]
+
+
+def test_a_file_of_that_name_that_no_run_wrote_is_left_alone(tmp_path: Path) -> None:
+    run, theirs = RunFile(tmp_path / "run.json"), tmp_path / "dense.jsonl"
+    theirs.write_text("theirs\n")
+    with pytest.raises(StoreAccessError, match="was not made by this command"):
+        open_results(run, "dense", {"k": 5}, print)
+    assert theirs.read_text() == "theirs\n"
+    theirs.write_text("")  # as an interruption leaves one
+    with open_results(run, "dense", {"k": 5}, print) as results:
+        results.append({"id": "a"})
+    with open_results(run, "dense", {"k": 9}, print) as results:
+        assert not results.rows
 
 
 def test_run_json_is_updated_entry_by_entry(tmp_path: Path) -> None:
