@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from hippomem.hippocampus.recipe import Recipe
 from hippomem.hippocampus.view import View
 
-CROWDING = 50  # passages beyond the wanted ones that are looked at
-SPEAKING = 200  # likewise, for who speaks there
+CROWDING = 50  # passages beyond the wanted ones that are told apart: a path may lead through them
+SPEAKING = 200  # passages beyond the wanted ones that are looked at for who speaks there
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
@@ -89,7 +89,7 @@ def are_crowded(view: View, rows: Rows, score: Floats, named: Mapping[int, str],
     subjects = [entity for entity in named if len(graph.titled(entity, recipe.hop_titles + 1)) <= recipe.hop_titles]
     if not subjects or not recipe.crowding:
         return crowded
-    leading = best(score, view.ties[rows], k + CROWDING)
+    leading = _contending(score, view.ties[rows], k + CROWDING, recipe.crowding)
     leading = leading[~view.chains.are_told(rows[leading])]
     places, entities, masks = graph.edges_at(rows[leading])
     is_subject = np.isin(entities, subjects) & ((masks < 0) | (masks & 1 > 0))
@@ -102,3 +102,14 @@ def are_crowded(view: View, rows: Rows, score: Floats, named: Mapping[int, str],
         for subject in own:
             told[subject] += 1
     return crowded
+
+
+def _contending(score: Floats, ties: NDArray[np.uint64], k: int, loss: float) -> NDArray[np.int64]:
+    """The rows that can be among the k best once any of them lose so much, best first: were others not looked at, what
+    comes after many that are crowded would take their places for being further down.
+    """
+    kept = best(score, ties, k)
+    if not len(kept):
+        return kept
+    within = score >= score[kept[-1]] - np.float32(loss)
+    return best(np.where(within, score, np.float32(-np.inf)), ties, len(score))

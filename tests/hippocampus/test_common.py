@@ -123,3 +123,13 @@ def test_of_more_than_fifty_too_the_third_and_all_after_it_make_room() -> None:
             memory.add(f"Ida Falk went to sea {number} times.", title=f"voyage {number} of Ida Falk")
         found = memory.recall("Where did Ida Falk go?", k=70).passages
         assert [p.causes["crowding"] for p in found] == [0.0] * 2 + [-3.0] * 68
+
+
+@pytest.mark.parametrize("k", [1, 5, 20, 69])
+def test_a_few_of_more_than_fifty_are_the_first_of_all(k: int) -> None:
+    with _open() as memory:
+        for number in range(130):
+            memory.add(f"Ida Falk went to sea {number} times.", title=f"voyage {number} of Ida Falk")
+        found, every = (memory.recall("Where did Ida Falk go?", k=n) for n in (k, 130))
+        assert [p.id for p in found.passages] == [p.id for p in every.passages[:k]]
+        assert found.paths == every.paths[:k]
