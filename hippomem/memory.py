@@ -295,7 +295,8 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         may bring fewer.
         `about` are passages, or their ids, that the question is about without naming it, as a follow-up is ("Where was
         he born?"): their names count as named by it.
-        `context` gives each passage so many neighbours on either side, in its session or document (`before`, `after`).
+        `context` gives each passage so many neighbours on either side, in its session or document (`before`, `after`),
+        of what may come back.
         `method="dense"` is plain similarity search, to compare; `recipe` has other constants than the default ones, to
         experiment; `learned=False` leaves out what `feedback` taught. An empty memory gives an empty recall. Raises
         InvalidInputError for an empty or too long question, or a number out of range, NotFoundError for an unknown id.
@@ -334,7 +335,8 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
             fused = recall_by_parts(guide, query, k, max_steps if iterative else None, names)
             with self._lock, self._synced() as (view, connection):
                 view = self._as_of(connection, moment) or view
-                windows = in_context(view, connection, self._number, fused.passages, context, moment)
+                allowed = self._eligible(connection, view, session, moment, source, deep)
+                windows = in_context(view, connection, self._number, fused.passages, context, moment, allowed)
             return replace(fused, passages=windows)
         topics = {name: self._writer.current(name)[0] for name in names}
         is_empty = self._is_empty()
@@ -360,7 +362,7 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
             timings.update(ranking.seconds)
             mark = time.perf_counter()
             passages, paths = explain(view, ranking, connection, self._number, moment or self._clock.now())
-            found = in_context(view, connection, self._number, passages, context, moment)
+            found = in_context(view, connection, self._number, passages, context, moment, allowed)
             timings["explain"] = time.perf_counter() - mark
             self._hear(found)
         return Recall(query, found, tuple(paths), _milliseconds(timings, began))

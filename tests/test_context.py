@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hippomem import Document, InvalidInputError, Memory, Passage, Recipe, Settings
+from hippomem import Document, InvalidInputError, Memory, Passage, Recipe, Settings, SimulatedClock, Triple
 
 Opened = Callable[..., Memory]
 SHORT = Settings(passage_chars=100)
@@ -55,6 +55,23 @@ def test_what_happened_later_stays_out_of_the_window(fast: Opened) -> None:
     (found,) = memory.recall("zeppelin", 1, context=2, as_of=MONDAY + timedelta(minutes=2)).passages
     assert texts(found.before) == TURNS[:2]
     assert found.after == ()
+
+
+@pytest.mark.parametrize("method", ["graph", "dense"])
+def test_what_does_not_come_back_is_passed_over_in_the_window(fast: Opened, method: str) -> None:
+    clock = SimulatedClock(MONDAY)
+    memory = fast(clock=clock)
+    for turn in TURNS:
+        ended = [Triple("Ada", "meets", "Bea", invalid_at=MONDAY + timedelta(days=1))] if turn == TURNS[1] else None
+        memory.add(turn, session="one", triples=ended)
+    clock.advance(timedelta(days=2))
+    for wanted, options in (
+        ([TURNS[0], *TURNS[2:4]], {}),
+        (TURNS[1:4], {"deep": True}),
+        (TURNS[1:4], {"as_of": MONDAY}),
+    ):
+        (found,) = memory.recall("zeppelin", 1, context=1, method=method, **options).passages  # type: ignore[arg-type]
+        assert [*texts(found.before), found.text, *texts(found.after)] == wanted
 
 
 def test_notes_come_with_those_told_at_about_the_same_time(fast: Opened) -> None:

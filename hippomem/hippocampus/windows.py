@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
+import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import Connection
 
 from hippomem.hippocampus.chains import NONE
@@ -21,20 +23,20 @@ def in_context(
     passages: Sequence[RecalledPassage],
     size: int,
     as_of: datetime | None = None,
+    eligible: NDArray[np.bool_] | None = None,
 ) -> tuple[RecalledPassage, ...]:
-    """The passages with up to `size` neighbours on each side, as they were told; none that happened after `as_of`."""
+    """The passages with up to `size` neighbours on each side, as they were told by `as_of`; those that are not
+    `eligible` (rows,) are passed over.
+    """
     if not size:
         return tuple(passages)
     numbers = writes.existing(connection, namespace, [p.id for p in passages])
     if as_of is not None:
         numbers |= versions.by_id(connection, namespace, [p.id for p in passages], as_of)
-    windows = {id_: _window(view, view.row_of(number), size) for id_, number in numbers.items()}
+    windows = {id_: _window(view, view.row_of(number), size, eligible) for id_, number in numbers.items()}
     wanted = {number for sides in windows.values() for side in sides for number in side}
-    there = reads.by_number(connection, namespace, sorted(wanted))
-    there |= versions.by_number(connection, namespace, wanted - there.keys())
-    stored = {
-        number: passage for number, passage in there.items() if as_of is None or (passage.valid_from or as_of) <= as_of
-    }
+    stored = reads.by_number(connection, namespace, sorted(wanted))
+    stored |= versions.by_number(connection, namespace, wanted - stored.keys())
 
     def told(side: Sequence[int]) -> tuple[Passage, ...]:
         return tuple(stored[number] for number in side if number in stored)
@@ -45,12 +47,13 @@ def in_context(
     )
 
 
-def _window(view: View, row: int | None, size: int) -> tuple[list[int], list[int]]:
+def _window(view: View, row: int | None, size: int, eligible: NDArray[np.bool_] | None) -> tuple[list[int], list[int]]:
     """The numbers of the passages before and after a row."""
     sides: tuple[list[int], list[int]] = ([], [])
     for way, side in enumerate(sides):
         at = NONE if row is None else view.chains.neighbours(row)[way]
         while at != NONE and len(side) < size:
-            side.append(int(view.numbers[at]))
+            if eligible is None or eligible[at]:
+                side.append(int(view.numbers[at]))
             at = view.chains.neighbours(at)[way]
     return sides[0][::-1], sides[1]
