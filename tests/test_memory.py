@@ -65,6 +65,14 @@ def test_explain_tells_entities_path_facts_and_scores_by_cause(memory: Memory) -
     assert "Ada" in str(explained)
 
 
+@pytest.mark.parametrize("question", ["Where is Ada Thorne's firm?", "Where is Ada Thorne’s firm?", "Ada Thorne?"])
+def test_a_name_is_told_without_its_genitive(memory: Memory, question: str) -> None:
+    memory.add("Ada Thorne leads Northlight Labs.")
+    (found,) = memory.recall(question).passages
+    assert found.entities == ("Ada Thorne",)
+    assert found.why[0].startswith("the question names Ada Thorne → ")
+
+
 def test_recall_where_the_leading_notes_name_nothing(memory: Memory) -> None:
     memory.add("Ada wrote about engines.", title="Ada")
     memory.ingest([{"text": f"note {number} on where the river is"} for number in range(30)])

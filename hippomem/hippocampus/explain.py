@@ -53,6 +53,7 @@ def explain(
     if earlier := [number for number in number_of.values() if number not in stored]:
         stored |= versions.by_number(connection, namespace, earlier)
         facts |= versions.facts_of(connection, namespace, earlier)
+    asked = {entity: name.removesuffix(" s") for entity, name in ranking.named.items()}  # "Ada's" is "Ada s" in plain
     passages: list[RecalledPassage] = []
     paths: list[Path] = []
     for trace, (score, causes) in zip(traces, ranking.at(ranking.order), strict=True):
@@ -64,13 +65,13 @@ def explain(
             told = facts.get(number_of[row], [])
             onward = trace.hops[place + 1][0] if place + 1 < len(trace.hops) else None
             at = stored[number_of[row]]
-            name = ranking.named.get(entity) or _spelled(keys[entity], told, at)
+            name = asked.get(entity) or _spelled(keys[entity], told, at)
             sought = [keys[e] for e in (entity, onward) if e is not None]
             steps.append(Step(name, at.id, at.title or _beginning(at.text), _told(told, sought, moment)))
         path = Path(passage.id, tuple(steps), _in_words(steps, bool(trace.named))) if steps else None
         if path:
             paths.append(path)
-        names = tuple(ranking.named[entity] for entity in trace.named)
+        names = tuple(asked[entity] for entity in trace.named)
         why = _why(path, causes, ranking.queries(trace.row))
         own = dict(zip(_FIELDS, _values_of(passage), strict=True))
         passages.append(RecalledPassage(**own, score=score, causes=causes, entities=names, why=why))
