@@ -6,7 +6,7 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import datetime
@@ -307,7 +307,6 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         to the one before, in `max_steps` retrievals at most. What was found is fused; see `Recall.steps`. Where the
         model fails there are `warnings` and the plain recall; ModelError is raised where none is set.
         """
-        began = time.perf_counter()
         checked_text(query, self.settings.max_query_chars, "query", "max_query_chars (HIPPOMEM_MAX_QUERY_CHARS)")
         k, max_steps, context = checked_recall(k, method, max_steps, context)
         if not isinstance(recipe, Recipe | None):
@@ -315,29 +314,39 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         moment = checked_moment(as_of, "as_of")
         session, source = checked_filter(session, "session"), checked_filter(source, "source")
         names = checked_labels(about, "about")
-        limits: dict[str, Any] = {"as_of": moment, "session": session, "source": source}
-        limits |= {"method": method, "recipe": recipe, "learned": learned, "deep": deep}
-        if recognise:
-            ways: dict[str, Any] = {
-                "decompose": decompose,
-                "iterative": iterative,
-                "max_steps": max_steps,
-                "about": names,
-                "context": context,
-            }
-            return recognised(self._chat, partial(self.recall, **limits, **ways), query, k)
-        if decompose or iterative:
+        limits: dict[str, Any] = {"session": session, "as_of": moment, "source": source, "deep": deep}
+        once = partial(self._recall, limits=limits, method=method, recipe=recipe or U, learned=learned)
 
-            def part(text: str, depth: int, about: Iterable[str]) -> Recall:
-                return self.recall(text, depth, about=about, **limits)
-
-            guide = Guide(part, partial(self._as_it_stood, moment), self._chat, self.settings.max_query_chars)
+        def recalled(query: str, k: int) -> Recall:
+            if not decompose and not iterative:
+                return once(query, k, names, context=context)
+            guide = Guide(once, partial(self._as_it_stood, moment), self._chat, self.settings.max_query_chars)
             fused = recall_by_parts(guide, query, k, max_steps if iterative else None, names)
             with self._lock, self._synced() as (view, connection):
                 view = self._as_of(connection, moment) or view
-                allowed = self._eligible(connection, view, session, moment, source, deep)
+                allowed = self._eligible(connection, view, **limits)
                 windows = in_context(view, connection, self._number, fused.passages, context, moment, allowed)
             return replace(fused, passages=windows)
+
+        found = recognised(self._chat, recalled, query, k) if recognise else recalled(query, k)
+        with self._lock:
+            self._hear(found.passages)  # not what was only looked over
+        return found
+
+    def _recall(
+        self,
+        query: str,
+        k: int,
+        names: Sequence[str],
+        *,
+        limits: Mapping[str, Any],
+        method: str,
+        recipe: Recipe,
+        learned: bool,
+        context: int = 0,
+    ) -> Recall:
+        """A recall without the chat model, about the passages with these names."""
+        began, moment = time.perf_counter(), limits["as_of"]
         topics = {name: self._writer.current(name)[0] for name in names}
         is_empty = self._is_empty()
         timings = {"catch up": time.perf_counter() - began}
@@ -350,9 +359,9 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
             if vector is None or not view.size:
                 return Recall(query, (), (), _milliseconds(timings, began))
             view = self._as_of(connection, moment) or view
-            allowed = self._eligible(connection, view, session, moment, source, deep)
+            allowed = self._eligible(connection, view, **limits)
             mark = time.perf_counter()
-            advice = self._learning.advice(connection, view, vector, recipe or U, learned and method == "graph")
+            advice = self._learning.advice(connection, view, vector, recipe, learned and method == "graph")
             timings["learned"] = time.perf_counter() - mark
             if topics and moment:
                 topics |= versions.by_id(connection, self._number, topics, moment)
@@ -364,7 +373,6 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
             passages, paths = explain(view, ranking, connection, self._number, moment or self._clock.now())
             found = in_context(view, connection, self._number, passages, context, moment, allowed)
             timings["explain"] = time.perf_counter() - mark
-            self._hear(found)
         return Recall(query, found, tuple(paths), _milliseconds(timings, began))
 
     def stats(self) -> dict[str, Any]:

@@ -58,3 +58,11 @@ def test_with_nothing_to_choose_from_nobody_is_asked(fast: Opened) -> None:
     assert len(memory.recall("Anything?", recognise=True).passages) == 1
     with pytest.raises(ModelError, match="HIPPOMEM_LLM"):
         fast().recall("Anything?", recognise=True)
+
+
+@pytest.mark.parametrize("way", ["recognise", "decompose", "iterative"])
+def test_what_was_only_looked_over_comes_back_from_nowhere(fast: Opened, way: str) -> None:
+    memory = filled(fast(llm=ScriptedChatModel(answers=lambda _: '{"sub_questions": ["Which ship?"], "relevant": []}')))
+    (found,) = memory.recall("harbour of Bergen", 1, **{way: True}).passages  # type: ignore[arg-type]
+    texts = [passage.text for passage in memory.passages()]
+    assert [text for text in texts if not memory.add(text, session="one").created] == [found.text]
