@@ -142,8 +142,10 @@ def test_every_mechanism_can_be_switched_off(fast: Opened, recipe: dict[str, flo
 
 
 @pytest.mark.parametrize(
-    "recipe", [{"words": float("nan")}, {"walk": -1}, {"candidates": 0}, {"known": "4"}, {"met": 0.1}]
-)
+    "recipe",
+    [{"words": float("nan")}, {"walk": -1}, {"candidates": 0}, {"known": "4"}, {"met": 0.1}, {"suggested": 1.5},
+     {"nearest": 1e3}, {"passage_share": 1.1}],
+)  # fmt: skip
 def test_a_recipe_that_cannot_be_computed_is_refused(recipe: dict[str, float]) -> None:
     with pytest.raises(InvalidInputError, match="a recipe's"):
         Recipe(**recipe)  # type: ignore[arg-type]

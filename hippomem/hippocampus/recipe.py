@@ -67,9 +67,13 @@ class Recipe:
             value = getattr(self, field.name)
             if not isinstance(value, int | float) or not isfinite(value) or value < 0:
                 raise InvalidInputError(f"a recipe's {field.name} must be a number of at least 0, not {value!r}")
+            if field.type == "int" and not isinstance(value, int):
+                raise InvalidInputError(f"a recipe's {field.name} must be a whole number, not {value!r}")
         for name in ("candidates", "brief", "floor", "nearest", "compared"):
             if getattr(self, name) <= 0:
                 raise InvalidInputError(f"a recipe's {name} must be above 0")
+        if self.passage_share > 1:
+            raise InvalidInputError("a recipe's passage_share must be at most 1")
         if self.met <= self.unmet:
             raise InvalidInputError("a recipe's met must be above its unmet")
 
