@@ -82,7 +82,8 @@ class Echoes:
     def heard(self, passages: Iterable[tuple[str, str]]) -> None:
         """Passages, by id and text, that have just been recalled."""
         for id_, text in passages:
-            self._texts.setdefault(id_, text)
+            self._texts.pop(id_, None)  # heard again, it is not the oldest any more
+            self._texts[id_] = text
         while len(self._texts) > self.size:
             self.forget(next(iter(self._texts)))
 

@@ -71,6 +71,14 @@ def test_echoes_are_forgotten_after_a_while() -> None:
     assert len(echoes._said) == len(echoes._ids) == 3
 
 
+def test_what_is_recalled_again_and_again_is_not_forgotten_first() -> None:
+    echoes = Echoes(size=3)
+    for i in range(9):
+        echoes.heard([("ada", "Ada keeps a goat"), (str(i), f"Person{i} keeps {i} cats")])
+        assert echoes.sources_of("Ada keeps a goat.") == ["ada"]
+    assert [bool(echoes.sources_of(f"Person{i} keeps {i} cats")) for i in range(9)] == [False] * 7 + [True] * 2
+
+
 @pytest.mark.parametrize("rounds", [100, pytest.param(1000, marks=pytest.mark.slow)])
 def test_rounds_of_recalling_and_adding_again_leave_the_store_as_it_was(
     fast: Callable[..., Memory], rounds: int
