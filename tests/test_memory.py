@@ -73,6 +73,13 @@ def test_a_name_is_told_without_its_genitive(memory: Memory, question: str) -> N
     assert found.why[0].startswith("the question names Ada Thorne → ")
 
 
+def test_a_word_that_begins_like_a_name_is_not_taken_for_it(memory: Memory) -> None:
+    for text in ("John Doe likes tea.", "Doe sails to Oslo.", "Bea likes Oslo."):
+        memory.add(text)
+    does, would = (memory.recall(f"{verb} Doe like tea?").passages for verb in ("Does", "Would"))
+    assert {p.text: p.causes["words"] for p in does} == {p.text: p.causes["words"] for p in would}
+
+
 def test_recall_where_the_leading_notes_name_nothing(memory: Memory) -> None:
     memory.add("Ada wrote about engines.", title="Ada")
     memory.ingest([{"text": f"note {number} on where the river is"} for number in range(30)])

@@ -251,7 +251,9 @@ def _asked(question: str, names: Iterable[str]) -> tuple[list[int], list[int]]:
     """The words of the question that count: those that only stand in names it was linked by, and all others."""
     rest = asked = plain(question)
     for name in names:
-        rest = rest.replace(name, " ", 1)
+        at = f" {rest} ".find(f" {name} ")  # "Doe" is no part of "Does"
+        at = at if at >= 0 else rest.find(name)  # of a script without spaces
+        rest = f"{rest[:at]} {rest[at + len(name) :]}" if at >= 0 else rest
     untold = list(dict.fromkeys(terms_of(rest)))
     return [term for term in dict.fromkeys(terms_of(asked)) if term not in untold], untold
 
