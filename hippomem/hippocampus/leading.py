@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from hippomem.hippocampus.recipe import Recipe
 from hippomem.hippocampus.view import View
 
-CROWDING = 50  # passages beyond the wanted ones that are told apart: a path may lead through them
-SPEAKING = 200  # passages beyond the wanted ones that are looked at for who speaks there
+CROWDING = 50  # passages beyond the wanted ones that are looked at, at least
+SPEAKING = 200  # likewise, for who speaks there
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
@@ -84,32 +84,32 @@ def are_crowded(view: View, rows: Rows, score: Floats, named: Mapping[int, str],
     """1 for passages whose title names what the question names, where `crowd` that do so score higher: what they add
     is worth less than what the question does not name. Turns do not crowd; their title is who speaks.
     """
-    crowded = np.zeros(len(rows), np.float32)
     graph = view.graph
     subjects = [entity for entity in named if len(graph.titled(entity, recipe.hop_titles + 1)) <= recipe.hop_titles]
-    if not subjects or not recipe.crowding:
-        return crowded
-    leading = _contending(score, view.ties[rows], k + CROWDING, recipe.crowding)
-    leading = leading[~view.chains.are_told(rows[leading])]
-    places, entities, masks = graph.edges_at(rows[leading])
+    crowded = np.zeros(len(rows), np.float32)
+    looked_at = k + CROWDING if subjects and recipe.crowding else 0
+    while looked_at:
+        leading = best(score, view.ties[rows], looked_at)
+        crowded[leading] = _crowded(view, rows[leading], subjects, recipe)
+        if len(leading) < looked_at or looked_at - np.count_nonzero(crowded) >= k:
+            break
+        # Too few are left to be the first k: what comes after these would take their places for not being looked at.
+        looked_at *= 4
+    return crowded
+
+
+def _crowded(view: View, rows: Rows, subjects: list[int], recipe: Recipe) -> Floats:
+    """The same of these passages alone, which come best first."""
+    crowded = np.zeros(len(rows), np.float32)
+    untold = np.flatnonzero(~view.chains.are_told(rows))
+    places, entities, masks = view.graph.edges_at(rows[untold])
     is_subject = np.isin(entities, subjects) & ((masks < 0) | (masks & 1 > 0))
     about: dict[int, list[int]] = {}
     for place, subject in zip(places[is_subject].tolist(), entities[is_subject].tolist(), strict=True):
         about.setdefault(place, []).append(subject)
     told = dict.fromkeys(subjects, 0)
-    for place, own in about.items():  # best first
-        crowded[leading[place]] = max(told[subject] for subject in own) >= recipe.crowd
+    for place, own in about.items():
+        crowded[untold[place]] = max(told[subject] for subject in own) >= recipe.crowd
         for subject in own:
             told[subject] += 1
     return crowded
-
-
-def _contending(score: Floats, ties: NDArray[np.uint64], k: int, loss: float) -> NDArray[np.int64]:
-    """The rows that can be among the k best once any of them lose so much, best first: were others not looked at, what
-    comes after many that are crowded would take their places for being further down.
-    """
-    kept = best(score, ties, k)
-    if not len(kept):
-        return kept
-    within = score >= score[kept[-1]] - np.float32(loss)
-    return best(np.where(within, score, np.float32(-np.inf)), ties, len(score))
