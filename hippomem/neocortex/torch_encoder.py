@@ -157,6 +157,7 @@ def _load_sentence_transformer(name: str, device: str, precision: Precision) -> 
         import_whole("sentence_transformers")
         import torch
         from sentence_transformers import SentenceTransformer
+        from sentence_transformers.util import get_device_name
         from transformers.utils import logging as transformers_logging
     except ImportError as error:  # pragma: no cover - a dependency of the distribution
         raise ModelError(f"sentence-transformers cannot be imported: {error}") from error
@@ -165,13 +166,13 @@ def _load_sentence_transformer(name: str, device: str, precision: Precision) -> 
         check_device(device, "encoder_device")
     try:
         # A folder is loaded without a look at any hub.
-        model = SentenceTransformer(
-            path, device=None if device == "auto" else device, local_files_only=Path(path).is_dir()
-        )
-        if precision != "fp32":
+        model = SentenceTransformer(path, device="cpu", local_files_only=Path(path).is_dir())
+        place = get_device_name() if device == "auto" else device
+        if precision != "fp32":  # before it is moved: a GPU need not have room for twice as much
             model.to(torch.float16 if precision == "fp16" else torch.bfloat16)
-        elif model.device.type == "cpu":
+        elif place == "cpu":
             model.float()  # files in half precision are many times slower on a processor
+        model.to(place)
     except Exception as error:  # whatever a hub, a config or a weight file can raise
         raise ModelError(f"cannot load the encoder {name!r}: {error}") from error
     return model
