@@ -26,7 +26,7 @@ from hippomem.hippocampus.keys import entity_key
 from hippomem.ingest.progress import StepCallback
 from hippomem.neocortex.checked_encoder import CheckedEncoder, Sample
 from hippomem.sample import AMONG, sample_of
-from hippomem.storage import links, reads, versions, writes
+from hippomem.storage import links, places, reads, versions, writes
 from hippomem.storage.files import written_whole
 from hippomem.storage.rows import Analysis, FactRow, Links, MentionRow, NewPassage, content_id, passage_id
 from hippomem.transfer_fields import count_of, fact_line, floats_of, moment_of, text_of, triple_of, written
@@ -151,15 +151,17 @@ def _lines(
     connection: Connection, namespace: int, name: str, encoder: int, identity: str | None
 ) -> Iterator[dict[str, Any]]:
     yield {"type": "hippomem", "format": FORMAT, "namespace": name, "encoder": identity}
-    numbers = reads.passage_numbers(connection, namespace)
+    numbers = places.in_order(connection, namespace)
     for some in writes.chunks(numbers):
         passages = reads.by_number(connection, namespace, some)
         contents = {number: content_id(p.title, p.text) for number, p in passages.items()}
         analyses = reads.analysis_of(connection, namespace, encoder, set(contents.values()))
         mentions = links.mention_rows(connection, namespace, some)
         facts = links.stated_in(connection, namespace, some)
+        first = places.told_first(connection, namespace, some)
         for number in some:
-            yield _line(passages[number], analyses[contents[number]], mentions.get(number, []), facts.get(number, []))
+            line = _line(passages[number], analyses[contents[number]], mentions.get(number, []), facts.get(number, []))
+            yield line | {"told_at": written(first[number])} if number in first else line
     for row in versions.all_versions(connection, namespace):
         passage = versions.by_number(connection, namespace, [row.number])[row.number]
         (analysis,) = reads.analysis_of(connection, namespace, encoder, [row.content]).values()
@@ -295,6 +297,7 @@ def _passage(item: dict[str, Any], namespace: str) -> NewPassage:
         session=session,
         occurred_at=occurred,
         recorded_at=moment_of(item["recorded_at"]),
+        told_at=moment_of(item.get("told_at")),
         metadata=item["metadata"],
         links=Links(tuple(found[key] for key in sorted(found)), tuple(facts)),
         analysis=Analysis(vector, vectors, sentences),

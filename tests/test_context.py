@@ -74,6 +74,31 @@ def test_what_does_not_come_back_is_passed_over_in_the_window(fast: Opened, meth
         assert [*texts(found.before), found.text, *texts(found.after)] == wanted
 
 
+@pytest.mark.parametrize("session", ["one", None])
+def test_what_is_updated_stays_where_it_was_told(fast: Opened, tmp_path: Path, session: str | None) -> None:
+    clock = SimulatedClock(MONDAY)
+    memory = fast(clock=clock)
+    turns = []
+    for turn in TURNS:
+        turns.append(memory.add(turn, session=session))
+        clock.advance(timedelta(minutes=1))
+    clock.advance(timedelta(days=3))
+    memory.recall("zeppelin", 1, context=4)
+    before = clock.now()
+    for landing in ("one", "two"):
+        clock.advance(timedelta(days=1))
+        memory.update(turns[2].id, f"The zeppelin lands at {landing}.")
+    memory.export(tmp_path / "dump.jsonl")
+    settings = Settings(encoder=memory._encoder.encoder, pipeline=memory.settings.pipeline)
+    with Memory.load(tmp_path / "dump.jsonl", tmp_path / "copy.db", settings=settings) as copy:
+        for one in (memory, copy):
+            for landing, options in (("two", {}), ("noon", {"as_of": before})):
+                (found,) = one.recall("When does the zeppelin land?", 1, context=4, **options).passages  # type: ignore[arg-type]
+                told = [*texts(found.before), found.text, *texts(found.after)]
+                assert told == [*TURNS[:2], f"The zeppelin lands at {landing}.", *TURNS[3:]]
+            assert one.doctor().ok
+
+
 def test_notes_come_with_those_told_at_about_the_same_time(fast: Opened) -> None:
     memory = fast()
     for n, text in enumerate(TURNS):

@@ -54,9 +54,9 @@ def test_large_rows_move_to_ordinary_tables(tmp_path: Path) -> None:
     with opened(db) as memory:
         memory.ingest(records(60))
         note = memory.add("Ada Thorne keeps the Grey Heron.")
-        memory.update(note.id, "Ada Thorne keeps the Red Kite.")  # the earlier text has vectors, too
-        memory.add("Ada Thorne keeps the Red Kite.", source="again")  # the same content
-        memory.feedback(memory.recall("Who keeps the Red Kite?"), useful=[memory.passages()[-1].id])
+        again = memory.add("Ada Thorne keeps the Red Kite.", source="again")
+        memory.update(note.id, again.text)  # the same content; the earlier text has vectors, too; it keeps its place
+        memory.feedback(memory.recall("Who keeps the Red Kite?"), useful=[again.id])
         before = described(memory, tmp_path / "before")
     now = tables(db)
     downgraded(db, "0007")

@@ -40,7 +40,8 @@ class Place(NamedTuple):
     """A passage's place: the hash of its chain (0: in none), and where in it the passage begins and ends.
 
     A turn of a session has no extent (0, 0), a note neither, but a moment in seconds. A part of a document has one, in
-    characters. `asks` says that a turn or note ends with a question, `spoken` that a turn says who speaks.
+    characters. `asks` says that a turn or note ends with a question, `spoken` that a turn says who speaks. `told` is
+    the passage's number, or the one that it had before all updates: in this order they were told.
     """
 
     chain: int
@@ -48,13 +49,14 @@ class Place(NamedTuple):
     end: float = 0.0
     asks: bool = False
     spoken: bool = False
+    told: int = 0
 
 
 NOWHERE = Place(0)
 
 
 class Chains:
-    """Rows as in the view, each in at most one chain, ordered by the passages' numbers, or by where they begin in a
+    """Rows as in the view, each in at most one chain, in the order in which they were told, or by where they begin in a
     document.
 
     `vectors` gives the vectors of rows: (n,) -> (n, d) float32.
@@ -64,6 +66,7 @@ class Chains:
         self,
         vectors: Callable[[NDArray[np.int64]], Floats],
         chain: NDArray[np.uint64] | None = None,
+        told: NDArray[np.int64] | None = None,
         before: NDArray[np.int32] | None = None,
         after: NDArray[np.int32] | None = None,
         near: NDArray[np.bool_] | None = None,
@@ -75,6 +78,7 @@ class Chains:
     ) -> None:
         self._vectors = vectors
         self._chain = Growing(np.uint64, start=chain)
+        self._told = Growing(np.int64, start=told)
         self._before = Growing(np.int32, start=before)
         self._after = Growing(np.int32, start=after)
         self._near = Growing(np.bool_, start=near)  # to the row before: is smoothed with it
@@ -95,8 +99,8 @@ class Chains:
             follower if follower != NONE and self._is_near(row, follower) else NONE,
         )
 
-    def append(self, places: Iterable[Place], numbers: NDArray[np.int64]) -> None:
-        """Append rows by their places. `numbers` (rows,) are those of all rows, these included.
+    def append(self, places: Iterable[Place]) -> None:
+        """Append rows by their places.
 
         Notes more than NEAR_SECONDS apart are not each other's neighbours, nor are parts of documents more than
         NEAR_CHARACTERS apart, or such that overlap: these are of different documents. The vectors must be there.
@@ -104,9 +108,10 @@ class Chains:
         touched: set[int] = set()
         turned: set[int] = set()
         last, sessions = self._last_rows(), self._counted()
-        for chain, begin, end, is_asking, is_spoken in places:
+        for chain, begin, end, is_asking, is_spoken, told in places:
             row = len(self._chain)
             self._chain.extend(np.array([chain], np.uint64))
+            self._told.extend([told])
             self._begins.extend([begin])
             self._ends.extend([end])
             self._asks.extend([is_asking])
@@ -119,7 +124,7 @@ class Chains:
                 continue
             self._count(sessions, row, 1, turned)
             follower, at = NONE, last.get(chain, NONE)
-            while at != NONE and self._order(at, numbers) > self._order(row, numbers):  # come late, told early
+            while at != NONE and self._order(at) > self._order(row):  # come late, told early
                 follower, at = at, int(self._before.array[at])
             self._tie(at, row)
             self._tie(row, follower)
@@ -263,6 +268,7 @@ class Chains:
         place[kept] = np.arange(len(kept), dtype=np.int32)
         return {
             "chain": self._chain.array[kept],
+            "told": self._told.array[kept],
             "before": place[self._before.array[kept]],
             "after": place[self._after.array[kept]],
             "near": self._near.array[kept],
@@ -365,8 +371,8 @@ class Chains:
     def _has_extent(self, row: int) -> bool:
         return bool(self._begins.array[row] < self._ends.array[row])
 
-    def _order(self, row: int, numbers: NDArray[np.int64]) -> tuple[float, int]:
-        return (float(self._begins.array[row]) if self._has_extent(row) else 0.0), int(numbers[row])
+    def _order(self, row: int) -> tuple[float, int]:
+        return (float(self._begins.array[row]) if self._has_extent(row) else 0.0), int(self._told.array[row])
 
     def _last_rows(self) -> dict[int, int]:
         """The last row of each chain."""

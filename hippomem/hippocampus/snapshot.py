@@ -30,7 +30,7 @@ from hippomem.hippocampus.names import KeyTable
 from hippomem.hippocampus.vectors import VectorIndex
 from hippomem.hippocampus.view import Sentences, View
 
-FORMAT = 10
+FORMAT = 11
 GROWTH = 4  # a snapshot is due when a quarter of its rows is new or gone: the cost of all of them stays linear
 SMALLEST = 64  # rows below which replaying the log is as fast
 PRICE = 16  # rows that are written in the time in which one is replayed
@@ -227,7 +227,7 @@ class Snapshots:
             array("ties"),
             str(manifest["mark"]),
             LexicalIndex(**part("words", "hashes", "starts", "rows", "counts", "lengths", "sizes")),
-            part("chains", "chain", "before", "after", "near", "begins", "ends", "norms", "asks", "spoken"),
+            part("chains", "chain", "told", "before", "after", "near", "begins", "ends", "norms", "asks", "spoken"),
         )
 
 

@@ -170,7 +170,7 @@ class View:
             text = " ".join(passage.lines[1:])
             self.lexical.append(f"{passage.date} {passage.lines[0]} {text}", word_count(text))
         self._numbers.extend([p.number for p in passages])
-        self.chains.append((p.place for p in passages), self.numbers)
+        self.chains.append(p.place for p in passages)
         self._ties.extend(np.array([p.tie for p in passages], np.uint64))
 
     def remove(self, numbers: Iterable[int]) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, Select, and_, bindparam, func, select
 
+from hippomem.storage.places import TOLD, TOLD_AT
 from hippomem.storage.rows import Analysis, ViewRow
 from hippomem.storage.schema import (
     UTCDateTime,
@@ -114,7 +115,8 @@ def view_rows(connection: Connection, namespace: int, encoder: int, numbers: Ite
                 passages.c.source,
                 passages.c.session,
                 passages.c.occurred_at,
-                passages.c.recorded_at,
+                TOLD,
+                TOLD_AT,
                 passages.c.start,
                 passages.c.end,
             )
@@ -138,7 +140,8 @@ def view_rows(connection: Connection, namespace: int, encoder: int, numbers: Ite
             source,
             session,
             occurred,
-            recorded,
+            told,
+            told_at,
             begin,
             end,
         ) in analysed:
@@ -154,7 +157,8 @@ def view_rows(connection: Connection, namespace: int, encoder: int, numbers: Ite
                 source,
                 session,
                 occurred,
-                recorded,
+                told,
+                told_at,
                 begin,
                 end,
                 strengths.get(number, {}),

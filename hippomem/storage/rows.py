@@ -93,6 +93,7 @@ class NewPassage:
     session: str | None = None
     occurred_at: datetime | None = None
     recorded_at: datetime | None = None  # now, where it is not given
+    told_at: datetime | None = None  # when it was recorded first, where it was updated since
     metadata: Mapping[str, Any] = field(default_factory=dict)
     triples: tuple[Triple, ...] | None = None
     extends: bool = False
@@ -102,7 +103,10 @@ class NewPassage:
 
 @dataclass(frozen=True, slots=True)
 class ViewRow:
-    """A passage as the views take it: `lines` are its title and its sentences, mentions (key, lines, titled)."""
+    """A passage as the views take it: `lines` are its title and its sentences, mentions (key, lines, titled).
+
+    `told` is its place among others, its number or that of its first version, `told_at` when that was recorded.
+    """
 
     number: int
     id: str
@@ -113,7 +117,8 @@ class ViewRow:
     source: str
     session: str | None
     occurred_at: datetime | None
-    recorded_at: datetime
+    told: int
+    told_at: datetime
     start: int
     end: int
     strengths: Mapping[str, float] = field(default_factory=dict)  # of edges, by entity key, where use has changed them

@@ -139,6 +139,8 @@ passages = Table(
     Column("recorded_at", UTCDateTime, nullable=False),
     Column("metadata", JSON, nullable=False),
     Column("content", _text(32), nullable=False),
+    Column("told", Number),  # of what was updated: the number that it had at first, its place among others
+    Column("told_at", UTCDateTime),  # and when it was recorded then
     UniqueConstraint("namespace", "id"),
     UniqueConstraint("namespace", "number"),
     Index(None, "namespace", "source"),
@@ -517,4 +519,4 @@ versions = Table(
 
 BESIDE_PASSAGES = (reviews, review_log, usages, statuses, validities, strengths, cues, versions)
 
-HEAD = "0008"  # the newest migration; a test holds it to the migration scripts
+HEAD = "0009"  # the newest migration; a test holds it to the migration scripts

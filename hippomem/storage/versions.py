@@ -16,6 +16,7 @@ import numpy as np
 from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, update
 
 from hippomem.storage import links
+from hippomem.storage.places import TOLD, TOLD_AT
 from hippomem.storage.rows import ViewRow
 from hippomem.storage.schema import analyses, entities, mentions, passages, versions
 from hippomem.storage.statuses import status_of
@@ -132,11 +133,16 @@ def facts_of(connection: Connection, namespace: int, numbers: Iterable[int]) -> 
 
 def view_rows(connection: Connection, namespace: int, encoder: int, numbers: Iterable[int]) -> Iterator[ViewRow]:
     """Versions as the views take passages, by number."""
-    query = select(versions, analyses.c.vector, analyses.c.sentence_vectors, analyses.c.sentences).join(
-        analyses,
-        (analyses.c.namespace == versions.c.namespace)
-        & (analyses.c.content == versions.c.content)
-        & (analyses.c.encoder == encoder),
+    vectors = analyses.c.vector, analyses.c.sentence_vectors, analyses.c.sentences
+    query = (
+        select(versions, *vectors, TOLD.label("told"), TOLD_AT.label("told_at"))
+        .join(
+            analyses,
+            (analyses.c.namespace == versions.c.namespace)
+            & (analyses.c.content == versions.c.content)
+            & (analyses.c.encoder == encoder),
+        )
+        .join(passages, (passages.c.namespace == versions.c.namespace) & (passages.c.number == versions.c.passage))
     )
     for row in _rows(connection, namespace, numbers, query):
         vector = np.frombuffer(row.vector, dtype=np.float32)
@@ -151,7 +157,8 @@ def view_rows(connection: Connection, namespace: int, encoder: int, numbers: Ite
             row.source,
             row.session,
             row.occurred_at,
-            row.recorded_at,
+            row.told,
+            row.told_at,
             row.start,
             row.end,
         )

@@ -13,6 +13,7 @@ from hippomem.errors import EncoderMismatchError
 from hippomem.storage.chunks import chunks as chunks
 from hippomem.storage.learning import drop_targets
 from hippomem.storage.links import add_links, entities_of, remove_orphans
+from hippomem.storage.places import take_place
 from hippomem.storage.releases import release
 from hippomem.storage.rows import FAILED, Links, NewPassage
 from hippomem.storage.schema import (
@@ -125,6 +126,7 @@ def add_passages(
                 "session": p.session,
                 "occurred_at": p.occurred_at,
                 "recorded_at": p.recorded_at or at,
+                "told_at": p.told_at,
                 "metadata": dict(p.metadata),
                 "content": p.content,
             }
@@ -133,11 +135,13 @@ def add_passages(
     )
     number_of = existing(connection, namespace, [p.id for p in fresh])
     numbers = {p.id: number_of[p.id] for p in fresh}
+    previous, previous_id, text = replacing or (None, None, None)
+    if previous is not None:
+        take_place(connection, namespace, previous, numbers[fresh[0].id])
     new_entities, new_facts = add_links(connection, namespace, [(numbers[p.id], p.links) for p in fresh])
     for p in fresh:
         if any(fact.has_validity for fact in p.links.facts):
             settle(connection, namespace, numbers[p.id])
-    previous, previous_id, text = replacing or (None, None, None)
     connection.execute(
         insert(changes),
         [

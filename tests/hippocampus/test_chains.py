@@ -33,7 +33,8 @@ def taken(rows: NDArray[np.int64]) -> NDArray[np.float32]:
 def chained(places: list[tuple[int, float]] | list[Place], numbers: list[int] | None = None) -> Chains:
     chains = Chains(taken)
     own = [p if isinstance(p, Place) else Place(p[0], p[1], p[1], spoken=True) for p in places]
-    chains.append(own, np.array(numbers or range(len(places)), np.int64))
+    order = numbers or range(len(places))
+    chains.append([place._replace(told=told) for place, told in zip(own, order, strict=True)])
     return chains
 
 
@@ -101,7 +102,7 @@ def test_what_asks_and_what_answers_is_told_in_conversations_only() -> None:
         chains = chained([place._replace(chain=chain) for place in places])
         assert chains.are_asking(every).tolist() == asking
         assert chains.are_answers(every).tolist() == answering
-    chains.append([Place(7), Place(7, spoken=True)], np.arange(6))
+    chains.append([Place(7, told=4), Place(7, spoken=True, told=5)])
     assert chains.any
     assert not chains.are_asking(every).any()
     assert not chains.are_answers(np.arange(6)).any()
@@ -144,9 +145,7 @@ def noted(vectors: NDArray[np.float32], seconds: float = 60.0, asking: int = 5) 
     """Notes of which one in `asking` asks, or none."""
     chains = Chains(lambda rows: vectors[rows])
     moments = (1e9 + i * seconds for i in range(len(vectors)))
-    chains.append(
-        (Place(7, at, at, asking > 0 and i % asking == 0) for i, at in enumerate(moments)), np.arange(len(vectors))
-    )
+    chains.append(Place(7, at, at, asking > 0 and i % asking == 0, told=i) for i, at in enumerate(moments))
     return chains
 
 
@@ -202,13 +201,13 @@ def test_a_session_that_says_who_speaks_is_smoothed() -> None:
 
 def test_sessions_that_come_and_go_are_smoothed_as_if_they_had_come_at_once() -> None:
     draw = random.Random(7)  # noqa: S311
-    places = [Place(7 + i % 3, asks=i in {0, 13}, spoken=i == 21) for i in range(len(VECTORS))]
+    places = [Place(7 + i % 3, asks=i in {0, 13}, spoken=i == 21, told=i) for i in range(len(VECTORS))]
     for _ in range(20):
         order = draw.sample(range(len(places)), len(places))
         chains = Chains(lambda rows, order=order: VECTORS[np.array(order)[rows]])
-        chains.append([places[at] for at in order[:5]], np.array(order[:5]))
+        chains.append([places[at] for at in order[:5]])
         for at in range(5, len(order)):
-            chains.append([places[order[at]]], np.array(order[: at + 1]))
+            chains.append([places[order[at]]])
             chains = Chains(
                 lambda rows, order=order: VECTORS[np.array(order)[rows]], **chains.compact(np.arange(at + 1))
             )
@@ -217,7 +216,7 @@ def test_sessions_that_come_and_go_are_smoothed_as_if_they_had_come_at_once() ->
         kept = np.array(sorted(set(range(len(order))) - set(gone), key=lambda row: order[row]))
         own = np.array(order)[kept]
         fresh = Chains(lambda rows, own=own: VECTORS[own[rows]])
-        fresh.append([places[at] for at in own], own)
+        fresh.append([places[at] for at in own])
         theirs = fresh.compact(np.arange(len(kept)))
         for name, values in chains.compact(kept).items():
             np.testing.assert_allclose(values, theirs[name], rtol=1e-5, err_msg=name)
@@ -226,19 +225,18 @@ def test_sessions_that_come_and_go_are_smoothed_as_if_they_had_come_at_once() ->
 def test_notes_that_come_and_go_are_smoothed_as_if_they_had_come_at_once() -> None:
     draw = random.Random(6)  # noqa: S311
     vectors = np.concatenate([talk(2 * LOOK, 3, 0.5), talk(4 * LOOK, 3, 1.0), talk(2 * LOOK, 4, 0.5)])
-    numbers = np.arange(len(vectors))
-    places = [Place(7, 1e9 + i, 1e9 + i, i % 9 == 0) for i in range(len(vectors))]
+    places = [Place(7, 1e9 + i, 1e9 + i, i % 9 == 0, told=i) for i in range(len(vectors))]
     for _ in range(5):
         order = draw.sample(range(len(vectors)), len(vectors))
         chains = Chains(lambda rows, order=order: vectors[np.array(order)[rows]])
         for at in range(len(order)):
-            chains.append([places[order[at]]], numbers[order[: at + 1]])
+            chains.append([places[order[at]]])
         gone = draw.sample(range(len(order)), 12)
         chains.remove(gone)
         kept = np.array(sorted(set(range(len(order))) - set(gone), key=lambda row: order[row]))
         own = np.array(order)[kept]
         fresh = Chains(lambda rows, own=own: vectors[own[rows]])
-        fresh.append([places[at] for at in own], numbers[own])
+        fresh.append([places[at] for at in own])
         theirs = fresh.compact(np.arange(len(kept)))
         assert 20 < theirs["near"].sum() < len(kept) - 10
         for name, values in chains.compact(kept).items():
@@ -261,7 +259,7 @@ def test_any_order_of_growing_and_removing_gives_the_same() -> None:
         chains.remove(gone[2:])
         kept = np.array(sorted(set(range(12)) - set(gone), key=lambda row: numbers[row]))
         fresh = Chains(lambda rows, kept=kept: VECTORS[kept[rows]])
-        fresh.append([places[row] for row in kept], np.array([numbers[row] for row in kept]))
+        fresh.append([places[row]._replace(told=numbers[row]) for row in kept])
         ours, theirs = chains.compact(kept), fresh.compact(np.arange(len(kept)))
         for name, values in theirs.items():
             np.testing.assert_allclose(ours[name], values, rtol=1e-5, err_msg=name)
