@@ -84,6 +84,7 @@ class HippomemStore(BaseStore):
         self._fields = tuple(fields)
         self._method: Literal["graph", "dense"] = method
         self._clock = clock or SystemClock()
+        self._writing = threading.Lock()
         self._sweeper: threading.Thread | None = None
         self._stopping = threading.Event()
 
@@ -111,7 +112,8 @@ class HippomemStore(BaseStore):
                 results.append(None)
             else:
                 raise InvalidInputError(f"{op!r} is no operation of a store")
-        self._write(puts)
+        with self._writing:
+            self._write(puts)
         return results
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
@@ -122,9 +124,10 @@ class HippomemStore(BaseStore):
 
     def sweep_ttl(self) -> int:
         """Remove the items whose time is over, and say how many. Until then they are there, but nothing shows them."""
-        now = self._clock.now()
-        over = [s for s in _items(self.memory.passages(source=ROOT)) if _is_over(s, now)]
-        return forget_all(self.memory, [source_of(s.namespace, s.key) for s in over])  # another process may sweep too
+        over = self._over(ROOT)
+        with self._writing:  # what was put since then stays
+            over = [source for source in over if self._over(source)]
+            return forget_all(self.memory, over)  # another process may sweep too
 
     def start_ttl_sweeper(self, sweep_interval_minutes: float | None = None) -> None:
         """Sweep on a thread, at this interval or that of the `ttl` configuration; does nothing where there is none."""
@@ -251,6 +254,12 @@ class HippomemStore(BaseStore):
     def _current(self, source: str) -> Stored | None:
         """The item that a source is, None where there is none or its time is over."""
         return next(self._all(source), None)
+
+    def _over(self, place: str) -> list[str]:
+        """The sources of the items of a place whose time is over."""
+        now = self._clock.now()
+        items = _items(self.memory.passages(source=place))
+        return [source_of(s.namespace, s.key) for s in items if _is_over(s, now)]
 
     def _refresh(self, items: Iterable[Stored], wanted: bool) -> None:
         """Begin the time of items anew: they were read."""

@@ -15,7 +15,7 @@ from langchain_core.language_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage
 from langgraph.store.base import GetOp, InvalidNamespaceError, PutOp, SearchOp
 
-from hippomem import InvalidInputError, Memory, Recall, SimulatedClock, StoreBusyError, StoreFullError
+from hippomem import InvalidInputError, Memory, Passage, Recall, SimulatedClock, StoreBusyError, StoreFullError
 from langgraph_hippomem import HippomemStore
 
 pytestmark = pytest.mark.anyio
@@ -128,6 +128,25 @@ def test_the_configuration_of_time_to_live(memory: Memory, clock: SimulatedClock
     assert store.get(ADA, "a") is not None
     clock.advance(timedelta(minutes=2))
     assert store.get(ADA, "a") is None
+
+
+def test_what_is_put_while_a_sweep_looks_stays(
+    store: HippomemStore, clock: SimulatedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for key in ("again", "gone"):
+        store.put(ADA, key, {"text": f"Kept for a minute: {key}."}, ttl=1)
+    clock.advance(timedelta(minutes=2))
+    passages = store.memory.passages
+
+    def looked(**where: str) -> list[Passage]:
+        found = passages(**where)
+        monkeypatch.undo()
+        store.put(ADA, "again", {"text": "Kept for a minute: again."}, ttl=1)
+        return found
+
+    monkeypatch.setattr(store.memory, "passages", looked)
+    assert store.sweep_ttl() == 1
+    assert keys(store.search(ADA)) == ["again"]
 
 
 def test_the_sweeper_outlives_an_error_and_ends_with_the_memory(
