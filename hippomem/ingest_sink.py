@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from hippomem.analyse import Text
 from hippomem.ingest.pipeline import Reading, Stored
-from hippomem.sample import sample_of
+from hippomem.sample import means_of, sample_of
 from hippomem.settings import Settings
 from hippomem.storage import writes
 from hippomem.storage.rows import NewPassage
@@ -77,8 +77,10 @@ def sink_of(writer: Writer, ingest: str, settings: Settings, stored: Callable[[]
     with ExitStack() as stack:
         pool = None
         if settings.workers or settings.ray:
-            sample = sample_of(writer.store_, writer.encoder)
-            models = Models(*settings.encoding, settings.pipeline, writer.analyser.encoder.identity, sample).packed()
+            store, number = writer.store_, writer.encoder
+            sample, means = sample_of(store, number), means_of(store, number)
+            identity = writer.analyser.encoder.identity
+            models = Models(*settings.encoding, settings.pipeline, identity, sample, means).packed()
             if settings.ray:
                 pool = stack.enter_context(ray_pool(settings.ray, settings.workers, models, settings.batch))
             else:

@@ -52,13 +52,12 @@ from hippomem.ingest.pipeline import Ingest
 from hippomem.ingest.progress import ProgressBar, ProgressCallback, StepBar, StepCallback
 from hippomem.ingest_sink import sink_of
 from hippomem.iterate import Guide, recall_by_parts
-from hippomem.neocortex.checked_encoder import CheckedEncoder
 from hippomem.neocortex.encoder_choice import resolve_encoder
 from hippomem.neocortex.extraction import LocalExtractor
 from hippomem.question_vectors import QuestionVectors
 from hippomem.recognise import recognised
 from hippomem.replaying import Replaying
-from hippomem.sample import sample_of
+from hippomem.sample import encoder_of
 from hippomem.settings import Settings, load_settings
 from hippomem.stats import stats
 from hippomem.storage import versions
@@ -97,7 +96,7 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         encoder = resolve_encoder(*settings.encoding)
         self._chat = chat_of(settings)
         self._encoder_number = store.claim_encoder(encoder.identity)
-        self._encoder = CheckedEncoder(encoder, partial(sample_of, store, self._encoder_number))
+        self._encoder = encoder_of(store, encoder, self._encoder_number)
         analyser = Analyser(self._encoder, LocalExtractor(settings.pipeline), settings.batch)
         kind = extraction_kind(self._chat) if self._chat else None
         self._writer = Writer(store, analyser, settings.namespace, self._encoder_number, clock, kind)

@@ -15,12 +15,11 @@ from hippomem.analyse import titled
 from hippomem.errors import EncoderMismatchError, StoreBusyError
 from hippomem.evidence import Renewed
 from hippomem.ingest.progress import ProgressBar
-from hippomem.neocortex.checked_encoder import CheckedEncoder
 from hippomem.neocortex.encoder import Encoder
-from hippomem.sample import sample_of
+from hippomem.sample import encoder_of
 from hippomem.storage import learning
 from hippomem.storage.schema import analyses, passages, versions
-from hippomem.storage.store import Store
+from hippomem.storage.store import MEANS, Store
 from hippomem.storage.writes import analysed
 
 BATCH = 256
@@ -44,8 +43,9 @@ def reencode(store: Store, encoder: Encoder, progress: bool) -> int:
             # Vectors of an attempt with yet another encoder are of no use.
             connection.execute(delete(analyses).where(analyses.c.encoder == current + 1))
             learning.drop_vectors(connection, current + 1)
+            store.drop_info(connection, f"{MEANS}{current + 1}")
             store.set_info(connection, "next_encoder", encoder.identity)
-    encoder = CheckedEncoder(encoder, partial(sample_of, store, current + 1))
+    encoder = encoder_of(store, encoder, current + 1)
     done = 0
     evidence = Renewed(current + 1)
     with ProgressBar(progress, "encoding anew") as bar:
@@ -71,7 +71,7 @@ def _number(store: Store, connection: Connection) -> int:
 def _has_made(store: Store, encoder: Encoder, number: int) -> bool:
     """Whether the vectors with this number, if there are any, are the encoder's: others may have its name."""
     try:
-        CheckedEncoder(encoder, partial(sample_of, store, number)).prove()
+        encoder_of(store, encoder, number).prove()
     except EncoderMismatchError:
         return False
     return True
@@ -187,4 +187,5 @@ def _take_over(store: Store, encoder: Encoder, current: int, evidence: Renewed) 
         store.set_info(connection, "encoder", encoder.identity)
         store.set_info(connection, "encoder_number", str(current + 1))
         store.set_info(connection, "next_encoder", "")
+        store.drop_info(connection, f"{MEANS}{current}")
     return True

@@ -24,11 +24,13 @@ from hippomem.errors import (
 )
 from hippomem.hippocampus.keys import entity_key
 from hippomem.ingest.progress import StepCallback
+from hippomem.neocortex.centring import Means
 from hippomem.neocortex.checked_encoder import CheckedEncoder, Sample
-from hippomem.sample import AMONG, sample_of
+from hippomem.sample import AMONG, keep_means, sample_of
 from hippomem.storage import links, places, reads, versions, writes
 from hippomem.storage.files import written_whole
 from hippomem.storage.rows import Analysis, FactRow, Links, MentionRow, NewPassage, content_id, passage_id
+from hippomem.storage.store import MEANS, Store
 from hippomem.transfer_fields import count_of, fact_line, floats_of, moment_of, text_of, triple_of, written
 from hippomem.transfer_learning import TAUGHT, Lesson, Replay, Taught, taught_lines, taught_of
 from hippomem.transfer_standing import STANDING, Standing, standing_lines, standing_of
@@ -43,11 +45,11 @@ BATCH = 500
 def export(connection: Connection, namespace: int, name: str, encoder: int, path: Path, tell: StepCallback) -> int:
     """Write a namespace as it is in this transaction. Returns the number of passages, which `tell` gets on the way;
     raises StoreAccessError, and InvalidInputError where the file is a database, a device or a pipe."""
-    identity = reads.encoder_identity(connection)
+    identity, means = reads.encoder_identity(connection), Store.info(connection, f"{MEANS}{encoder}")
     count, digest = 0, hashlib.sha256()
     try:
         with written_whole(path) as file:
-            for number, item in enumerate(_lines(connection, namespace, name, encoder, identity)):
+            for number, item in enumerate(_lines(connection, namespace, name, encoder, identity, means)):
                 line = _as_line(item).encode()
                 file.write(line)
                 digest.update(line)
@@ -73,6 +75,8 @@ def header(path: Path) -> dict[str, Any]:
             first = json.loads(file.readline(100_000))
         if not isinstance(first, dict) or first.get("type") != "hippomem" or not isinstance(first["namespace"], str):
             raise ValueError("no header")
+        if first.get("means") is not None:
+            Means.read(text_of(first["means"]))
     except FileNotFoundError as error:
         raise NotFoundError(f"there is no file {path}") from error
     except (OSError, ValueError, KeyError, RecursionError) as error:
@@ -85,14 +89,19 @@ def header(path: Path) -> dict[str, Any]:
 def check(path: Path, namespace: str, identity: str, tell: StepCallback) -> None:
     """Read a whole export, to go to this namespace; `tell` gets the lines that were read. Raises SourceError where it
     is none, and EncoderMismatchError where another encoder made its vectors."""
-    made_by = header(path).get("encoder")
+    head = header(path)
+    made_by = head.get("encoder")
     if made_by not in (None, identity):
         raise EncoderMismatchError(
             f"the vectors in {path} were made by {made_by!r}, and the configured encoder is {identity!r}: "
             "load it with HIPPOMEM_ENCODER, and HIPPOMEM_ENCODER_PRECISION where it is int8, set to the one that made "
             "them, then run hippomem reencode"
         )
-    for done, _ in enumerate(_read(path, namespace)):
+    length = len(Means.read(head["means"]).passages) if head.get("means") else None
+    for done, item in enumerate(_read(path, namespace)):
+        vector = item.analysis.vector if isinstance(item, NewPassage) and item.analysis else None
+        if length is not None and vector is not None and len(vector) != length:
+            raise SourceError(f"{path}: its vectors are not as long as the means that they were centred by")
         if done % BATCH == 0:
             tell("reading it through", done)
 
@@ -101,6 +110,8 @@ def load(path: Path, writer: Writer, tell: StepCallback) -> None:
     """Write an export that was checked into the writer's namespace; `tell` gets the lines that are stored. Raises
     EncoderMismatchError where the store has vectors of another model, whatever that is called.
     """
+    if means := header(path).get("means"):
+        keep_means(writer.store_, writer.encoder, means)  # unless the store has its own
     _check_model(path, writer)
     items = _read(path, writer.namespace)
     taught = Taught()
@@ -148,9 +159,9 @@ def _check_model(path: Path, writer: Writer) -> None:
 
 
 def _lines(
-    connection: Connection, namespace: int, name: str, encoder: int, identity: str | None
+    connection: Connection, namespace: int, name: str, encoder: int, identity: str | None, means: str | None
 ) -> Iterator[dict[str, Any]]:
-    yield {"type": "hippomem", "format": FORMAT, "namespace": name, "encoder": identity}
+    yield {"type": "hippomem", "format": FORMAT, "namespace": name, "encoder": identity, "means": means}
     numbers = places.in_order(connection, namespace)
     for some in writes.chunks(numbers):
         passages = reads.by_number(connection, namespace, some)

@@ -15,7 +15,7 @@ from hippomem import Document, InvalidInputError, Memory, ModelError, Settings
 from hippomem.neocortex import bulk_encoder
 from hippomem.neocortex.bulk_encoder import BulkEncoder
 from hippomem.neocortex.encoder import Precision
-from hippomem.neocortex.encoder_choice import resolve_encoder
+from hippomem.neocortex.encoder_choice import choose_encoder
 from hippomem.neocortex.neural_memory.slow_map import MapOptions, SlowMap
 from hippomem.neocortex.torch_encoder import SentenceTransformerEncoder
 from hippomem.testing import capitals
@@ -67,7 +67,7 @@ def test_a_gpu_is_found_by_itself() -> None:
 def test_many_texts_go_to_it(on_cpu: SentenceTransformerEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("onnxruntime", reason="the extra hippomem[fast] is not installed")
     monkeypatch.setattr(bulk_encoder, "WORTH", len(TEXTS))
-    ours = resolve_encoder("all-MiniLM-L6-v2")
+    ours = choose_encoder("all-MiniLM-L6-v2")
     assert isinstance(ours, BulkEncoder)
     for is_bulk in (False, True):
         for our, their in zip(ours.encode_passages(TEXTS, SPANS), on_cpu.encode_passages(TEXTS, SPANS), strict=True):

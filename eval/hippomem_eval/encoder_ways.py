@@ -29,23 +29,23 @@ class Way(Protocol):
 
 def load_way(name: str, model: str) -> Way:
     """One of WAYS or GPU_WAYS for a model by name or folder, loaded when first used. Those on torch compute where
-    `encoder_device` says. Raises InvalidInputError for no such way, and what `resolve_encoder` raises.
+    `encoder_device` says. Raises InvalidInputError for no such way, and what `choose_encoder` raises.
     """
-    from hippomem.neocortex.encoder_choice import resolve_encoder
+    from hippomem.neocortex.encoder_choice import choose_encoder
 
     device = load_settings().encoder_device
     if name == BASELINE or name.startswith(f"{BASELINE}/"):
         return _Public(model, int(name.partition("/")[2] or 32), device)
     if name == "torch":
-        return _Ours(resolve_encoder(model, "torch", device=device))
+        return _Ours(choose_encoder(model, "torch", device=device))
     if name == "torch-fp16":
-        return _Ours(resolve_encoder(model, "torch", "fp16", device))
+        return _Ours(choose_encoder(model, "torch", "fp16", device))
     if name == "torch-bf16":
-        return _Ours(resolve_encoder(model, "torch", "bf16", device))
+        return _Ours(choose_encoder(model, "torch", "bf16", device))
     if name == "onnx":
-        return _Ours(resolve_encoder(model, "onnx"))
+        return _Ours(choose_encoder(model, "onnx"))
     if name == "onnx-int8":
-        return _Ours(resolve_encoder(model, "onnx", "int8"))
+        return _Ours(choose_encoder(model, "onnx", "int8"))
     raise InvalidInputError(f"{name!r} is none of {', '.join((*WAYS, *GPU_WAYS))}")
 
 

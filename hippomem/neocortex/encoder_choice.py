@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from hippomem.errors import InvalidInputError, MissingDependencyError
 from hippomem.neocortex.bert_folder import read_bert
 from hippomem.neocortex.bulk_encoder import BulkEncoder
+from hippomem.neocortex.centring import CentredEncoder
 from hippomem.neocortex.encoder import PACKAGED, Backend, Encoder, Precision
 from hippomem.neocortex.langchain_encoder import LangChainEncoder
 from hippomem.neocortex.onnx_encoder import OnnxEncoder
@@ -26,6 +27,19 @@ _NEEDED = ("onnxruntime", "onnx", "tokenizers", "safetensors")
 
 
 def resolve_encoder(
+    encoder: str | Encoder | Embeddings,
+    backend: Backend = "auto",
+    precision: Precision = "fp32",
+    device: str = "auto",
+) -> Encoder:
+    """As `choose_encoder`, with vectors that are centred (centring.py), but for the packaged model's, for which that
+    does nothing, and for those of an `Encoder`, which are its maker's affair.
+    """
+    chosen = choose_encoder(encoder, backend, precision, device)
+    return chosen if chosen is encoder or encoder == PACKAGED else CentredEncoder(chosen)
+
+
+def choose_encoder(
     encoder: str | Encoder | Embeddings,
     backend: Backend = "auto",
     precision: Precision = "fp32",

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from hippomem.errors import (
     ClosedError,
@@ -24,6 +24,7 @@ from hippomem.storage.schema import HEAD, namespaces, store_info
 
 MAX_NAMESPACE = 255  # characters
 OPENING_SECONDS = 2.0  # for those who read, before what another process owes is left to the next opening
+MEANS = "encoder_means_"  # and an encoder's number: what its vectors are centred by
 SCRUB = "scrub"  # which deletion was the last one, until its traces are off the disk
 _STORE_ID = select(store_info.c.value).where(store_info.c.key == "store_id").scalar_subquery()
 
@@ -198,6 +199,11 @@ class Store:
         changed = connection.execute(update(store_info).where(store_info.c.key == key).values(value=value))
         if changed.rowcount == 0:
             connection.execute(insert(store_info).values(key=key, value=value))
+
+    @staticmethod
+    def drop_info(connection: Connection, key: str) -> None:
+        """Remember it no longer."""
+        connection.execute(delete(store_info).where(store_info.c.key == key))
 
     def owe_scrub(self, connection: Connection) -> None:
         """Remember, in the transaction of a deletion, that its traces are to go: should this process be killed before

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from hippomem.analyse import Analyser, Text, Understood
 from hippomem.errors import HippomemError, InvalidInputError, MissingDependencyError, ModelError
+from hippomem.neocortex.centring import CentredEncoder, Means
 from hippomem.neocortex.checked_encoder import CheckedEncoder, Sample
 from hippomem.neocortex.encoder import Backend, Precision
 from hippomem.neocortex.encoder_choice import resolve_encoder
@@ -17,8 +18,8 @@ from hippomem.neocortex.extraction import LocalExtractor
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """What texts are to be read with, as the settings say it; the identity that the encoder then has, and a vector of
-    its, where there is one."""
+    """What texts are to be read with, as the settings say it; the identity that the encoder then has, a vector of its,
+    and what its vectors are centred by, where there are some."""
 
     encoder: Any
     backend: Backend
@@ -27,6 +28,7 @@ class Models:
     pipeline: Any
     identity: str
     sample: Sample | None
+    means: str | None = None
 
     def packed(self) -> bytes:
         """To send to another process. Raises InvalidInputError where there is an object that cannot be sent."""
@@ -42,6 +44,9 @@ class Models:
         encoder = resolve_encoder(self.encoder, self.backend, self.precision, self.device)
         if encoder.identity != self.identity:
             raise ModelError(f"a worker has the encoder {encoder.identity}, not {self.identity}: give it the same")
+        if isinstance(encoder, CentredEncoder) and self.means:
+            means = Means.read(self.means)
+            encoder = encoder.kept(lambda _: means)
         return Analyser(CheckedEncoder(encoder, lambda: self.sample), LocalExtractor(self.pipeline), batch)
 
 

@@ -10,7 +10,7 @@ from langchain_core.embeddings import DeterministicFakeEmbedding
 
 from hippomem import InvalidInputError, Memory, ModelError
 from hippomem.neocortex import model_folder, shared
-from hippomem.neocortex.encoder_choice import resolve_encoder
+from hippomem.neocortex.encoder_choice import choose_encoder
 from hippomem.neocortex.langchain_encoder import LangChainEncoder
 from hippomem.neocortex.late_chunking import marks_of, windows_of
 from hippomem.neocortex.onnx_encoder import OnnxEncoder
@@ -107,7 +107,7 @@ def test_a_folder_without_a_model_is_an_error(tmp_path: Path) -> None:
 
 def test_a_langchain_embeddings_serves_as_encoder() -> None:
     embeddings = DeterministicFakeEmbedding(size=32)
-    encoder = resolve_encoder(embeddings)
+    encoder = choose_encoder(embeddings)
     assert isinstance(encoder, LangChainEncoder)
     (encoded,) = encoder.encode_passages(["one. two."], [[(0, 4), (5, 9)]])
     assert encoded.vector.shape == (32,)
@@ -125,14 +125,14 @@ def test_each_string_is_sent_to_an_embeddings_once() -> None:
             sent.extend(texts)
             return super().embed_documents(texts)
 
-    resolve_encoder(Counting(size=8)).encode_passages(["one. two.", "one. two."], [[(0, 4)], [(0, 4), (5, 9)]])
+    choose_encoder(Counting(size=8)).encode_passages(["one. two.", "one. two."], [[(0, 4)], [(0, 4), (5, 9)]])
     assert sorted(sent) == ["one.", "one. two.", "two."]
 
 
 @pytest.mark.parametrize("wrong", ["", "  ", 7, object()])
 def test_what_is_no_encoder_is_an_error(wrong: object) -> None:
     with pytest.raises(InvalidInputError, match="encoder"):
-        resolve_encoder(wrong)  # type: ignore[arg-type]
+        choose_encoder(wrong)  # type: ignore[arg-type]
 
 
 def test_nothing_is_encoded_twice(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from hippomem import EncoderMismatchError, InvalidInputError, Memory, MissingDep
 from hippomem.neocortex import bulk_encoder, encoder_choice, model_folder, onnx_encoder, shared
 from hippomem.neocortex.bulk_encoder import BulkEncoder
 from hippomem.neocortex.encoder import Encoded
-from hippomem.neocortex.encoder_choice import resolve_encoder
+from hippomem.neocortex.encoder_choice import choose_encoder
 from hippomem.neocortex.onnx_encoder import OnnxEncoder
 from hippomem.neocortex.torch_encoder import SentenceTransformerEncoder
 from hippomem.testing import HashEncoder, capitals
@@ -102,7 +102,7 @@ def test_the_vectors_are_those_of_sentence_transformers(
 @pytest.mark.parametrize(("pooling", "normalised"), [("mean", False), ("mean", True), ("cls", False), ("cls", True)])
 def test_a_folder_of_another_bert(tiny: Callable[..., Path], pooling: str, normalised: bool) -> None:
     folder = str(tiny(pooling, normalised=normalised))
-    ours, theirs = resolve_encoder(folder), resolve_encoder(folder, "torch")
+    ours, theirs = choose_encoder(folder), choose_encoder(folder, "torch")
     assert isinstance(ours, OnnxEncoder)
     assert isinstance(theirs, SentenceTransformerEncoder)
     assert ours.identity == theirs.identity == "sentence-transformers:model"
@@ -141,11 +141,11 @@ def test_what_is_no_bert(tiny: Callable[..., Path], tiny_folder: Path, file: str
     else:
         old = json.loads(path.read_text())
         path.write_text(json.dumps(old | content if content and isinstance(old, dict) else content))
-    assert isinstance(resolve_encoder(str(tiny_folder)), SentenceTransformerEncoder)
+    assert isinstance(choose_encoder(str(tiny_folder)), SentenceTransformerEncoder)
     with pytest.raises(InvalidInputError, match=reason):
-        resolve_encoder(str(tiny_folder), "onnx")
+        choose_encoder(str(tiny_folder), "onnx")
     with pytest.raises(InvalidInputError, match="onnxruntime cannot run"):
-        resolve_encoder(str(tiny_folder), "auto", "int8")
+        choose_encoder(str(tiny_folder), "auto", "int8")
     with pytest.raises(ModelError, match="onnxruntime cannot run"):
         OnnxEncoder(str(tiny_folder)).encode_query("x")
 
@@ -173,7 +173,7 @@ def test_files_in_half_precision_are_computed_in_full(tiny_folder: Path, tmp_pat
     from sentence_transformers import SentenceTransformer
 
     SentenceTransformer(str(tiny_folder), device="cpu").half().save(str(tmp_path / "half"))
-    encoder = resolve_encoder(str(tmp_path / "half"), device="cpu")
+    encoder = choose_encoder(str(tmp_path / "half"), device="cpu")
     assert isinstance(encoder, SentenceTransformerEncoder)
     assert next(encoder._model.parameters()).dtype.itemsize == 4
     (ours,), (theirs,) = (each.encode_passages([TEXTS[0]], [()]) for each in (encoder, OnnxEncoder(str(tiny_folder))))
@@ -187,30 +187,30 @@ def test_files_that_are_damaged_inside(tiny_folder: Path) -> None:
 
 
 def test_the_choice(monkeypatch: pytest.MonkeyPatch, tiny_folder: Path) -> None:
-    assert isinstance(resolve_encoder("all-MiniLM-L6-v2"), OnnxEncoder)
-    assert isinstance(resolve_encoder("all-MiniLM-L6-v2", "onnx"), OnnxEncoder)
-    assert isinstance(resolve_encoder("all-MiniLM-L6-v2", "torch"), SentenceTransformerEncoder)
-    assert isinstance(resolve_encoder("some/model-of-a-hub"), SentenceTransformerEncoder)
+    assert isinstance(choose_encoder("all-MiniLM-L6-v2"), OnnxEncoder)
+    assert isinstance(choose_encoder("all-MiniLM-L6-v2", "onnx"), OnnxEncoder)
+    assert isinstance(choose_encoder("all-MiniLM-L6-v2", "torch"), SentenceTransformerEncoder)
+    assert isinstance(choose_encoder("some/model-of-a-hub"), SentenceTransformerEncoder)
     with pytest.raises(InvalidInputError, match="no folder 'some/model-of-a-hub'"):
-        resolve_encoder("some/model-of-a-hub", "onnx")
+        choose_encoder("some/model-of-a-hub", "onnx")
     wrong: list[tuple[Any, ...]] = [("torch", "int8", "auto"), ("onnx", "fp16", "auto"), ("auto", "int8", "cuda")]
     for wish in [*wrong, ("onnx", "fp32", "mps")]:
         with pytest.raises(InvalidInputError, match=r"needs onnxruntime and encoder_\w+='\w+' torch: leave out one"):
-            resolve_encoder("all-MiniLM-L6-v2", *wish)
+            choose_encoder("all-MiniLM-L6-v2", *wish)
     for wish in [("auto", "fp32", "cuda:1"), ("auto", "bf16", "auto"), ("torch", "fp16", "cpu")]:
-        chosen = resolve_encoder("all-MiniLM-L6-v2", *wish)
+        chosen = choose_encoder("all-MiniLM-L6-v2", *wish)
         assert isinstance(chosen, SentenceTransformerEncoder)
         assert (chosen.precision, chosen.device) == wish[1:]
     own = HashEncoder()
-    assert resolve_encoder(own, "onnx", "int8") is own  # settings for what is given by name
+    assert choose_encoder(own, "onnx", "int8") is own  # settings for what is given by name
     monkeypatch.setattr(encoder_choice, "gpu_is_likely", lambda: True)
-    assert isinstance(resolve_encoder("all-MiniLM-L6-v2"), BulkEncoder)
-    assert isinstance(resolve_encoder("all-MiniLM-L6-v2", "onnx"), OnnxEncoder)
-    assert isinstance(resolve_encoder("all-MiniLM-L6-v2", "auto", "int8"), OnnxEncoder)
-    assert isinstance(resolve_encoder("all-MiniLM-L6-v2", device="cpu"), OnnxEncoder)
-    assert isinstance(resolve_encoder(str(tiny_folder)), BulkEncoder)
+    assert isinstance(choose_encoder("all-MiniLM-L6-v2"), BulkEncoder)
+    assert isinstance(choose_encoder("all-MiniLM-L6-v2", "onnx"), OnnxEncoder)
+    assert isinstance(choose_encoder("all-MiniLM-L6-v2", "auto", "int8"), OnnxEncoder)
+    assert isinstance(choose_encoder("all-MiniLM-L6-v2", device="cpu"), OnnxEncoder)
+    assert isinstance(choose_encoder(str(tiny_folder)), BulkEncoder)
     monkeypatch.setattr(encoder_choice, "SMALL", 1000)
-    assert isinstance(resolve_encoder(str(tiny_folder)), SentenceTransformerEncoder)
+    assert isinstance(choose_encoder(str(tiny_folder)), SentenceTransformerEncoder)
 
 
 def test_a_gpu_is_for_many_texts(
@@ -266,7 +266,7 @@ def test_a_gpu_is_told_by_its_driver(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 def test_without_the_extra(package: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(shared, "_LOADED", {})
     monkeypatch.setitem(sys.modules, package, None)
-    assert isinstance(resolve_encoder("all-MiniLM-L6-v2"), SentenceTransformerEncoder)
+    assert isinstance(choose_encoder("all-MiniLM-L6-v2"), SentenceTransformerEncoder)
     for wish in ({"encoder_backend": "onnx"}, {"encoder_precision": "int8"}):
         with pytest.raises(MissingDependencyError, match=rf"{package} is not installed.*hippomem\[fast\]"):
             Memory.open(tmp_path / "m.db", settings=Settings(**wish))
