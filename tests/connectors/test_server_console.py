@@ -194,3 +194,20 @@ def test_every_field_and_button_has_a_name(console: Console) -> None:
     )
     assert unnamed == []
     assert console.page.evaluate("document.documentElement.lang") == "en"
+
+
+def test_more_goes_on_where_the_list_ends(console: Console) -> None:
+    page = console.page
+    for number in range(30):
+        console.client.post("/memories", json={"text": f"Note {number}.", "source": "a" if number < 26 else "b"})
+    page.get_by_role("button", name="Browse").click()
+    console.said("20 memories shown")
+    shown = page.locator("#listed > li")
+    shown.first.get_by_role("button", name="Forget").click()
+    page.get_by_role("button", name="Forget it").click()
+    console.said("Forgotten.")
+    page.get_by_label("Source").fill("a")  # not asked for yet
+    page.get_by_role("button", name="More").dblclick()
+    console.said("33 memories shown")
+    kept = [one["text"] for one in console.client.get("/memories").json()["items"]]
+    assert page.locator("#listed .text").all_inner_texts() == kept

@@ -10,7 +10,8 @@ const $ = (id) => document.getElementById(id);
 
 let client = null;
 let mayWrite = false;
-let next = null; // where the next page of the browser begins
+let source = ""; // of what is listed, which may be another one than is typed by now
+const turns = {}; // by part, the last time that it was asked for something
 
 // -- signing in and out ------------------------------------------------------------------------------------------------
 
@@ -57,10 +58,18 @@ async function show(part) {
   if (part === "stats") await figures();
 }
 
+// An answer, where nothing else was asked for in this part meanwhile.
+async function latest(part, asked) {
+  const turn = (turns[part] = {});
+  const answer = await asked;
+  if (turns[part] !== turn) throw new Left();
+  return answer;
+}
+
 async function recall() {
   const query = $("query").value;
   const asked = { query, k: Number($("k").value), deep: $("deep").checked };
-  const found = await client.post("recall", asked);
+  const found = await latest("recall", client.post("recall", asked));
   const paths = new Map(found.paths.map((path) => [path.passage_id, path]));
   $("found").replaceChildren(...found.passages.map((one) => recalled(query, one, paths.get(one.id))));
   const count = found.passages.length;
@@ -99,20 +108,30 @@ async function add() {
   say(event.created ? "Remembered." : "This was remembered already.");
 }
 
-async function browse(offset = 0) {
-  const query = { limit: PAGE, offset };
-  if ($("source").value) query.source = $("source").value;
-  const page = await client.get("memories", query);
-  const items = page.items.map(shown);
-  if (offset === 0) $("listed").replaceChildren(...items);
-  else $("listed").append(...items);
-  next = page.next_offset;
-  $("more").hidden = next === null;
-  if (offset === 0) {
-    const sources = await client.get("sources", { limit: 1000 });
-    $("sources").replaceChildren(...sources.items.map((name) => element("option", "", { value: name })));
-  }
-  say(page.items.length ? `${$("listed").children.length} memories shown.` : "Nothing is remembered here.");
+async function browse() {
+  const wanted = $("source").value;
+  const page = await latest("browse", listed(wanted, 0));
+  source = wanted;
+  $("listed").replaceChildren();
+  list(page);
+  const sources = await client.get("sources", { limit: 1000 });
+  $("sources").replaceChildren(...sources.items.map((name) => element("option", "", { value: name })));
+}
+
+// From what is shown on, of which some may have been forgotten.
+async function more() {
+  list(await latest("browse", listed(source, $("listed").children.length)));
+}
+
+function listed(from, offset) {
+  return client.get("memories", { limit: PAGE, offset, ...(from && { source: from }) });
+}
+
+function list(page) {
+  $("listed").append(...page.items.map(shown));
+  $("more").hidden = page.next_offset === null;
+  const count = $("listed").children.length;
+  say(count ? `${count} memories shown.` : "Nothing is remembered here.");
 }
 
 async function figures() {
@@ -124,7 +143,7 @@ async function figures() {
 // -- one memory --------------------------------------------------------------------------------------------------------
 
 function shown(passage) {
-  const item = element("li");
+  const item = element("li", "", { "data-id": passage.id });
   item.append(element("h3", passage.title || passage.source || "(untitled)"));
   item.append(element("p", passage.text, { class: "text" }));
   const happened = passage.occurred_at ?? passage.recorded_at;
@@ -133,14 +152,14 @@ function shown(passage) {
   const actions = element("div", "", { class: "actions" });
   if (mayWrite) {
     const forget = element("button", "Forget", { type: "button", class: "danger" });
-    forget.addEventListener("click", () => attempt(() => forgotten(passage, item)));
+    forget.addEventListener("click", () => attempt(() => forgotten(passage)));
     actions.append(forget);
   }
   item.append(actions);
   return item;
 }
 
-async function forgotten(passage, item) {
+async function forgotten(passage) {
   const dialog = $("confirm");
   $("doomed").textContent = passage.text.slice(0, 300);
   dialog.returnValue = "no"; // what closes it with Escape
@@ -148,7 +167,7 @@ async function forgotten(passage, item) {
   await new Promise((done) => dialog.addEventListener("close", done, { once: true }));
   if (dialog.returnValue !== "yes") return;
   await client.remove(`memories/${encodeURIComponent(passage.id)}`);
-  item.remove();
+  for (const item of document.querySelectorAll("[data-id]")) if (item.dataset.id === passage.id) item.remove();
   say("Forgotten.");
 }
 
@@ -203,7 +222,7 @@ function on(id, deed) {
 on("enter", () => enter($("token").value.trim()));
 on("asking", recall);
 on("adding", add);
-on("browsing", () => browse());
+on("browsing", browse);
 on("place", async () => {
   client.leave();
   client = new Client(client.token, $("namespace").value);
@@ -211,7 +230,7 @@ on("place", async () => {
   await show(document.querySelector("nav button[aria-current]").dataset.part);
 });
 $("leave").addEventListener("click", () => leave());
-$("more").addEventListener("click", () => attempt(() => browse(next)));
+$("more").addEventListener("click", () => attempt(more));
 for (const button of document.querySelectorAll("nav button")) {
   button.addEventListener("click", () => attempt(() => show(button.dataset.part)));
 }
