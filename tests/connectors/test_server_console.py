@@ -211,3 +211,15 @@ def test_more_goes_on_where_the_list_ends(console: Console) -> None:
     console.said("33 memories shown")
     kept = [one["text"] for one in console.client.get("/memories").json()["items"]]
     assert page.locator("#listed .text").all_inner_texts() == kept
+
+
+def test_an_address_with_a_token_signs_in_where_the_console_is_open(console: Console) -> None:
+    page = console.page
+    page.get_by_label("Question").fill("Who keeps bees?")
+    page.evaluate(f"location.hash = 'token={console.secret}'")  # as pasted into the address: nothing is loaded anew
+    playwright.expect(page.get_by_label("Question")).to_be_empty()
+    page.get_by_role("button", name="Sign out").click()
+    console.said("Signed out.")
+    page.evaluate(f"location.hash = 'token={console.secret}'")
+    console.said("Signed in as this run, to write.")
+    assert page.url == f"{console.url}/"

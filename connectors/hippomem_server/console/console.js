@@ -235,8 +235,20 @@ for (const button of document.querySelectorAll("nav button")) {
   button.addEventListener("click", () => attempt(() => show(button.dataset.part)));
 }
 
-const given = new URLSearchParams(location.hash.slice(1)).get("token"); // which no server is sent
-if (given) history.replaceState(null, "", location.pathname);
-const token = given ?? sessionStorage.getItem(KEPT);
+// The token in the address, which no server is sent.
+function given() {
+  const token = new URLSearchParams(location.hash.slice(1)).get("token");
+  if (token) history.replaceState(null, "", location.pathname);
+  return token;
+}
+
+// As when the address of a new run is pasted where the console is open: the page is not loaded anew.
+addEventListener("hashchange", () => {
+  const token = given();
+  if (!token) return;
+  leave();
+  attempt(() => enter(token));
+});
+const token = given() ?? sessionStorage.getItem(KEPT);
 if (token) attempt(() => enter(token));
 else $("token").focus();
