@@ -122,7 +122,11 @@ def jobs(
     as_json: Json = False,
 ) -> None:
     """What the chat model is to do, is doing or has done, the latest first."""
-    if context.invoked_subcommand is not None:
+    if (command := context.invoked_subcommand) is not None:
+        for name in context.params:
+            source = context.get_parameter_source(name)
+            if source is not None and source.name == "COMMANDLINE":  # it would do so with another database
+                raise typer.BadParameter(f"options stand after {command}, as in `jobs {command} --db FILE`")
         return
     with opened(db, namespace) as memory:
         found = memory.jobs(state.value if state else None, limit)

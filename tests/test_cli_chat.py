@@ -152,6 +152,7 @@ def test_what_an_ingest_would_cost(cli: Cli, at: Callable[[Server], None], tmp_p
         (["jobs", "retry", "--renew"], 1, "HIPPOMEM_LLM"),
         (["ask", "What?", "--style", "poem"], 2, "--style"),
         (["jobs", "--state", "lost"], 2, "--state"),
+        (["jobs", "--db", "other.db", "retry"], 2, "after retry"),
         (["consolidate", "--units", "-1"], 2, "--units"),
         (["consolidate", "--now", "yesterday"], 2, "--now"),
         (["ingest", "nowhere", "--dry-run"], 1, "nowhere"),
