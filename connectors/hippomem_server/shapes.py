@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from hippomem import Citation, Passage, Path, Recall, RecalledPassage, SubQuestion, Triple, Usage
+from hippomem import Check, Citation, Passage, Path, Recall, RecalledPassage, SubQuestion, Triple, Usage
 
 MOST = 1000  # passages of one answer
 
@@ -157,6 +157,13 @@ class Counts(BaseModel):
     entities: int
     facts: int
     sources: int
+
+
+class Diagnosed(BaseModel):
+    """All findings of a check; `ok` is true where each is."""
+
+    ok: bool
+    checks: list[Check]
 
 
 class Entry(BaseModel):

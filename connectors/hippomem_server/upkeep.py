@@ -10,10 +10,10 @@ from typing import Any
 from fastapi import Request
 from fastapi.responses import StreamingResponse
 
-from hippomem import Budget, Check, Diagnosis, Report
+from hippomem import Budget, Check, Report
 from hippomem_server.aside import Folder
 from hippomem_server.routes import LINES, Namespace, Opened, memories_of, router
-from hippomem_server.shapes import Counts, Round
+from hippomem_server.shapes import Counts, Diagnosed, Round
 
 CHUNK = 1 << 16
 # Of the database, which is that of all namespaces, and of this machine.
@@ -29,12 +29,12 @@ def stats(memory: Opened) -> Counts:
 
 
 @routes.get("/doctor", operation_id="doctor", summary="Check everything")
-def doctor(memory: Opened) -> Diagnosis:
+def doctor(memory: Opened) -> Diagnosed:
     """Check that the database is sound and that every index equals its rebuild. It takes a while where much is
     remembered. What is wrong with the database is in the log of the server: it may be about other namespaces.
     """
     found = memory.doctor()
-    return Diagnosis(tuple(map(_told, found.checks)))
+    return Diagnosed(ok=found.ok, checks=list(map(_told, found.checks)))
 
 
 def _told(check: Check) -> Check:

@@ -150,7 +150,9 @@ def test_a_source_is_forgotten_and_no_id_is_taken_for_one(client: httpx.Client) 
 
 
 def test_upkeep(client: httpx.Client, tmp_path: Path) -> None:
-    assert all(check["ok"] for check in client.get("/doctor").json()["checks"])
+    found = client.get("/doctor").json()
+    assert found["ok"]
+    assert all(check["ok"] for check in found["checks"])
     dry = client.post("/consolidate", json={"units": 5, "dry_run": True})
     assert dry.status_code == 200
     assert {step["name"] for step in dry.json()["steps"]}
@@ -168,6 +170,7 @@ def test_what_is_wrong_with_the_database_is_not_told(unchanged: httpx.Client, mo
     wrong = Diagnosis((Check("database", ok=False, detail="secret of another"), Check("rows", ok=True, detail="fine")))
     monkeypatch.setattr(Memory, "doctor", lambda _: wrong)
     answer = unchanged.get("/doctor")
+    assert not answer.json()["ok"]
     assert "secret" not in answer.text
     assert [(check["name"], check["ok"]) for check in answer.json()["checks"]] == [("database", False), ("rows", True)]
 
