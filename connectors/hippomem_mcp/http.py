@@ -10,23 +10,26 @@ import uvicorn
 from mcp.server.mcpserver import MCPServer
 
 from hippomem import InvalidInputError
-from hippomem_tools.addresses import is_loopback
+from hippomem_tools.addresses import is_loopback, listening
 
 Message = MutableMapping[str, Any]
 App = Callable[[Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]]
 
 
 def serve_http(server: MCPServer[Any], host: str = "127.0.0.1", port: int = 8000, token: str | None = None) -> None:
-    """Serve at http://HOST:PORT/mcp until interrupted. With a `token`, requests must bear it.
+    """Serve at http://HOST:PORT/mcp until interrupted: KeyboardInterrupt is raised then. With a `token`, requests must
+    bear it.
 
-    Raises InvalidInputError where others than this machine could ask without one.
+    Raises InvalidInputError where others than this machine could ask without one, or the address is taken.
     """
     if not token and not is_loopback(host):
         raise InvalidInputError(
             f"{host} can be reached by others: set HIPPOMEM_MCP_TOKEN to what clients must bear, or use 127.0.0.1"
         )
     app: Any = server.streamable_http_app(host=host)
-    uvicorn.run(_guarded(app, token) if token else app, host=host, port=port, log_level="warning")
+    with listening(host, port) as bound:
+        config = uvicorn.Config(_guarded(app, token) if token else app, log_level="warning")
+        uvicorn.Server(config).run(sockets=[bound])
 
 
 def _guarded(app: App, token: str) -> App:

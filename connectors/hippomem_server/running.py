@@ -16,7 +16,7 @@ from hippomem import InvalidInputError, Memory
 from hippomem_server.app import Options, create_app
 from hippomem_server.guard import LOOPBACK, STALLED_SECONDS
 from hippomem_server.tokens import Tokens
-from hippomem_tools.addresses import is_loopback
+from hippomem_tools.addresses import is_loopback, listening
 
 
 def serve(
@@ -46,22 +46,12 @@ def serve(
         limits = replace(limits, hosts=None)  # others have names for it that nobody has told
     elif limits.hosts is not None:
         limits = replace(limits, hosts=[*limits.hosts, host])  # or what is told would not be answered
-    with _listening(host, port) as bound:  # before a database is opened, which may make one
+    with listening(host, port) as bound:  # before a database is opened, which may make one
         app = create_app(opened, known, limits)
         config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)
         shown = f"[{host}]" if ":" in host else host
         told(f"http://{shown}:{bound.getsockname()[1]}/", secret)
         _Server(config, app).run(sockets=[bound])
-
-
-def _listening(host: str, port: int) -> socket.socket:
-    try:
-        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-    except OSError as error:
-        reason = error.strerror or error
-        raise InvalidInputError(
-            f"{host}, port {port}, cannot be listened on ({reason}): give another --port or --host"
-        ) from None
 
 
 class _Server(uvicorn.Server):

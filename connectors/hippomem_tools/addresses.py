@@ -1,8 +1,11 @@
-"""Which addresses only this machine can reach: a server on others needs to know who may ask."""
+"""Addresses to serve at: those that only this machine can reach, as a server on others needs to know who may ask."""
 
 from __future__ import annotations
 
 import ipaddress
+import socket
+
+from hippomem import InvalidInputError
 
 
 def is_loopback(host: str) -> bool:
@@ -11,3 +14,14 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that listens there. Raises InvalidInputError where it cannot, as where the port is taken."""
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        reason = error.strerror or error
+        raise InvalidInputError(
+            f"{host}, port {port}, cannot be listened on ({reason}): give another --port or --host"
+        ) from None

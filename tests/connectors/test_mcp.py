@@ -329,6 +329,13 @@ def test_nobody_else_is_served_without_a_token(memory: Memory) -> None:
         serve_http(create_server(memory), host="0.0.0.0")  # noqa: S104
 
 
+def test_a_port_that_is_taken_is_told(memory: Memory) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(InvalidInputError, match=f"port {port}, cannot be listened on"):
+            serve_http(create_server(memory), port=port)
+
+
 @pytest.mark.slow
 async def test_the_command_serves_by_the_configuration_that_it_prints(tmp_path: Path) -> None:
     hippomem = str(Path(sys.executable).with_name("hippomem"))
