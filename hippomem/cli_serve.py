@@ -65,6 +65,9 @@ def serve(
         typer.echo(entry)
         out.print_note(f"the token, which is shown this once: {token}")
         return
+    if read_only or namespace is not None:  # who gives it counts on less being served
+        option = "--read-only" if read_only else "--namespace"
+        raise typer.BadParameter("only --new-token takes it: who may do what, and where, tokens say", param_hint=option)
     if (name := database(db)) == ":memory:":
         raise InvalidInputError("what is served must lie in a file or in Postgres: give --db a path or a URL")
 

@@ -55,6 +55,14 @@ def test_what_cannot_be_served_is_a_line(tmp_path: Path, arguments: list[str], t
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("arguments", [["--read-only"], ["--namespace", "ada"]])
+def test_what_only_a_token_can_say_is_not_passed_over(tmp_path: Path, arguments: list[str]) -> None:
+    refused = CliRunner().invoke(app, ["serve", *arguments, "--db", ":memory:"])
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert f"{arguments[0]}: only --new-token takes it" in refused.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_it_tells_no_password_of_its_database(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hippomem_server.serve", lambda *_, told, **__: told("http://127.0.0.1:1/", "token"))
     served = CliRunner().invoke(app, ["serve", "--db", "postgresql://me:secret@127.0.0.1:1/none"])
