@@ -405,8 +405,8 @@ def passages(
 @app.command()
 def mcp(
     transport: Annotated[Transport, typer.Option(help="How clients talk to it.")] = Transport.stdio,
-    host: Annotated[str, typer.Option(help="For streamable-http.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65535, help="For streamable-http.")] = 8000,
+    host: Annotated[str | None, typer.Option(help="For streamable-http. Otherwise 127.0.0.1.")] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="For streamable-http. Otherwise 8000.")] = None,
     folder: Annotated[list[str] | None, typer.Option(help="Where files may be ingested from; repeatable.")] = None,
     llm: Annotated[str | None, typer.Option(metavar="PROVIDER:MODEL", help="Otherwise HIPPOMEM_LLM.")] = None,
     print_config: Annotated[bool, typer.Option("--print-config", help="Only print what a client needs.")] = False,
@@ -428,9 +428,14 @@ def mcp(
         if not one.is_dir():
             raise NotFoundError(f"there is no folder {str(one)!r}")
     is_http = transport is Transport.http
+    if not is_http and (host is not None or port is not None):
+        option = "--host" if host is not None else "--port"
+        raise typer.BadParameter("only --transport streamable-http takes it", param_hint=option)
+    host, port = host or "127.0.0.1", port or 8000
     if print_config or as_json:
         ours = load_settings(db=db, namespace=namespace)
-        url = f"http://{host}:{port}/mcp" if is_http else None
+        shown = f"[{host}]" if ":" in host else host
+        url = f"http://{shown}:{port}/mcp" if is_http else None
         typer.echo(json.dumps(client_configuration(ours.db, ours.namespace, url=url, folders=folders)))
         return
     with opened(db, namespace, new=True, llm=llm) as memory:

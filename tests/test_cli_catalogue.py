@@ -74,6 +74,11 @@ def test_the_configuration_is_one_line_of_json(run, monkeypatch: pytest.MonkeyPa
     assert server["args"][-6:-4] == ["--db", str(Path("hippomem.db").absolute())]
     over_http = run("mcp", "--print-config", "--transport", "streamable-http", "--port", "9000").stdout
     assert json.loads(over_http)["mcpServers"]["hippomem"]["url"] == "http://127.0.0.1:9000/mcp"
+    over_http = run("mcp", "--print-config", "--transport", "streamable-http", "--host", "::1").stdout
+    assert json.loads(over_http)["mcpServers"]["hippomem"]["url"] == "http://[::1]:8000/mcp"
+    over_stdio = run("mcp", "--print-config", "--port", "9000")
+    assert (over_stdio.exit_code, over_stdio.stdout) == (2, "")
+    assert "streamable-http" in over_stdio.stderr
     assert run("mcp", "--folder", "nowhere").exit_code == 1
     assert run("mcp", "--folder", "").stderr == "error: a path is empty: '.' stands for this folder\n"
     assert run("mcp", "--transport", "pigeon").exit_code == 2
