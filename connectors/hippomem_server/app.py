@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ DESCRIPTION = """Long-term memory of agents. Each namespace is a memory of its o
 token (`Authorization: Bearer …`), which is for some namespaces, to read or to write. What goes wrong is a problem as \
 RFC 9457 has it."""
 
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@*\s]+")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
@@ -45,10 +48,12 @@ def create_app(opened: str | Path | Callable[[str], Memory], tokens: Tokens, opt
     """A server of memories: those of a database, by path or URL, or `opened(namespace)`. It closes them at its end.
 
     Whether there is a chat model, and with it `ask`, the environment says (HIPPOMEM_LLM), or a memory that `opened`
-    gave before anything is asked. Raises InvalidInputError for a host that is none, and what opening the memory raises.
+    gave before anything is asked. Raises InvalidInputError for a host or an origin that is none, and what opening the
+    memory raises.
     """
     limits = options or Options()
     hosts = None if limits.hosts is None else frozenset(map(_host, limits.hosts))
+    origins = list(map(_origin, limits.origins))
     db = None if callable(opened) else str(opened)
     open_one: Callable[[str], Memory] = opened if callable(opened) else lambda name: Memory.open(db, namespace=name)
     memories, jobs = Memories(open_one, limits.most_open), Jobs()
@@ -89,10 +94,10 @@ def create_app(opened: str | Path | Callable[[str], Memory], tokens: Tokens, opt
         upload_bytes=limits.upload_bytes,
         is_stopping=jobs.is_stopping,
     )
-    if limits.origins:
+    if origins:
         app.add_middleware(
             CORSMiddleware,
-            allow_origins=[origin.rstrip("/").lower() for origin in limits.origins],  # as browsers send them
+            allow_origins=origins,
             allow_methods=["GET", "POST", "PUT", "DELETE"],
             allow_headers=["authorization", "content-type"],
         )
@@ -103,6 +108,14 @@ def _host(name: str) -> str:
     known = known_as(name)
     if not known or set(name) & set("/*?@ "):
         raise InvalidInputError(f"{name!r} is no name of a host: give one such as memory.example, without https://")
+    return known
+
+
+def _origin(site: str) -> str:
+    """A site as browsers name it. Any other way of writing would never be theirs."""
+    known = site.rstrip("/").lower()
+    if known not in ("*", "null") and not _ORIGIN.fullmatch(known):
+        raise InvalidInputError(f"{site!r} is no site: give its origin, such as https://notes.example, without a path")
     return known
 
 

@@ -219,6 +219,13 @@ def test_only_sites_that_are_named_may_ask_from_a_browser(server: Server) -> Non
         assert answer.headers.get("access-control-allow-origin") == allowed
 
 
+@pytest.mark.parametrize("name", ["", "notes.example", "https://", "https://notes.example/app", "https://*.example"])
+def test_what_is_no_origin_is_refused_before_a_database_is_made(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InvalidInputError, match="is no site"):
+        create_app(tmp_path / "m.db", Tokens([]), Options(origins=[name]))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_every_answer_has_the_headers_that_keep_a_browser_safe(server: Server) -> None:
     for path in ("", "v1/ada/stats", "healthz", "nothing", "console.js"):
         headers = server.ask("ada", "get", path).headers
