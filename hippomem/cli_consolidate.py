@@ -11,7 +11,7 @@ import typer
 from hippomem import cli_output as out
 from hippomem.cli_input import moment_of
 from hippomem.cli_options import Db, Json, Llm, Namespace, opened
-from hippomem.cli_plot import draw_retention, retention_lines
+from hippomem.cli_plot import check_picture, draw_retention, retention_lines
 from hippomem.cli_worker import InTurn, OneNamespace
 from hippomem.errors import HippomemError
 from hippomem.types import Budget, Report, Usage
@@ -42,12 +42,14 @@ def consolidate(
     extract from what it has not read yet. Exit code 1 where a step failed.
     """
     moment = moment_of(now, "--now")
+    if plot is not None:
+        check_picture(plot)
     with opened(db, namespace, llm=llm) as memory:
         report = memory.consolidate(moment, Budget(units, seconds, tokens), dry_run=dry_run, progress=not as_json)
         graded = memory._graded() if plot is not None else []
-    if plot is not None:
-        draw_retention(graded, plot)
     out.print_json(report) if as_json else out.print_round(report)
+    if plot is not None:  # after it: what was done is told also where nothing can be drawn
+        draw_retention(graded, plot)
     if graded and not as_json:
         for line in retention_lines(graded):
             typer.echo(line)

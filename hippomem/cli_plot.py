@@ -32,11 +32,16 @@ def retention_by_age(graded: Graded) -> dict[str, list[tuple[float, float, float
     }
 
 
+def check_picture(file: Path) -> None:
+    """Raises InvalidInputError where the name is not that of a PNG."""
+    if file.suffix.lower() != ".png":
+        raise InvalidInputError(f"--plot {file}: the file must end in .png")
+
+
 def draw_retention(graded: Graded, file: Path) -> None:
     """Write the picture. Raises InvalidInputError where nothing has been reviewed or the file is no PNG or a database,
     MissingDependencyError without matplotlib, StoreAccessError where the file cannot be written."""
-    if file.suffix.lower() != ".png":
-        raise InvalidInputError(f"--plot {file}: the file must end in .png")
+    check_picture(file)
     curves = retention_by_age(graded)
     if not curves:
         raise InvalidInputError("there is nothing to plot yet: no memory has been reviewed")

@@ -101,7 +101,9 @@ def test_the_plot_is_a_picture_and_a_summary(db: Path, tmp_path: Path) -> None:
     assert "is a database" in ran("consolidate", "--plot", tmp_path / "link.png", "--db", db, code=1)
     empty = tmp_path / "empty.db"
     ran("add", "Ada met Bea.", "--db", empty)
-    assert "nothing to plot" in ran("consolidate", "--plot", file, "--db", empty, code=1)
+    told = ran("consolidate", "--plot", file, "--db", empty, code=1)
+    assert "nothing to plot" in told
+    assert "tidy: " in told  # what was done
 
 
 def test_reviews_are_binned_by_age() -> None:
