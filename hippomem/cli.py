@@ -436,7 +436,7 @@ def mcp(
         ours = load_settings(db=db, namespace=namespace)
         shown = f"[{host}]" if ":" in host else host
         url = f"http://{shown}:{port}/mcp" if is_http else None
-        typer.echo(json.dumps(client_configuration(ours.db, ours.namespace, url=url, folders=folders)))
+        typer.echo(json.dumps(client_configuration(ours.db, ours.namespace, url=url, folders=folders, llm=llm)))
         return
     with opened(db, namespace, new=True, llm=llm) as memory:
         server = create_server(memory, folders=folders)

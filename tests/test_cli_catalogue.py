@@ -72,6 +72,8 @@ def test_the_configuration_is_one_line_of_json(run, monkeypatch: pytest.MonkeyPa
     (server,) = json.loads(printed)["mcpServers"].values()
     assert printed.count("\n") == 1
     assert server["args"][-6:-4] == ["--db", str(Path("hippomem.db").absolute())]
+    (server,) = json.loads(run("mcp", "--json", "--llm", "openai:test-model").stdout)["mcpServers"].values()
+    assert server["args"][-2:] == ["--llm", "openai:test-model"]
     over_http = run("mcp", "--print-config", "--transport", "streamable-http", "--port", "9000").stdout
     assert json.loads(over_http)["mcpServers"]["hippomem"]["url"] == "http://127.0.0.1:9000/mcp"
     over_http = run("mcp", "--print-config", "--transport", "streamable-http", "--host", "::1").stdout

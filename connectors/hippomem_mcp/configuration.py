@@ -10,7 +10,7 @@ from typing import Any
 
 
 def client_configuration(
-    db: str, namespace: str, *, url: str | None = None, folders: Sequence[Path] = ()
+    db: str, namespace: str, *, url: str | None = None, folders: Sequence[Path] = (), llm: str | None = None
 ) -> dict[str, Any]:
     """The `mcpServers` entry of a client's configuration: a command to start, or the `url` of a server that runs.
 
@@ -23,4 +23,5 @@ def client_configuration(
     db = db if "://" in db or db == ":memory:" else str(Path(db).absolute())
     arguments = [*first, "mcp", "--db", db, "--namespace", namespace]
     arguments += [part for folder in folders for part in ("--folder", str(folder.absolute()))]
+    arguments += ["--llm", llm] if llm else []
     return {"mcpServers": {"hippomem": {"command": command, "args": arguments}}}
