@@ -78,8 +78,9 @@ def test_recall_shows_scores_and_the_way_through_the_graph(console: Console) -> 
     box = page.locator("#found svg").first.bounding_box()
     assert box
     assert box["width"] > 100
-    page.get_by_role("button", name="This helped").first.click()
+    page.get_by_role("button", name="This helped").first.dblclick()
     console.said("Noted")
+    page.wait_for_load_state("networkidle")
     assert console.client.get("/stats").json()["learned"] == 1
 
 

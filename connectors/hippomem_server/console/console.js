@@ -90,8 +90,11 @@ function recalled(query, passage, path) {
     const useful = element("button", "This helped", { type: "button" });
     useful.addEventListener("click", () =>
       attempt(async () => {
-        await client.post("feedback", { query, useful: [passage.id] });
-        useful.disabled = true;
+        useful.disabled = true; // a second click would teach it twice
+        await client.post("feedback", { query, useful: [passage.id] }).catch((error) => {
+          useful.disabled = false;
+          throw error;
+        });
         say("Noted: questions like this one will find it sooner.");
       }),
     );
