@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hippomem import Document, Memory
+from hippomem.ingest import pipeline
+from hippomem.ingest.readers import read
+from hippomem.ingest.sources import Source
+from hippomem.types import Failure
 
 Opened = Callable[..., Memory]
 BAD = '{"text": "Cid sails'
@@ -204,3 +209,57 @@ def test_records_that_repeat_an_earlier_one_are_told(memory: Memory, tmp_path: P
         assert memory.ingest(given).duplicates == 2
     by = {passage.source: passage.metadata.get("by") for passage in memory.passages() if not passage.session}
     assert (by[str(tmp_path / "r.jsonl")], by[""]) == ("Ada", "Ada")
+
+
+def test_a_file_that_changes_while_it_is_read_is_read_again_though_it_is_put_back(
+    memory: Memory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where another branch is checked out for a moment."""
+    file = tmp_path / "note.txt"
+
+    def read_another(source: Source, *args: Any, **options: Any) -> Iterator[Document | Failure]:
+        file.write_text("Ada met Bea in Oslo.")
+        yield from read(source, *args, **options)
+
+    file.write_text("Ada met Cid.")
+    monkeypatch.setattr(pipeline, "read", read_another)
+    (failure,) = memory.ingest(file).failed
+    assert "changed while it was read" in failure.reason
+    monkeypatch.undo()
+    file.write_text("Ada met Cid.")
+    assert memory.ingest(file).removed == 1
+    assert texts(memory) == ["Ada met Cid."]
+
+
+def test_a_file_that_is_being_written_anew_loses_nothing(
+    memory: Memory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "note.txt"
+    file.write_text("Ada met Cid.")
+    memory.ingest(file)
+
+    def read_while_empty(source: Source, *args: Any, **options: Any) -> Iterator[Document | Failure]:
+        try:
+            yield from read(source, *args, **options)
+        finally:
+            file.write_text("Ada met Bea.")
+
+    file.write_text("")
+    monkeypatch.setattr(pipeline, "read", read_while_empty)
+    assert memory.ingest(file).removed == 0
+    monkeypatch.undo()
+    assert memory.ingest(file).removed == 1
+    assert texts(memory) == ["Ada met Bea."]
+
+
+def test_a_file_that_was_empty_when_it_was_found_is_read_as_it_is_now(memory: Memory, tmp_path: Path) -> None:
+    first, second = tmp_path / "a.txt", tmp_path / "b.txt"
+    first.write_text("Ada met Cid.")
+    second.write_text("")
+
+    def fill(_read: int, _total: int | None, _passages: int) -> None:
+        second.write_text("Ada met Bea.")
+
+    memory.ingest(first)
+    assert memory.ingest(tmp_path, progress=fill).failed == ()
+    assert texts(memory) == ["Ada met Bea.", "Ada met Cid."]

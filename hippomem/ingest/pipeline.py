@@ -5,10 +5,11 @@ with its fingerprint in the transaction that brings its last passage; the passag
 same transaction. Until then, from the transaction that brings the first passage of a changed file, the file counts as
 new, and what it brought already is found by its content hash and neither encoded nor written again.
 
-A source that could not be read to its end removes nothing. Where records of it failed, a passage that it no longer
-holds may be what one of them stands for. It is kept, and counted in the report, unless the same records had failed
-when the passage was read: so a file that always has its one bad line is still replaced. `documents` then holds a
-fingerprint of the failed records instead of the file's. An empty text stands for nothing, be it a file or a record.
+A source that could not be read to its end, or was written to meanwhile, removes nothing. Where records of it failed, a
+passage that it no longer holds may be what one of them stands for. It is kept, and counted in the report, unless the
+same records had failed when the passage was read: so a file that always has its one bad line is still replaced.
+`documents` then holds a fingerprint of the failed records instead of the file's. An empty text stands for nothing, be
+it a file or a record.
 
 A transaction of more passages writes fewer pages of the store for each, but is also what a kill may cost to do again.
 So it grows up to eight batches while reading, analysing and writing them takes no more than seconds. Where workers
@@ -23,7 +24,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from typing import Any, Protocol
 
 from hippomem.errors import MissingDependencyError, SourceError
@@ -31,7 +32,7 @@ from hippomem.ingest.convert import Converter
 from hippomem.ingest.fields import BadRecord, bad_record
 from hippomem.ingest.inputs import Input, sorted_out, usable
 from hippomem.ingest.readers import read
-from hippomem.ingest.sources import EmptySourceError, Source, find_sources, fingerprint, named_source
+from hippomem.ingest.sources import EmptySourceError, Source, find_sources, fingerprint, named_source, state
 from hippomem.ingest.split import Chunk, split
 from hippomem.ingest.triples import read_triples, share_out
 from hippomem.storage.rows import NewPassage, content_id, failed_print, passage_id
@@ -171,11 +172,14 @@ class Ingest:
         failures: list[Failure] = []
         whole = Reading(source.name)
         left = source.size
+        before = state(source)
+        if before is not None:
+            source = replace(source, size=before[0])  # it may be long ago that it was found
         try:
             print_ = fingerprint(source)
             if known and known[0] == print_:
                 self._skipped += known[1]
-                self.progress.advance(source.size, 0)
+                self.progress.advance(left, 0)
                 return
             for index, item in enumerate(read(source, converter, max_document_bytes=self.max_document_bytes)):
                 item = self._checked(item, f"{source.name}#{index}")
@@ -195,6 +199,9 @@ class Ingest:
         except (SourceError, MissingDependencyError) as error:
             # What was read before the break is kept; the source stays unfinished and is read again next time.
             failures.append(Failure(source.name, str(error)))
+            is_whole = False
+        if is_whole and state(source) != before:  # what was read may be a part, or a mixture
+            failures.append(Failure(source.name, "was changed while it was read: ingest it again"))
             is_whole = False
         self._read += left
         self._failed += [Failure(failure.source, failure.reason) for failure in failures]
