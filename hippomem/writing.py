@@ -138,7 +138,8 @@ class Writer:
                 return Stored(kept=len(stale))
         writes.remove_passages(connection, self.number, stale, now, "replace")
         writes.forget_history(connection, self.number, [held[number] for number in stale])
-        if reading.fingerprint is None:
+        # Others may have taken out meanwhile what earlier transactions brought.
+        if reading.fingerprint is None or not reading.ids <= set(held.values()):
             writes.forget_document(connection, self.number, reading.source)
         else:
             writes.set_document(connection, self.number, reading.source, reading.fingerprint, reading.documents, now)

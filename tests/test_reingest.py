@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from hippomem import Document, Memory
+from hippomem import Document, Memory, Settings
 from hippomem.ingest import pipeline
 from hippomem.ingest.readers import read
 from hippomem.ingest.sources import Source
@@ -263,3 +263,26 @@ def test_a_file_that_was_empty_when_it_was_found_is_read_as_it_is_now(memory: Me
     memory.ingest(first)
     assert memory.ingest(tmp_path, progress=fill).failed == ()
     assert texts(memory) == ["Ada met Bea.", "Ada met Cid."]
+
+
+@pytest.mark.parametrize("is_forgotten", [True, False])
+def test_a_file_of_which_others_took_out_what_came_first_is_not_skipped(
+    fast: Opened, file: Path, is_forgotten: bool
+) -> None:
+    memory, other = fast(settings=Settings(batch=2)), fast()
+    write(file, "Ada.", "Bea.", "Cid.", "Dora.")
+    taken: list[str] = []
+
+    def take(_read: int, _total: int | None, passages: int) -> None:
+        if passages and not taken:
+            taken.extend(texts(other))
+            if is_forgotten:
+                other.forget(str(file))
+            else:  # an ingest of another version beside this one
+                other.ingest(Document(text="Eve.", source=str(file)))
+
+    memory.ingest(file, progress=take)
+    assert taken
+    assert memory.ingest(file).passages == len(taken)
+    assert texts(memory) == ["Ada.", "Bea.", "Cid.", "Dora."]
+    assert memory.ingest(file).skipped == 4
