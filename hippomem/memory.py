@@ -209,8 +209,8 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         comes. `progress` shows a bar on a terminal, or is a function that is told the bytes read, of how many (None
         where that is not known), and the passages stored. `workers` is for how many processes read and encode beside
         this one, or on a Ray cluster (settings `workers`, `ray`); none of them outlives the call. Raises NotFoundError
-        for a path that does not exist, and InvalidInputError for an empty one, before any is read, and ModelError where
-        a worker is lost; what was stored by then stays.
+        for a path that does not exist, and InvalidInputError for an empty one or two files of one source, before any is
+        read, and ModelError where a worker is lost; what was stored by then stays.
         """
         settings = load_settings(self.settings, workers=workers)
         began, cpu = time.perf_counter(), time.process_time()

@@ -48,3 +48,16 @@ def test_a_source_that_cannot_be_is_refused(fast: Callable[..., Memory], tmp_pat
 def test_a_file_that_is_not_there_is_told(fast: Callable[..., Memory], tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="there is no file"):
         fast().ingest(File(tmp_path / "none.txt", "a"))
+
+
+def test_two_files_of_one_source_are_refused_before_any_is_read(fast: Callable[..., Memory], tmp_path: Path) -> None:
+    memory = fast()
+    one, two, link = tmp_path / "one.txt", tmp_path / "two.txt", tmp_path / "link.txt"
+    one.write_text("Ada lives in Bergen.")
+    two.write_text("Bea lives in Oslo.")
+    link.symlink_to(one)
+    for files in ([File(one, "notes"), File(two, "notes")], [one, File(two, str(one))]):
+        with pytest.raises(InvalidInputError, match="have the same source"):
+            memory.ingest(files)
+    assert memory.sources() == ()
+    assert memory.ingest([File(one, "notes"), File(link, "notes")]).documents == 1

@@ -27,7 +27,7 @@ from contextlib import closing
 from dataclasses import astuple, dataclass, field, replace
 from typing import Any, Protocol
 
-from hippomem.errors import MissingDependencyError, SourceError
+from hippomem.errors import InvalidInputError, MissingDependencyError, SourceError
 from hippomem.ingest.convert import Converter
 from hippomem.ingest.fields import BadRecord, bad_record
 from hippomem.ingest.inputs import Input, sorted_out, usable
@@ -138,14 +138,14 @@ class Ingest:
 
     def run(self, inputs: Input | Iterable[Input]) -> IngestReport:
         """Ingest it all. Raises NotFoundError before anything is read where a path does not exist, InvalidInputError
-        where it is empty.
+        where it is empty, or two files have one source.
         """
         self._began = self._wrote = time.monotonic()
         paths, others = sorted_out(inputs)
         found = [
             item for path in paths for item in ((named_source(path),) if isinstance(path, File) else find_sources(path))
         ]
-        files = list({item.name if isinstance(item, Source) else item: item for item in found}.values())
+        files = _each_once(found)
         self.progress.start(sum(f.size for f in files if isinstance(f, Source)) if paths else None)
         known = self.sink.known([f.name for f in files if isinstance(f, Source)])
         with closing(Converter()) as converter:
@@ -329,6 +329,19 @@ class Ingest:
         elif now - self._began > SECONDS:
             self._batches = max(self._batches // 2, 1)
         self._began = now
+
+
+def _each_once(found: Iterable[Source | Failure]) -> list[Source | Failure]:
+    files: dict[str | Failure, Source | Failure] = {}
+    for item in found:
+        key = item.name if isinstance(item, Source) else item
+        before = files.get(key)
+        if isinstance(item, Source) and isinstance(before, Source) and before.path.resolve() != item.path.resolve():
+            raise InvalidInputError(
+                f"{before.path} and {item.path} have the same source {item.name!r}: the second would replace the first"
+            )
+        files[key] = item
+    return list(files.values())
 
 
 def _joined(parts: list[_Part]) -> _Part:
