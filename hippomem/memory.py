@@ -198,8 +198,8 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         progress: bool | ProgressCallback = False,
         workers: int | None = None,
     ) -> IngestReport:
-        """Take in files, folders, Documents, or dicts as records are in files; a list may mix them. A `File` is a file
-        under a source of your own.
+        """Take in files, folders, Documents, or dicts as records are in files; a list may mix them, any other iterable
+        holds Documents and dicts. A `File` is a file under a source of your own.
 
         Can be interrupted at any moment and run again: what is in is not read again, what changed replaces what it was
         (a Document with a `source` too, while dicts only add to theirs), what failed is in the report and never stops

@@ -173,7 +173,7 @@ def test_a_record_file_with_malformed_lines(memory: Memory, folder: Path) -> Non
 
 
 RECORDS: list[Any] = [
-    *(5, None, ["x"], b"x", Path("x.txt"), object()),
+    *(5, None, ["x"], b"x", Path("x.txt"), "x.txt", object()),
     *({"a": None}, {"a": {1}, "b": 2}, {"a": "\x00", "b": 2}, {"text": 5}, {"text": ""}, {1: "x", "text": "x"}),
     *(
         {"text": "x", "more": more}

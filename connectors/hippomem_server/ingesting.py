@@ -162,7 +162,8 @@ def _records(lines: IO[bytes], bad: dict[str, str]) -> Iterator[Any]:
     """
     for number, line in enumerate(filter(bytes.strip, iter(lines.readline, b""))):
         try:
-            yield json.loads(line)
+            record = json.loads(line)
         except (ValueError, RecursionError) as error:
             bad[f"records#{number}"] = f"is not JSON: {error}"
-            yield None
+            record = None
+        yield {"text": record} if isinstance(record, str) else record

@@ -41,8 +41,8 @@ def _path(given: str | os.PathLike[str] | File) -> str | File:
 def usable(record: object, index: int) -> Document | Failure:
     """The Document that a record is, or why it cannot be stored."""
     name = f"records#{index}"
-    if isinstance(record, os.PathLike | File):
-        return Failure(name, "is a path: paths are given alone or in a list")
+    if isinstance(record, str | os.PathLike | File):  # what glob.iglob gives are no texts to remember
+        return Failure(name, "is a path: paths are given alone or in a list, and texts in a dict, as {'text': …}")
     if isinstance(record, Document):
         document = record
         name = record.source if isinstance(record.source, str) and record.source else f"document {index}"
