@@ -25,6 +25,11 @@ from hippomem.ingest.streams import in_units
 MEMORY_BYTES = 4 << 30
 ZIP_KINDS = frozenset({".docx", ".pptx", ".xlsx", ".epub"})
 HTML_KINDS = frozenset({".html", ".htm", ".xhtml"})
+# Blocks that markdownify takes for parts of a line, where the last word before and the first word in them become one.
+_BLOCKS = (
+    *("address", "aside", "center", "details", "dialog", "dir", "fieldset", "figure", "footer", "form", "header"),
+    *("hgroup", "legend", "main", "menu", "optgroup", "option", "search", "summary"),
+)
 _MAX_ZIP_ENTRIES = 20_000
 _EMBEDDED_IMAGE = re.compile(r"!\[([^\]\n]*)\]\(data:[^)]*\)")
 _FORBIDDEN = ("socket.", "subprocess.", "os.system", "os.exec", "os.fork", "os.posix_spawn", "os.spawn", "os.startfile")
@@ -137,7 +142,8 @@ def _with_markitdown(stream: BinaryIO, path: str, kind: str) -> tuple[str, str]:
 
 
 def _plain_html(data: bytes, path: str) -> tuple[str, str]:
-    """The page without what is not its text: scripts, navigation, pictures, where its links lead to. And its title."""
+    """The page without what is not its text: scripts, navigation, pictures, where its links lead to. And its title.
+    Blocks are a `<div>` where the reader knows no better."""
     from bs4 import BeautifulSoup
     from bs4.dammit import EncodingDetector
     from bs4.element import Comment, Declaration, Doctype
@@ -153,6 +159,8 @@ def _plain_html(data: bytes, path: str) -> tuple[str, str]:
         string.extract()
     for element in soup("a"):
         element.unwrap()
+    for element in soup(_BLOCKS):
+        element.name = "div"
     return str(soup), title
 
 

@@ -90,6 +90,16 @@ def test_html(converter: Converter, page: Callable[[str], Path]) -> None:
     assert text == "# Cheese\n\nRead about Gouda.\n\n* Brie"
 
 
+def test_words_of_two_blocks_of_html_are_two_words(converter: Converter, page: Callable[[str], Path]) -> None:
+    text, _ = converter.convert(
+        page(
+            "<header>Ada Thorne</header><main>Oslo<details><summary>Open?</summary>At nine.</details></main>"
+            "<select><option>Bergen<option>Vardø</select><address>Quay 3</address><footer>1904</footer>"
+        )
+    )
+    assert text.split() == "Ada Thorne Oslo Open? At nine. Bergen Vardø Quay 3 1904".split()
+
+
 @pytest.mark.parametrize(
     "data",
     [
