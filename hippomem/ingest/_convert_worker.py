@@ -32,6 +32,7 @@ _BLOCKS = (
 )
 _MAX_ZIP_ENTRIES = 20_000
 _EMBEDDED_IMAGE = re.compile(r"!\[([^\]\n]*)\]\(data:[^)]*\)")
+_SOFT_HYPHEN = "\u00ad"  # where a word may be divided, no part of it; in PDF, though, hyphens are often called so
 _FORBIDDEN = ("socket.", "subprocess.", "os.system", "os.exec", "os.fork", "os.posix_spawn", "os.spawn", "os.startfile")
 
 
@@ -138,7 +139,7 @@ def _with_markitdown(stream: BinaryIO, path: str, kind: str) -> tuple[str, str]:
     if kind not in readers:
         raise SourceError(f"{kind} files cannot be converted")
     result = readers[kind]().convert(stream, stream_info(extension=kind, charset="utf-8"))
-    return result.markdown, title or result.title or ""
+    return result.markdown.replace(_SOFT_HYPHEN, ""), (title or result.title or "").replace(_SOFT_HYPHEN, "")
 
 
 def _plain_html(data: bytes, path: str) -> tuple[str, str]:

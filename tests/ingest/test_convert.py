@@ -100,6 +100,11 @@ def test_words_of_two_blocks_of_html_are_two_words(converter: Converter, page: C
     assert text.split() == "Ada Thorne Oslo Open? At nine. Bergen Vardø Quay 3 1904".split()
 
 
+def test_soft_hyphens_divide_no_names(converter: Converter, page: Callable[[str], Path]) -> None:
+    html = "<title>Hafen&shy;amt</title><p>Das Leucht&shy;turm&shy;museum in Bergen.</p>"
+    assert converter.convert(page(html)) == ("Das Leuchtturmmuseum in Bergen.", "Hafenamt")
+
+
 @pytest.mark.parametrize(
     "data",
     [
