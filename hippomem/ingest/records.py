@@ -15,6 +15,7 @@ from hippomem.ingest.fields import bad_record, document_of, text_key
 from hippomem.ingest.sources import EmptySourceError, Source
 from hippomem.ingest.streams import open_capped
 from hippomem.ingest.tables import read_table
+from hippomem.ingest.unmarked import is_named
 from hippomem.types import Document, Failure
 
 JSON_ENDINGS = frozenset({".json"})
@@ -31,10 +32,10 @@ def read_records(source: Source, *, max_bytes: int | None = None) -> Iterator[Do
     """One Document for each record of the file, in order, with `whole=True`; a Failure for each that is unusable.
 
     A record is a mapping with a text (one of TEXT_KEYS) or a plain string; a mapping without one, in a list or a line
-    of its own, is its text whole. JSON may hold a list of records, one record, {"docs": [records]}, or {title: text}
-    and {title: [sentences]}; any other JSON, such as settings, is one Document of the raw text, with `whole=False`.
-    JSON lines and tables are streamed, JSON is read whole. At most `max_bytes` bytes are read after expansion (by
-    default 512 MiB of JSON, 2 GiB of the others).
+    of its own, or where texts are all that it holds and one is its title, is its text whole. JSON may hold a list of
+    records, one record, {"docs": [records]}, or {title: text} and {title: [sentences]}; any other JSON, such as
+    settings, is one Document of the raw text, with `whole=False`. JSON lines and tables are streamed, JSON is read
+    whole. At most `max_bytes` bytes are read after expansion (by default 512 MiB of JSON, 2 GiB of the others).
 
     Raises SourceError where the file as a whole cannot be read: damaged gzip, malformed JSON, over the limit; and
     EmptySourceError where it holds no record. Documents before that point have been yielded.
@@ -101,6 +102,8 @@ def _records_in(data: object) -> Iterable[object] | None:
     if isinstance(docs, list) and docs and _are_records(docs):
         return docs
     if _is_titles_to_texts(data):
+        if is_named(data):
+            return [data]
         return ({"title": title, "text": _joined(sentences)} for title, sentences in data.items())
     return None
 

@@ -9,6 +9,8 @@ _TITLE_KEYS = ("title", "name", "headline", "heading", "subject")
 _FIELDS = ("session", "occurred_at")
 # Of a record that is cut into passages each carries the metadata: all of a large one would be stored many times over.
 _METADATA_CHARS = 8000
+_MOST_FIELDS = 50  # of one thing
+_TITLE_CHARS = 200
 
 
 def only_key(keys: Iterable[str]) -> str | None:
@@ -16,6 +18,12 @@ def only_key(keys: Iterable[str]) -> str | None:
     names = [name for name in keys if name.strip().lower() not in _FIELDS]
     others = [name for name in names if name.strip().lower() != "title"] or names
     return others[0] if len(others) == 1 else None
+
+
+def is_named(record: Mapping[str, Any]) -> bool:
+    """Whether texts are the fields of one thing, {"name": …, "bio": …}: they are few, and one is its title."""
+    titles = (value for name, value in record.items() if name.strip().lower() in _TITLE_KEYS)
+    return len(record) <= _MOST_FIELDS and any(isinstance(t, str) and len(t) <= _TITLE_CHARS for t in titles)
 
 
 def as_read(record: Mapping[str, Any], beside: Iterable[str] = ()) -> dict[str, Any]:

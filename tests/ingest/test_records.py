@@ -57,6 +57,11 @@ def test_a_list_of_records(tmp_path: Path, name: str, key: str) -> None:
         ({"A": ["One is here.", " Two."], "B": [" Three."]}, [("A", "One is here. Two."), ("B", " Three.")]),
         ({"Dice": "A game with many dice.", "B": ""}, [("Dice", "A game with many dice."), ("src#1", "text is empty")]),
         ({"猫": "吾輩は猫である。名前はまだ無い。"}, [("猫", "吾輩は猫である。名前はまだ無い。")]),
+        ({"Name": "Ada", "bio": "Ada runs the labs."}, [("Ada", "Name: Ada\nbio: Ada runs the labs.")]),
+        ({"title": "Ada", "bio": "Ada runs the labs."}, [("Ada", "Ada runs the labs.")]),
+        ({"A": "One is here now.", "Name": "A name is a word. " * 20}, [
+            ("A", "One is here now."), ("Name", "A name is a word. " * 20)
+        ]),
         ({"docs": [{"title": "A", "text": "T.", "passage": "A\nT."}], "avg": 1}, [("A", "T.")]),
         ({"docs": [{"idx": "c-1", "passage": "P."}]}, [("", "P.")]),
         ([{"role": "user", "content": "Hi."}, {}], [("", "Hi."), ("src#1", "text is empty")]),
