@@ -172,7 +172,13 @@ def test_a_record_file_with_malformed_lines(memory: Memory, folder: Path) -> Non
     assert len(memory.ingest(folder).failed) == 9
 
 
+class _Mute:
+    def __repr__(self) -> str:
+        raise RuntimeError("it says nothing")
+
+
 RECORDS: list[Any] = [
+    *({"text": _Mute()}, {"a": "x", "b": _Mute()}, {"text": "x", "title": 10**5000}, {"a": "x", "b": 10**5000}),
     *(5, None, ["x"], b"x", Path("x.txt"), "x.txt", object()),
     *({"a": None}, {"a": {1}, "b": 2}, {"a": "\x00", "b": 2}, {"text": 5}, {"text": ""}, {1: "x", "text": "x"}),
     *(

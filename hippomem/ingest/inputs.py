@@ -41,6 +41,13 @@ def _path(given: str | os.PathLike[str] | File) -> str | File:
 def usable(record: object, index: int) -> Document | Failure:
     """The Document that a record is, or why it cannot be stored."""
     name = f"records#{index}"
+    try:
+        return _usable(record, name, index)
+    except Exception as error:  # whatever a stranger's object raises when it is shown
+        return BadRecord(name, f"cannot be read ({type(error).__name__}: {error})")
+
+
+def _usable(record: object, name: str, index: int) -> Document | Failure:
     if isinstance(record, str | os.PathLike | File):  # what glob.iglob gives are no texts to remember
         return Failure(name, "is a path: paths are given alone or in a list, and texts in a dict, as {'text': …}")
     if isinstance(record, Document):
