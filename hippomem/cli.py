@@ -149,8 +149,9 @@ def ingest(
 ) -> None:
     """Remember files: text, Markdown, code, HTML, PDF, Word, JSON, JSON lines, CSV, …
 
-    What changed since the last time replaces what was remembered, what did not is skipped. Files that cannot be read
-    are listed; the exit code is 1 only where nothing could be read at all.
+    What changed since the last time replaces what was remembered, what did not is skipped. What is gone or has moved
+    stays remembered under its old path: hippomem forget it. Files that cannot be read are listed; the exit code is 1
+    only where nothing could be read at all.
     """
     from hippomem.ingest.sources import checked_path
     from hippomem.settings import load_settings

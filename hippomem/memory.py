@@ -205,12 +205,13 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         (a Document with a `source` too, while dicts only add to theirs), what failed is in the report and never stops
         the rest. A source that cannot be read, or is written to meanwhile, loses nothing, nor does one of which records
         newly fail, which may be what it held before (`kept` in the report counts that); a file that has become empty
-        loses all. Records of a slow stream wait for others to be stored with for a minute, and then until the next one
-        comes. `progress` shows a bar on a terminal, or is a function that is told the bytes read, of how many (None
-        where that is not known), and the passages stored. `workers` is for how many processes read and encode beside
-        this one, or on a Ray cluster (settings `workers`, `ray`); none of them outlives the call. Raises NotFoundError
-        for a path that does not exist, and InvalidInputError for an empty one or two files of one source, before any is
-        read, and ModelError where a worker is lost; what was stored by then stays.
+        loses all. What is gone or has moved stays under its old path until you `forget` that. Records of a slow stream
+        wait for others to be stored with for a minute, and then until the next one comes. `progress` shows a bar on a
+        terminal, or is a function that is told the bytes read, of how many (None where that is not known), and the
+        passages stored. `workers` is for how many processes read and encode beside this one, or on a Ray cluster
+        (settings `workers`, `ray`); none of them outlives the call. Raises NotFoundError for a path that does not
+        exist, and InvalidInputError for an empty one or two files of one source, before any is read, and ModelError
+        where a worker is lost; what was stored by then stays.
         """
         settings = load_settings(self.settings, workers=workers)
         began, cpu = time.perf_counter(), time.process_time()
