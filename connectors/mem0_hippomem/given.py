@@ -22,7 +22,8 @@ def said(messages: Messages) -> Iterator[tuple[str, dict[str, str]]]:
     if isinstance(messages, str):
         yield messages, {"role": "user"}
         return
-    for message in [messages] if isinstance(messages, Mapping) else messages:
+    every: Sequence[Any] = messages if isinstance(messages, Sequence) else [messages]
+    for message in every:
         content = message.get("content", message) if isinstance(message, Mapping) else message
         if content is message or not isinstance(content, str | list | tuple | None):
             raise InvalidInputError(f"messages are texts, or dicts with role and content, not {message!r}")

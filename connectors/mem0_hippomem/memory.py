@@ -60,6 +60,8 @@ class Memory:
         """
         scope = scope_of({"user_id": user_id, "agent_id": agent_id, "run_id": run_id})
         moment, last = moment_of(timestamp), day_of(expiration_date)
+        if not isinstance(metadata, Mapping | None):
+            raise InvalidInputError(f"metadata must be a dict, not {metadata!r}")
         results = []
         texts = list(said(messages))
         for text, who in texts:

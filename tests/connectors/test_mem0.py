@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import hippomem
-from hippomem import ClosedError, HippomemError, InvalidInputError, NotFoundError, SimulatedClock
+from hippomem import ClosedError, InvalidInputError, NotFoundError, SimulatedClock
 from hippomem.testing import HashEncoder, capitals
 from mem0_hippomem import AsyncMemory, Memory
 
@@ -265,10 +265,12 @@ def test_what_is_deleted_is_somebodys(mem0: Memory) -> None:
         mem0.delete(other)
 
 
-@pytest.mark.parametrize("messages", [7, [7], [{"role": "user"}], [{"role": "user", "content": 7}]])
+@pytest.mark.parametrize("messages", [7, None, [7], [{"role": "user"}], [{"role": "user", "content": 7}]])
 def test_what_are_no_messages(mem0: Memory, messages: Any) -> None:
-    with pytest.raises((HippomemError, TypeError)):
+    with pytest.raises(InvalidInputError, match="messages are texts"):
         mem0.add(messages, user_id="oskar")
+    with pytest.raises(InvalidInputError, match="metadata must be"):
+        mem0.add("I keep bees.", user_id="oskar", metadata=[messages])  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
