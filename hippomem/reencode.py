@@ -1,10 +1,14 @@
 """Another encoder for a whole store: new vectors are written beside the old ones and take over in one transaction.
 
 What was learned is kept: the questions are encoded anew, too, and the experts are asked about them again.
+
+The number that the new vectors have is drawn, not counted: where a backup is put back and encoded with something else,
+no view from before and no memory that is open takes these vectors for those that it has.
 """
 
 from __future__ import annotations
 
+import secrets
 from functools import partial
 from typing import Any
 
@@ -23,6 +27,7 @@ from hippomem.storage.store import MEANS, Store
 from hippomem.storage.writes import analysed
 
 BATCH = 256
+NUMBERS = 1 << 31  # what a column of integers holds
 
 
 def reencode(store: Store, encoder: Encoder, progress: bool) -> int:
@@ -32,40 +37,48 @@ def reencode(store: Store, encoder: Encoder, progress: bool) -> int:
     Raises StoreBusyError where another process begins the same with yet another encoder.
     """
     with store.read() as connection:
-        known, current = store.info(connection, "encoder"), _number(store, connection)
+        known, current, new = store.info(connection, "encoder"), _number(store, connection), _next(store, connection)
     if known is None or (known == encoder.identity and _has_made(store, encoder, current)):
         return 0
-    is_ours = _has_made(store, encoder, current + 1)
+    is_ours = _has_made(store, encoder, new)
     with store.write() as connection:
-        if _number(store, connection) != current and _is_done(store, connection, encoder, current):
+        if _number(store, connection) != current and _is_done(store, connection, encoder, current, new):
             return 0
-        if store.info(connection, "next_encoder") != encoder.identity or not is_ours:
+        new = _next(store, connection)
+        if store.info(connection, "next_encoder") != encoder.identity or not is_ours or not new:
             # Vectors of an attempt with yet another encoder are of no use.
-            connection.execute(delete(analyses).where(analyses.c.encoder == current + 1))
-            learning.drop_vectors(connection, current + 1)
-            store.drop_info(connection, f"{MEANS}{current + 1}")
+            connection.execute(delete(analyses).where(analyses.c.encoder != current))
+            learning.keep_vectors(connection, current)
+            store.drop_info(connection, f"{MEANS}{new}")
+            new = 2 + secrets.randbelow(NUMBERS - 2)
             store.set_info(connection, "next_encoder", encoder.identity)
-    encoder = encoder_of(store, encoder, current + 1)
+            store.set_info(connection, "next_encoder_number", str(new))
+    encoder = encoder_of(store, encoder, new)
     done = 0
-    evidence = Renewed(current + 1)
+    evidence = Renewed(new)
     with ProgressBar(progress, "encoding anew") as bar:
         bar.start(None)
         while True:
             last: tuple[int, str] | None = (0, "")
             while last is not None:
-                texts, last = _batch(store, encoder, current, last)
+                texts, last = _batch(store, encoder, current, new, last)
                 done += texts
                 bar.advance(0, texts)
-            while queries := _queries(store, encoder, current):
+            while queries := _queries(store, encoder, current, new):
                 bar.advance(0, queries)
             evidence.gather(store, partial(bar.advance, 0))
-            if _take_over(store, encoder, current, evidence):
+            if _take_over(store, encoder, current, new, evidence):
                 return done
 
 
 def _number(store: Store, connection: Connection) -> int:
     """Of the store's encoder, which goes with its vectors."""
     return int(store.info(connection, "encoder_number") or 1)
+
+
+def _next(store: Store, connection: Connection) -> int:
+    """Of the encoder that a store is being encoded anew with, 0 where it is not."""
+    return int(store.info(connection, "next_encoder_number") or 0)
 
 
 def _has_made(store: Store, encoder: Encoder, number: int) -> bool:
@@ -77,16 +90,16 @@ def _has_made(store: Store, encoder: Encoder, number: int) -> bool:
     return True
 
 
-def _missing(current: int, after: tuple[int, str] = (0, "")) -> Select[Any]:
-    """Contents of passages, and of what they were before updates, that lack vectors of the encoder after `current`:
-    those behind a namespace and content, in that order."""
+def _missing(current: int, new: int, after: tuple[int, str] = (0, "")) -> Select[Any]:
+    """Contents of passages, and of what they were before updates, that lack vectors of the `new` encoder: those behind
+    a namespace and content, in that order."""
     fresh, key = analyses.alias(), (analyses.c.namespace, analyses.c.content)
 
     def is_in(table: FromClause) -> Exists:
         return exists().where(table.c.namespace == analyses.c.namespace, table.c.content == analyses.c.content)
 
     query = select(*key, analyses.c.sentences).where(tuple_(*key) > tuple_(*map(literal, after))).order_by(*key)
-    is_there = is_in(fresh).where(fresh.c.encoder == current + 1)
+    is_there = is_in(fresh).where(fresh.c.encoder == new)
     return query.where(analyses.c.encoder == current, ~is_there, is_in(passages) | is_in(versions))
 
 
@@ -101,10 +114,12 @@ def _texts(connection: Connection, rows: Any) -> dict[tuple[int, str], tuple[str
     return found
 
 
-def _batch(store: Store, encoder: Encoder, current: int, after: tuple[int, str]) -> tuple[int, tuple[int, str] | None]:
+def _batch(
+    store: Store, encoder: Encoder, current: int, new: int, after: tuple[int, str]
+) -> tuple[int, tuple[int, str] | None]:
     """How many texts were encoded, and the last one; None where there is no more."""
     with store.read() as connection:
-        rows = connection.execute(_missing(current, after).limit(BATCH)).all()
+        rows = connection.execute(_missing(current, new, after).limit(BATCH)).all()
         said = _texts(connection, rows)
     if not rows:
         return 0, None
@@ -117,15 +132,15 @@ def _batch(store: Store, encoder: Encoder, current: int, after: tuple[int, str])
         spans.append(([(0, len(title))] if title else []) + [(a + shift, b + shift) for a, b in sentences])
     encoded = encoder.encode_passages(texts, spans)
     with store.write() as connection:
-        if _is_done(store, connection, encoder, current):
+        if _is_done(store, connection, encoder, current, new):
             return 0, None
         # What was forgotten meanwhile stays forgotten; what another process encoded is there.
-        still, there = _having(connection, rows, current), _having(connection, rows, current + 1)
-        new = [
+        still, there = _having(connection, rows, current), _having(connection, rows, new)
+        added = [
             {
                 "namespace": row.namespace,
                 "content": row.content,
-                "encoder": current + 1,
+                "encoder": new,
                 "vector": e.vector.tobytes(),
                 "sentence_vectors": e.sentences.astype(np.float16).tobytes(),
                 "sentences": row.sentences,
@@ -133,21 +148,21 @@ def _batch(store: Store, encoder: Encoder, current: int, after: tuple[int, str])
             for row, e in zip(rows, encoded, strict=True)
             if (row.namespace, row.content) in still - there
         ]
-        if new:
-            connection.execute(insert(analyses), new)
+        if added:
+            connection.execute(insert(analyses), added)
     return len(rows), (rows[-1].namespace, rows[-1].content)
 
 
-def _queries(store: Store, encoder: Encoder, current: int) -> int:
+def _queries(store: Store, encoder: Encoder, current: int, new: int) -> int:
     """The queries that feedback was on, in batches like the passages."""
     with store.read() as connection:
-        rows = learning.without_vectors(connection, current + 1, BATCH)
+        rows = learning.without_vectors(connection, new, BATCH)
     vectors = [(namespace, number, encoder.encode_query(query)) for namespace, number, query in rows]
     if rows:
         with store.write() as connection:
-            if _is_done(store, connection, encoder, current):
+            if _is_done(store, connection, encoder, current, new):
                 return 0
-            learning.add_vectors(connection, current + 1, vectors)
+            learning.add_vectors(connection, new, vectors)
     return len(rows)
 
 
@@ -160,32 +175,33 @@ def _having(connection: Connection, rows: Any, encoder: int) -> set[tuple[int, s
     }
 
 
-def _is_done(store: Store, connection: Connection, encoder: Encoder, current: int) -> bool:
+def _is_done(store: Store, connection: Connection, encoder: Encoder, current: int, new: int) -> bool:
     """Whether another process has finished the same work. Raises StoreBusyError where it does other work."""
     number, following = _number(store, connection), store.info(connection, "next_encoder")
     if number != current and store.info(connection, "encoder") == encoder.identity:
         return True
-    if number != current or following != encoder.identity:
+    if number != current or following != encoder.identity or _next(store, connection) != new:
         other = following or store.info(connection, "encoder")
         raise StoreBusyError(f"another process encodes this store anew, with {other!r}: let it finish first")
     return False
 
 
-def _take_over(store: Store, encoder: Encoder, current: int, evidence: Renewed) -> bool:
+def _take_over(store: Store, encoder: Encoder, current: int, new: int, evidence: Renewed) -> bool:
     """Switch encoders, unless passages or feedback came meanwhile that lack the new vectors."""
     with store.write() as connection:
-        if _is_done(store, connection, encoder, current):
+        if _is_done(store, connection, encoder, current, new):
             return True
-        if connection.execute(_missing(current).limit(1)).first() is not None:
+        if connection.execute(_missing(current, new).limit(1)).first() is not None:
             return False
-        if learning.without_vectors(connection, current + 1, 1):
+        if learning.without_vectors(connection, new, 1):
             return False
         if not evidence.write(connection):
             return False
-        learning.keep_vectors(connection, current + 1)
-        connection.execute(delete(analyses).where(analyses.c.encoder != current + 1))
+        learning.keep_vectors(connection, new)
+        connection.execute(delete(analyses).where(analyses.c.encoder != new))
         store.set_info(connection, "encoder", encoder.identity)
-        store.set_info(connection, "encoder_number", str(current + 1))
+        store.set_info(connection, "encoder_number", str(new))
         store.set_info(connection, "next_encoder", "")
+        store.set_info(connection, "next_encoder_number", "")
         store.drop_info(connection, f"{MEANS}{current}")
     return True

@@ -22,7 +22,7 @@ import pytest
 from child_tasks import opened, records, said
 from traces import traces
 
-from hippomem import Memory, SimulatedClock, viewing
+from hippomem import EncoderMismatchError, Memory, SimulatedClock, viewing
 from hippomem.hippocampus import snapshot as snapshots
 from hippomem.hippocampus.lexical import LexicalIndex
 from hippomem.hippocampus.view import View
@@ -352,6 +352,42 @@ def test_a_database_that_was_put_back_and_went_another_way(
         assert answers(memory) == expected
         assert memory.doctor().ok
     assert saved(db) == [110 + number]  # and not the other, which would be read in vain each time
+
+
+@pytest.mark.parametrize("is_open", [False, True])
+def test_a_database_that_was_put_back_and_encoded_with_something_else(tmp_path: Path, is_open: bool) -> None:
+    """The log is the same, and how often it was encoded anew. A memory that is open has the other encoder's view."""
+    db, backup = tmp_path / "m.db", tmp_path / "backup.db"
+    expected = [f"Thing{n} of Owner{n} is in Place{n}." for n in range(100)]
+    with opened(db) as memory:
+        for text in expected:
+            memory.add(text)
+    shutil.copy(db, backup)
+    Memory.reencode(db, encoder=HashEncoder(96))
+    with closing(opened(db, encoder=HashEncoder(96))) as memory:
+        assert memory.recall(expected[7], 1).passages[0].text == expected[7]
+        if not is_open:
+            memory.close()
+        with closing(sqlite3.connect(backup)) as source, closing(sqlite3.connect(db)) as target:
+            source.backup(target)
+        Memory.reencode(db, encoder=Backwards(96))
+        if is_open:
+            with pytest.raises(EncoderMismatchError):
+                memory.recall(expected[7], 1)
+    with opened(db, encoder=Backwards(96)) as memory:
+        assert [memory.recall(text, 1, method="dense").passages[0].text for text in expected] == expected
+        assert memory.doctor().ok
+
+
+class Backwards(HashEncoder):
+    """Other vectors of as many numbers."""
+
+    @property
+    def identity(self) -> str:
+        return "backwards"
+
+    def _vector(self, text: str) -> Any:
+        return super()._vector(" ".join(word[::-1] for word in text.split()))
 
 
 @pytest.mark.parametrize("number", [0, 200, 300])

@@ -370,11 +370,6 @@ def add_vectors(connection: Connection, encoder: int, vectors: Iterable[tuple[in
             connection.execute(insert(learning_vectors), row)
 
 
-def drop_vectors(connection: Connection, encoder: int) -> None:
-    """Drop the vectors of an encoder that is not to be."""
-    connection.execute(delete(learning_vectors).where(learning_vectors.c.encoder == encoder))
-
-
 def keep_vectors(connection: Connection, encoder: int) -> None:
     """Drop the vectors of all other encoders."""
     connection.execute(delete(learning_vectors).where(learning_vectors.c.encoder != encoder))

@@ -154,7 +154,7 @@ analyses = Table(
     metadata,
     Column("namespace", Integer, ForeignKey("namespaces.number"), primary_key=True),
     Column("content", _text(32), primary_key=True),
-    Column("encoder", Integer, primary_key=True),  # which of the encoders this store has had, from 1
+    Column("encoder", Integer, primary_key=True),  # which of the encoders it has had: the first is 1, others draw
     Column("vector", LargeBinary, nullable=False),  # (d,) float32, L2-normalised
     Column("sentence_vectors", LargeBinary, nullable=False),  # (s, d) float16, L2-normalised
     Column("sentences", LargeBinary, nullable=False),  # (s, 2) int32: spans in the text
