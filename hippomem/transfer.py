@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -28,7 +29,7 @@ from hippomem.neocortex.centring import Means
 from hippomem.neocortex.checked_encoder import CheckedEncoder, Sample
 from hippomem.sample import AMONG, keep_means, sample_of
 from hippomem.storage import links, places, reads, versions, writes
-from hippomem.storage.files import written_whole
+from hippomem.storage.files import is_held, written_whole
 from hippomem.storage.rows import Analysis, FactRow, Links, MentionRow, NewPassage, content_id, passage_id
 from hippomem.storage.store import MEANS, Store
 from hippomem.transfer_fields import count_of, fact_line, floats_of, moment_of, text_of, triple_of, written
@@ -71,6 +72,8 @@ def _as_line(item: dict[str, Any]) -> str:
 def header(path: Path) -> dict[str, Any]:
     """The first line of an export. Raises SourceError where the file is none, or of a newer version."""
     try:
+        if is_held(os.path.realpath(path)):
+            raise ValueError("it is a database that is open")
         with path.open(encoding="utf-8") as file:
             first = json.loads(file.readline(100_000))
         if not isinstance(first, dict) or first.get("type") != "hippomem" or not isinstance(first["namespace"], str):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from child_tasks import opened, records, said
 from traces import traces
 
-from hippomem import Memory, NotFoundError
+from hippomem import File, HippomemError, Memory, NotFoundError
 
 
 def together(children: ForkServerContext, *calls: tuple[Any, ...]) -> None:
@@ -58,6 +59,32 @@ def test_processes_that_open_the_same_new_database(children: ForkServerContext, 
         with opened(tmp_path / f"{i}.db") as memory:
             assert memory.stats()["passages"] == 2
             assert memory.doctor().ok
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize("deed", ["open", "export", "export beside", "load", "ingest", "ingest a file", "ingest all"])
+def test_what_is_written_is_not_lost_to_others_by_what_this_process_did_before(
+    children: ForkServerContext, tmp_path: Path, deed: str
+) -> None:
+    """A process that opens a database's file and closes it again has no locks in it any more."""
+    db, log = tmp_path / "m.sqlite", tmp_path / "log"
+    with opened(db) as memory:
+        memory.add("Ada met Bea.")
+        deeds = {
+            "open": lambda: opened(db, namespace="another").close(),
+            "export": lambda: memory.export(db),
+            "export beside": lambda: memory.export(tmp_path / "m.sqlite-shm"),
+            "load": lambda: Memory.load(db, tmp_path / "new.db"),
+            "ingest": lambda: memory.ingest(db),
+            "ingest a file": lambda: memory.ingest([File(db, "a name of its own")]),
+            "ingest all": lambda: memory.ingest(tmp_path),
+        }
+        with suppress(HippomemError):
+            deeds[deed]()
+        alone(children, child_tasks.open_and_close, db)
+        assert db.with_name("m.sqlite-wal").exists()  # it is in use
+        id_ = memory.add("Cid met Dora.").id
+        alone(children, child_tasks.call, db, "get", (id_,), log)
 
 
 def test_a_reader_sees_what_another_process_adds_updates_and_forgets(

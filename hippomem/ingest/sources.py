@@ -11,10 +11,12 @@ from pathlib import Path
 
 from hippomem.errors import InvalidInputError, NotFoundError, SourceError
 from hippomem.ingest.decode import clean, is_storable
+from hippomem.storage.files import is_held
 from hippomem.types import Failure, File
 
 _OWN_FILES = (".db", ".db-wal", ".db-shm", ".db-journal")
 _OWN_FOLDERS = (".db.views",)
+_HELD = "is a database that is open"
 
 
 class EmptySourceError(SourceError):
@@ -72,7 +74,7 @@ def named_source(file: File) -> Source | Failure:
     path = Path(checked_path(file.path))
     if not os.path.lexists(path):
         raise NotFoundError(f"there is no file {os.fspath(file.path)!r}")
-    found = _file(path.absolute(), path.absolute())
+    found = _failure(path, _HELD) if is_held(os.path.realpath(path)) else _file(path.absolute(), path.absolute())
     if isinstance(found, Failure):
         return replace(found, source=file.source)
     return replace(found, name=file.source)
@@ -108,7 +110,7 @@ def _walk(root: Path) -> Iterator[Source | Failure]:
             is_folder = stat.S_ISDIR(path.stat().st_mode)
             # All before the last part is resolved already; doing it again for each entry takes long in deep trees.
             real = path.resolve() if path.is_symlink() else path
-            if path.name.endswith(_OWN_FOLDERS if is_folder else _OWN_FILES) and path != root:
+            if path != root and (path.name.endswith(_OWN_FOLDERS if is_folder else _OWN_FILES) or is_held(real)):
                 continue
             if str(real) in seen:
                 continue
@@ -128,6 +130,8 @@ def _is_dead(path: Path, error: Exception) -> bool:
 
 def _file(path: Path, real: Path) -> Source | Failure:
     name = real.as_posix()
+    if is_held(real):
+        return _failure(path, _HELD)
     if not is_storable(name) or not is_storable(path.name):
         return _failure(path, "has a name that is not valid text: rename the file")
     try:

@@ -1,20 +1,29 @@
-"""Files that are written whole, in the place of what was there: not of a database."""
+"""Files that are written whole, in the place of what was there: not of a database.
+
+Nor may anything but SQLite open the files of a database that is open in this process: when it closed them, all locks
+would be gone that the process has in them (sqlite.org/howtocorrupt.html, 2.2). Another process would then remove the
+log of what is written here from then on, or write to the same pages.
+"""
 
 from __future__ import annotations
 
 import os
 import re
 import sys
+import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
+from weakref import WeakSet
 
 from hippomem.errors import InvalidInputError
 
 HEADER, LOG_HEADERS = b"SQLite format 3\x00", (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
 BESIDE = ("-wal", "-shm", "-journal")  # after a database's name: what lies beside it
+HELD: WeakSet[Any] = WeakSet()  # databases that are open in this process, each with its `path`
+HOLDING = threading.RLock()  # from before a file is looked into until it is held, or let go
 
 
 @contextmanager
@@ -89,5 +98,15 @@ def head_of(file: str | Path) -> bytes:
     path = Path(file)
     if not path.is_file():  # a pipe would be waited for
         return b""
-    with path.open("rb") as opened:
-        return opened.read(len(HEADER))
+    with HOLDING:
+        if is_held(path):
+            return HEADER
+        with path.open("rb") as opened:
+            return opened.read(len(HEADER))
+
+
+def is_held(file: str | Path) -> bool:
+    """Whether a file, by its name without links, is or lies beside a database that is open in this process."""
+    with HOLDING:
+        names = {str(held.path) for held in HELD}
+    return any(str(file) == name + ending for name in names for ending in ("", *BESIDE))

@@ -30,7 +30,7 @@ from hippomem.errors import (
 )
 from hippomem.storage import engine
 from hippomem.storage.engine import MEMORY, Database
-from hippomem.storage.files import BESIDE, HEADER, head_of
+from hippomem.storage.files import BESIDE, HEADER, HELD, HOLDING, head_of
 from hippomem.storage.schema import changes, facts, learning_targets, mentions, statuses, validities, versions
 
 APPLICATION_ID = 0x48504D4D  # "HPMM", in the header of our SQLite files
@@ -48,8 +48,11 @@ class SQLite(Database):
 
     def __init__(self, url: URL) -> None:
         path = None if url.database == MEMORY else Path(str(url.database))
+        self.path = path
         if path is not None:
-            _refuse_what_is_not_sqlite(path)
+            with HOLDING:
+                _refuse_what_is_not_sqlite(path)
+                HELD.add(self)
         options: dict[str, Any] = {"connect_args": {"timeout": engine.BUSY_SECONDS, "check_same_thread": False}}
         if path is None:
             options["poolclass"] = StaticPool  # one connection, or every thread would see a database of its own
@@ -61,7 +64,6 @@ class SQLite(Database):
         event.listen(made, "begin", _begin)
         event.listen(made, "handle_error", _stay_connected)
         super().__init__(url, made)
-        self.path = path
         # Python 3.13 warns of connections that nobody has closed: a memory that is dropped closes its own.
         weakref.finalize(self, made.dispose).atexit = False
 
@@ -83,6 +85,11 @@ class SQLite(Database):
 
     def exists(self) -> bool:
         return self.path is None or self.path.exists()
+
+    def close(self) -> None:
+        super().close()
+        with HOLDING:
+            HELD.discard(self)
 
     def views(self, store_id: str) -> Path | None:  # noqa: ARG002 - they lie beside it
         return self.path.with_name(self.path.name + ".views") if self.path else None
