@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -22,8 +23,9 @@ TAUGHT = ("learning", "rehearsal")
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """A learning event of an export, with the ids that its passages have here."""
+    """A learning event of an export, with the ids that its passages have here, and the one that it had, if told."""
 
+    id: str | None
     query: str
     useful: tuple[str, ...]
     confidence: float
@@ -36,6 +38,7 @@ class Lesson:
 class Replay:
     """A rehearsal of an export; events by their places among the export's learning events."""
 
+    id: str | None
     events: tuple[int, ...]
     absorbed: tuple[int, ...]
     at: datetime
@@ -55,13 +58,14 @@ class Taught:
                 for own in (item.events, item.absorbed)
             )
             if events:
-                learning.add_rehearsal(connection, namespace, events, absorbed, now, recorded_at=item.at)
+                learning.add_rehearsal(connection, namespace, events, absorbed, now, recorded=(item.id, item.at))
             return
         there = writes.existing(connection, namespace, item.useful)
         if not there:
             self.numbers.append(None)
             return
-        id_ = learning.event_id(item.query, there, item.confidence, item.at)
+        # Not made anew of what it is by now: updates and forgetting have changed its passages since.
+        id_ = item.id or learning.event_id(item.query, there, item.confidence, item.at)
         new = learning.NewLearning(
             id=id_,
             query=item.query,
@@ -84,12 +88,14 @@ def taught_lines(connection: Connection, namespace: int, encoder: int) -> Iterat
             for done in learning.rehearsal_rows(connection, namespace, numbers):
                 events, absorbed = ([places[n] for n in own if n in places] for own in (done.events, done.absorbed))
                 if events:
-                    yield {"type": "rehearsal", "events": events, "absorbed": absorbed, "at": written(done.recorded_at)}
+                    own_id = {"type": "rehearsal", "id": done.id}
+                    yield own_id | {"events": events, "absorbed": absorbed, "at": written(done.recorded_at)}
             continue
         for row in learning.event_rows(connection, namespace, encoder, numbers):
             places[row.number] = len(places)
             yield {
                 "type": "learning",
+                "id": row.id,
                 "query": row.query,
                 "useful": [id_ for _, id_ in row.passages],
                 "confidence": row.confidence,
@@ -106,8 +112,9 @@ def taught_of(item: Mapping[str, Any], ids: Mapping[str, str], width: int) -> Le
     at = moment_of(item["at"])
     if at is None:
         raise ValueError("it has no time")
+    id_ = None if item.get("id") is None else _id_of(item["id"])
     if item["type"] == "rehearsal":
-        return Replay(tuple(map(count_of, item["events"])), tuple(map(count_of, item["absorbed"])), at)
+        return Replay(id_, tuple(map(count_of, item["events"])), tuple(map(count_of, item["absorbed"])), at)
     confidence = item["confidence"]
     if isinstance(confidence, bool) or not isinstance(confidence, int | float) or not 0 < abs(confidence) <= 1:
         raise ValueError("its confidence is not from -1 to 1")
@@ -119,6 +126,11 @@ def taught_of(item: Mapping[str, Any], ids: Mapping[str, str], width: int) -> Le
     useful = tuple(ids[text_of(id_)] for id_ in item["useful"])
     if not useful:
         raise ValueError("it names no passage")
-    return Lesson(
-        text_of(item["query"]), useful, float(confidence), at, floats_of(item["vector"], np.float32), evidence
-    )
+    vector = floats_of(item["vector"], np.float32)
+    return Lesson(id_, text_of(item["query"]), useful, float(confidence), at, vector, evidence)
+
+
+def _id_of(value: object) -> str:
+    if not re.fullmatch("[0-9a-f]{32}", text_of(value)):
+        raise ValueError(f"{value!r:.40} is not an id")
+    return str(value)

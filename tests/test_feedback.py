@@ -338,6 +338,23 @@ def test_what_was_learned_goes_along_with_an_export(fast: Opened, tmp_path: Path
     assert sum('"type": "learning"' in line for line in lines) == 2
 
 
+def test_what_was_learned_is_not_learned_again_from_an_export_of_it(fast: Opened, tmp_path: Path) -> None:
+    """Also where updates and forgetting have changed which passages it is about."""
+    memory = fast()
+    ids = fill(memory)
+    events = [memory.feedback(f"{QUESTION} {n}", [ids[n], ids[n + 4]]).id for n in range(3)]
+    assert memory._learning.rehearse(memory._learning.draw(3, seed=0)).numbers
+    memory.update(ids[0], "It was the canoe that Ada painted.")
+    memory.forget([ids[1], events[2]])
+    memory.export(tmp_path / "dump.jsonl")
+    for db in (tmp_path / "m.db", tmp_path / "new.db", tmp_path / "new.db"):
+        with Memory.load(tmp_path / "dump.jsonl", db, settings=memory.settings) as loaded:
+            assert (loaded.stats()["learned"], loaded.stats()["rehearsals"]) == (2, 1)
+            assert loaded.doctor().ok
+    with fast(db=tmp_path / "new.db") as loaded:
+        loaded.forget(events[0])  # by the id that it was given
+
+
 def test_another_encoder_takes_what_was_learned_along(fast: Opened, tmp_path: Path) -> None:
     memory = fast()
     ids = fill(memory)

@@ -81,6 +81,7 @@ class RehearsalRow:
     """A rehearsal as it is stored."""
 
     number: int
+    id: str
     events: tuple[int, ...]
     absorbed: tuple[int, ...]
     recorded_at: datetime
@@ -127,18 +128,20 @@ def add_rehearsal(
     absorbed: Sequence[int],
     at: datetime,
     *,
-    recorded_at: datetime | None = None,
+    recorded: tuple[str | None, datetime] | None = None,
 ) -> None:
-    """Write that these events were replayed, in this order. What was `recorded_at` an earlier moment, as an import
-    tells, is written once; what is done now in any case, a moment later where another process has just done the same.
+    """Write that these events were replayed, in this order. What was `recorded` earlier, as an import tells by its id
+    and moment, is written once; what is done now in any case, a moment later where another process has just done the
+    same.
     """
-    moment = recorded_at or at
+    known, moment = recorded or (None, at)
     while True:
-        id_ = hashlib.blake2b(f"{namespace} {moment.isoformat()} {list(events)}".encode(), digest_size=16).hexdigest()
+        made_of = f"{namespace} {moment.isoformat()} {list(events)}"
+        id_ = known or hashlib.blake2b(made_of.encode(), digest_size=16).hexdigest()
         own = (rehearsals.c.namespace == namespace, rehearsals.c.id == id_)
         if connection.execute(select(rehearsals.c.number).where(*own)).first() is None:
             break
-        if recorded_at is not None:
+        if recorded is not None:
             return
         moment += timedelta(microseconds=1)
     row = {"namespace": namespace, "id": id_, "events": list(events), "absorbed": list(absorbed)}
@@ -303,7 +306,7 @@ def rehearsal_rows(connection: Connection, namespace: int, numbers: Iterable[int
         found = [
             row for some in chunks(numbers) for row in connection.execute(query.where(rehearsals.c.number.in_(some)))
         ]
-    return [RehearsalRow(row.number, tuple(row.events), tuple(row.absorbed), row.recorded_at) for row in found]
+    return [RehearsalRow(row.number, row.id, tuple(row.events), tuple(row.absorbed), row.recorded_at) for row in found]
 
 
 def learning_steps(connection: Connection, namespace: int) -> list[tuple[str, int]]:
