@@ -6,7 +6,9 @@ import base64
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -118,17 +120,19 @@ def load(path: Path, writer: Writer, tell: StepCallback) -> None:
     _check_model(path, writer)
     items = _read(path, writer.namespace)
     taught = Taught()
+    sources: Counter[str] = Counter()
     done = 0
     while batch := list(islice(items, BATCH)):
         with writer.writing() as connection:
             now = writer.clock.now()
-            new = [item for item in batch if isinstance(item, NewPassage)]
+            brought = [item for item in batch if isinstance(item, NewPassage)]
+            there = writes.existing(connection, writer.number, [passage.id for passage in brought])
+            new = [passage for passage in brought if passage.id not in there]
+            sources.update(passage.source for passage in brought)
             writes.add_passages(connection, writer.number, writer.encoder, new, now)
             for item in batch:
                 if isinstance(item, dict):
-                    writes.set_document(
-                        connection, writer.number, item["source"], item["fingerprint"], item["documents"], now
-                    )
+                    _note(connection, writer.number, item, sources[item["source"]], now)
                 elif isinstance(item, Standing):
                     item.write(connection, writer.number, now)
                 elif isinstance(item, EarlierVersion):
@@ -137,6 +141,19 @@ def load(path: Path, writer: Writer, tell: StepCallback) -> None:
                     taught.write(connection, writer.number, writer.encoder, item, now)
         done += len(batch)
         tell("storing", done)
+
+
+def _note(connection: Connection, namespace: int, document: dict[str, Any], brought: int, now: datetime) -> None:
+    """What an export, which brought so many passages of it, says of an ingested source. Where the store has another
+    version of it, or more than that, it is in as neither was: the next ingest reads it, and takes out what is not its
+    own."""
+    source, fingerprint = document["source"], document["fingerprint"]
+    before, _ = reads.fingerprints(connection, namespace, [source]).get(source, (None, 0))
+    is_whole = before is None and len(reads.numbers_of_source(connection, namespace, source)) == brought
+    if is_whole or before == fingerprint:
+        writes.set_document(connection, namespace, source, fingerprint, document["documents"], now)
+    else:
+        writes.forget_document(connection, namespace, source)
 
 
 def _check_model(path: Path, writer: Writer) -> None:

@@ -218,6 +218,32 @@ def test_export_and_load_give_the_same_memory(memory: Memory, tmp_path: Path) ->
         assert not {p.id for p in other.recall("Ada").passages} & {p.id for p in memory.recall("Ada").passages}
 
 
+def test_what_is_there_already_stays_as_it_is_when_an_export_is_loaded(memory: Memory, tmp_path: Path) -> None:
+    id_ = memory.add("Ada met Bea in Oslo.", source="diary", metadata={"n": 1}).id
+    memory.export(tmp_path / "dump.jsonl")
+    memory.annotate(id_, {"n": 2, "seen": True})
+    with Memory.load(tmp_path / "dump.jsonl", memory.stats()["db"], settings=memory.settings) as loaded:
+        assert loaded.get(id_).metadata == {"n": 2, "seen": True}
+
+
+@pytest.mark.parametrize("loads", [1, 2])
+@pytest.mark.parametrize("now", ["Ada met Bea.", "Cid sails."])
+def test_a_file_holds_what_it_holds_after_an_export_with_another_version_of_it_is_loaded(
+    memory: Memory, tmp_path: Path, now: str, loads: int
+) -> None:
+    file, dump = tmp_path / "note.txt", tmp_path / "dump.jsonl"
+    file.write_text("Ada met Bea.")
+    memory.ingest(file)
+    memory.export(dump)
+    file.write_text("Cid sails.")
+    memory.ingest(file)
+    for _ in range(loads):
+        Memory.load(dump, memory.stats()["db"], settings=memory.settings).close()
+    file.write_text(now)
+    memory.ingest(file)
+    assert [p.text for p in memory.passages()] == [now]
+
+
 def test_long_work_tells_how_far_it_is(memory: Memory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transfer, "BATCH", 10)
     memory.ingest([{"text": f"Ada saw whale {number}."} for number in range(24)])
