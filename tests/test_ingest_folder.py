@@ -22,6 +22,20 @@ def _ids(memory: Memory, source: Path) -> set[str]:
     return {n for n, data in graph.nodes(data=True) if data.get("source") == str(source)}
 
 
+@pytest.mark.sqlite
+def test_the_database_itself_is_no_source_whatever_it_is_called(tmp_path: Path) -> None:
+    def opened() -> Memory:
+        return Memory.open(tmp_path / "memory.sqlite", encoder=HashEncoder(), pipeline=capitals())
+
+    with opened() as memory:
+        memory.ingest([{"text": f"Ada saw whale {number}."} for number in range(70)])
+    assert list(tmp_path.rglob("manifest.json"))
+    (tmp_path / "note.txt").write_text("Ada met Bea.")
+    with opened() as memory:
+        report = memory.ingest(tmp_path)
+        assert (report.passages, report.failed) == (1, ())
+
+
 @pytest.mark.slow
 def test_a_folder_of_real_files(memory: Memory, shared_data: Path, tmp_path: Path) -> None:
     folder = tmp_path / "docs"

@@ -22,6 +22,7 @@ from hippomem.errors import InvalidInputError
 
 HEADER, LOG_HEADERS = b"SQLite format 3\x00", (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
 BESIDE = ("-wal", "-shm", "-journal")  # after a database's name: what lies beside it
+VIEWS = ".views"  # the same of the folder of its views
 HELD: WeakSet[Any] = WeakSet()  # databases that are open in this process, each with its `path`
 HOLDING = threading.RLock()  # from before a file is looked into until it is held, or let go
 
@@ -106,7 +107,7 @@ def head_of(file: str | Path) -> bytes:
 
 
 def is_held(file: str | Path) -> bool:
-    """Whether a file, by its name without links, is or lies beside a database that is open in this process."""
+    """Whether a file or folder, by its name without links, belongs to a database that is open in this process."""
     with HOLDING:
         names = {str(held.path) for held in HELD}
-    return any(str(file) == name + ending for name in names for ending in ("", *BESIDE))
+    return any(str(file) == name + ending for name in names for ending in ("", *BESIDE, VIEWS))
