@@ -135,7 +135,9 @@ def _views(
         compared += len(some)
         tell("views, comparing", compared)
         time.sleep(PAUSE)  # or this thread has the lock again before one that waits for it is awake
-    return Check("views", not unlike, "; ".join(unlike[:SHOWN]) or f"equal to their rebuild ({size} passages)")
+    advice = f"; close this memory and remove {store.views}: it is made anew" if store.views else ""
+    told = f"equal to their rebuild ({size} passages)"
+    return Check("views", not unlike, "; ".join(unlike[:SHOWN]) + advice if unlike else told)
 
 
 def prove_gone(connection: Connection, namespace: int, view: View | None, ids: Iterable[str]) -> None:
