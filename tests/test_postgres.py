@@ -39,6 +39,7 @@ from hippomem import (
 )
 from hippomem.cli import app
 from hippomem.storage import engine
+from hippomem.storage.postgres import Postgres
 from hippomem.testing import HashEncoder, capitals
 
 QUESTIONS = ("Whom did Ada Thorne meet at Gannet Point?", "Who left for Oslo?", "entry 17")
@@ -282,6 +283,27 @@ def test_connections_that_are_lost_are_made_again(db: str) -> None:
             _write_and_lose_the_connection(memory, db)
         assert memory.add("Bruno Vale keeps the Red Kite.").id
         assert memory.doctor().ok
+
+
+def test_a_connection_that_is_lost_while_traces_are_cleared_away_is_told_and_they_are_owed(
+    db: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory, clear = opened(db + "&application_name=lost"), Postgres._is_written_anew
+    note = memory.add("Ada Thorne hid the Quixada Wolverine key.")
+
+    def lost(*args: Any) -> bool:
+        _end_connections(db + "&application_name=lost")
+        return clear(*args)
+
+    monkeypatch.setattr(Postgres, "_is_written_anew", lost)
+    with pytest.raises(StoreError, match="it is forgotten, but its traces"):
+        memory.forget(note.id)
+    memory.close()
+    opened(db + "&application_name=lost").close()  # where it is lost again
+    assert _files_with(db, "Quixada Wolverine")
+    monkeypatch.undo()
+    opened(db).close()
+    assert _files_with(db, "Quixada Wolverine") == []
 
 
 def test_memories_of_one_process_share_their_connections(db: str) -> None:

@@ -160,7 +160,8 @@ class Postgres(Database):
                         time.sleep(pause)
                         pause = min(2 * pause, PAUSES[1])
             finally:
-                connection.exec_driver_sql(f"SET lock_timeout = {int(1000 * engine.BUSY_SECONDS)}")
+                if not connection.invalidated:  # else it is lost, which is what is to be told
+                    connection.exec_driver_sql(f"SET lock_timeout = {int(1000 * engine.BUSY_SECONDS)}")
 
     def _is_written_anew(self, connection: Connection, table: str) -> bool:
         """False where others hold the table, or may still see rows that are deleted, which are copied then."""
