@@ -36,7 +36,7 @@ from hippomem.consolidation.quality import Echoes
 from hippomem.consolidation.round import Step
 from hippomem.consolidation.worker import Worker
 from hippomem.doctor import examine, prove_gone, with_chat
-from hippomem.errors import ClosedError, InvalidInputError
+from hippomem.errors import ClosedError, EncoderMismatchError, InvalidInputError
 from hippomem.feedback import Learning
 from hippomem.hippocampus.explain import explain
 from hippomem.hippocampus.export import as_networkx, drawn
@@ -256,13 +256,14 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         with self._lock:
             self._drop_snapshots()
             self._past.drop()
-            if self._view is None:
-                with self._store.read() as connection:
-                    prove_gone(connection, self._number, None, gone.ids)
-                return gone
-            with self._synced() as (view, connection):
-                prove_gone(connection, self._number, view, gone.ids)
-                return replace(gone, dampened=self._learning.dampened(connection, view, stale))
+            if self._view is not None:
+                # Where the store was encoded anew meanwhile, no view is of use any more: nor is that a failure of this.
+                with suppress(EncoderMismatchError), self._synced() as (view, connection):
+                    prove_gone(connection, self._number, view, gone.ids)
+                    return replace(gone, dampened=self._learning.dampened(connection, view, stale))
+            with self._store.read() as connection:
+                prove_gone(connection, self._number, None, gone.ids)
+            return gone
 
     # -- reading ------------------------------------------------------------------------------------------------
 

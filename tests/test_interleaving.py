@@ -172,6 +172,27 @@ def test_adding_and_forgetting_while_the_store_is_encoded_anew(fast: Opened, tmp
     assert [p.text for p in new.recall("Ebba", 1).passages] == ["Ebba met Falk."]
 
 
+def test_what_is_forgotten_just_before_another_encoder_takes_over_is_told_as_forgotten(
+    fast: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = fast()
+    event = old.add("Ada met Bea.")
+    old.add("Cid met Dora.")
+    assert old.recall("Ada").passages
+    scrub = Store.scrub
+
+    def overtaken(*args: Any) -> None:
+        monkeypatch.undo()
+        scrub(*args)
+        Memory.reencode(tmp_path / "m.db", encoder=HashEncoder(32))
+
+    monkeypatch.setattr(Store, "scrub", overtaken)
+    assert old.forget(event.id).passages == 1
+    with pytest.raises(EncoderMismatchError, match="open it again"):
+        old.recall("Ada")
+    assert texts(fast(encoder=HashEncoder(32))) == ["Cid met Dora."]
+
+
 def test_feedback_is_not_lost_to_an_encoder_that_takes_over_meanwhile(
     fast: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
