@@ -138,8 +138,22 @@ def _with_markitdown(stream: BinaryIO, path: str, kind: str) -> tuple[str, str]:
     }
     if kind not in readers:
         raise SourceError(f"{kind} files cannot be converted")
-    result = readers[kind]().convert(stream, stream_info(extension=kind, charset="utf-8"))
+    reader = readers[kind]()
+    if kind == ".epub":
+        reader._html_converter = _Chapters(converters.HtmlConverter(), stream_info)
+    result = reader.convert(stream, stream_info(extension=kind, charset="utf-8"))
     return result.markdown.replace(_SOFT_HYPHEN, ""), (title or result.title or "").replace(_SOFT_HYPHEN, "")
+
+
+class _Chapters:
+    """Converts the chapters of an EPUB as pages are."""
+
+    def __init__(self, reader: Any, stream_info: Any) -> None:
+        self._reader, self._stream_info = reader, stream_info
+
+    def convert(self, stream: BinaryIO, info: Any, **_: Any) -> Any:
+        page, _title = _plain_html(stream.read(), info.filename)
+        return self._reader.convert(io.BytesIO(page.encode()), self._stream_info(extension=".html", charset="utf-8"))
 
 
 def _plain_html(data: bytes, path: str) -> tuple[str, str]:

@@ -90,6 +90,25 @@ def test_html(converter: Converter, page: Callable[[str], Path]) -> None:
     assert text == "# Cheese\n\nRead about Gouda.\n\n* Brie"
 
 
+def test_chapters_of_a_book_are_read_as_pages_are(converter: Converter, tmp_path: Path) -> None:
+    chapter = (
+        "<html><body><nav><a href='2.xhtml'>Next</a></nav><script>x()</script><h1>The Lens</h1>"
+        "<header>Ada <a href='notes.xhtml'>Thor\u00adne</a></header><p>ground it.</p><img alt='a lens'/></body></html>"
+    )
+    package = (
+        "<package><metadata><dc:title xmlns:dc='d'>Harbours</dc:title></metadata><manifest>"
+        "<item id='c' href='1.xhtml'/></manifest><spine><itemref idref='c'/></spine></package>"
+    )
+    with zipfile.ZipFile(tmp_path / "book.epub", "w") as book:
+        book.writestr("META-INF/container.xml", "<container><rootfile full-path='content.opf'/></container>")
+        book.writestr("content.opf", package)
+        book.writestr("1.xhtml", chapter)
+    assert converter.convert(tmp_path / "book.epub") == (
+        "**Title:** Harbours\n\n# The Lens\n\nAda Thorne\n\nground it.",
+        "Harbours",
+    )
+
+
 def test_words_of_two_blocks_of_html_are_two_words(converter: Converter, page: Callable[[str], Path]) -> None:
     text, _ = converter.convert(
         page(
