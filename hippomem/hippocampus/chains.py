@@ -30,6 +30,7 @@ TURNS = 4  # before and after that show how briefly one speaks
 TERSE = 0.4  # by which the logarithms of what two say may differ without one being brief
 NEAR_SECONDS = 3600.0  # between notes that were told one after the other
 LOOK = 16  # notes before and after that show whether a note hangs together with the one before
+STEPS = 32  # back from the end of a chain, after which it is quicker to look at all rows for a place
 NEAR_CHARACTERS = 100.0  # between passages of a document that follow each other: what is cut away there is blank
 
 Floats = NDArray[np.float32]
@@ -123,9 +124,7 @@ class Chains:
             if not chain:
                 continue
             self._count(sessions, row, 1, turned)
-            follower, at = NONE, last.get(chain, NONE)
-            while at != NONE and self._order(at) > self._order(row):  # come late, told early
-                follower, at = at, int(self._before.array[at])
+            at, follower = self._between(last.get(chain, NONE), row)
             self._tie(at, row)
             self._tie(row, follower)
             if follower == NONE:
@@ -373,6 +372,21 @@ class Chains:
 
     def _order(self, row: int) -> tuple[float, int]:
         return (float(self._begins.array[row]) if self._has_extent(row) else 0.0), int(self._told.array[row])
+
+    def _between(self, last: int, row: int) -> tuple[int, int]:
+        """The rows of a chain, which ends with `last`, that a new one belongs between: it may come late, told early."""
+        at, follower = last, NONE
+        for _ in range(STEPS):
+            if at == NONE or self._order(at) <= self._order(row):
+                return at, follower
+            at, follower = int(self._before.array[at]), at
+        own = np.nonzero(self._chain.array[:row] == self._chain.array[row])[0]
+        begins = np.where(self._begins.array[own] < self._ends.array[own], self._begins.array[own], 0.0)
+        told, (begin, moment) = self._told.array[own], self._order(row)
+        later = np.nonzero((begins > begin) | ((begins == begin) & (told > moment)))[0]
+        next_ = later[begins[later] == begins[later].min()]
+        follower = int(own[next_[told[next_].argmin()]])
+        return int(self._before.array[follower]), follower
 
     def _last_rows(self) -> dict[int, int]:
         """The last row of each chain."""

@@ -243,6 +243,23 @@ def test_notes_that_come_and_go_are_smoothed_as_if_they_had_come_at_once() -> No
             np.testing.assert_allclose(values, theirs[name], rtol=1e-5, err_msg=name)
 
 
+def test_what_comes_late_does_not_walk_the_whole_chain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As each of thousands of updated notes does, whenever a view is made anew."""
+    draw = random.Random(8)  # noqa: S311
+    many = 600
+    late = draw.sample(range(many), 100)
+    vectors = np.random.default_rng(8).normal(size=(many, 4)).astype(np.float32)
+    order = [*sorted(set(range(many)) - set(late)), *late]
+    looked: list[int] = []
+    whole = Chains._order
+    monkeypatch.setattr(Chains, "_order", lambda self, row: looked.append(row) or whole(self, row))
+    chains = Chains(lambda rows: vectors[np.array(order)[rows]])
+    chains.append(Place(7, 60.0 * at, 60.0 * at, told=at) for at in order)
+    assert len(looked) < 20 * many
+    rows = [order.index(at) for at in range(many)]
+    assert [chains.neighbours(row)[1] for row in rows[:-1]] == rows[1:]
+
+
 def place(draw: random.Random) -> Place:
     chain, at = draw.choice([0, 1, 2]), draw.randrange(20)
     return Place(chain, at * 600.0, at * 600.0) if chain < 2 else Place(chain, at * 10.0, at * 10.0 + 10)
