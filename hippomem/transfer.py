@@ -43,6 +43,7 @@ from hippomem.writing import Writer
 
 FORMAT = 1
 BATCH = 500
+LONGEST = 10_000_000  # characters of the first line, which has two vectors
 
 
 def export(connection: Connection, namespace: int, name: str, encoder: int, path: Path, tell: StepCallback) -> int:
@@ -77,7 +78,7 @@ def header(path: Path) -> dict[str, Any]:
         if is_held(os.path.realpath(path)):
             raise ValueError("it is a database that is open")
         with path.open(encoding="utf-8") as file:
-            first = json.loads(file.readline(100_000))
+            first = json.loads(file.readline(LONGEST))
         if not isinstance(first, dict) or first.get("type") != "hippomem" or not isinstance(first["namespace"], str):
             raise ValueError("no header")
         if first.get("means") is not None:

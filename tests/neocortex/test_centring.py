@@ -118,6 +118,15 @@ def test_another_model_has_means_of_its_own(tmp_path: Path) -> None:
     assert wider.asked.count(TEXTS[0]) == 1
 
 
+def test_an_export_with_vectors_of_many_dimensions_is_loaded(tmp_path: Path) -> None:
+    with opened(tmp_path / "m.db", Narrow(size=16384)) as memory:
+        memory.add(NOTES[0])
+        memory.export(tmp_path / "dump.jsonl")
+    settings = Settings(encoder=Narrow(size=16384), pipeline=capitals())
+    with Memory.load(tmp_path / "dump.jsonl", tmp_path / "copy.db", settings=settings) as memory:
+        assert [p.text for p in memory.passages()] == [NOTES[0]]
+
+
 def test_workers_centre_by_what_the_store_keeps(tmp_path: Path) -> None:
     with opened(tmp_path / "m.db", Narrow()) as memory:
         memory.add(NOTES[0])
