@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 
 from hippomem.analyse import Text
 from hippomem.ingest.pipeline import Reading, Stored
-from hippomem.sample import means_of, sample_of
+from hippomem.neocortex.centring import CentredEncoder
+from hippomem.neocortex.encoder import Encoder
+from hippomem.sample import sample_of
 from hippomem.settings import Settings
 from hippomem.storage import writes
 from hippomem.storage.rows import NewPassage
@@ -77,14 +79,19 @@ def sink_of(writer: Writer, ingest: str, settings: Settings, stored: Callable[[]
     with ExitStack() as stack:
         pool = None
         if settings.workers or settings.ray:
-            store, number = writer.store_, writer.encoder
-            sample, means = sample_of(store, number), means_of(store, number)
-            identity = writer.analyser.encoder.identity
-            models = Models(*settings.encoding, settings.pipeline, identity, sample, means).packed()
+            encoder, sample = writer.analyser.encoder, sample_of(writer.store_, writer.encoder)
+            models = Models(*settings.encoding, settings.pipeline, encoder.identity, sample, _means(encoder.encoder))
+            packed = models.packed()
             if settings.ray:
-                pool = stack.enter_context(ray_pool(settings.ray, settings.workers, models, settings.batch))
+                pool = stack.enter_context(ray_pool(settings.ray, settings.workers, packed, settings.batch))
             else:
-                pool = stack.enter_context(process_pool(settings.workers or 1, models, settings.batch))
+                pool = stack.enter_context(process_pool(settings.workers or 1, packed, settings.batch))
         yield IngestSink(writer, ingest, stored, pool)
         for part, seconds in pool.seconds.items() if pool else ():
             writer.analyser.seconds[part] += seconds
+
+
+def _means(encoder: Encoder) -> str | None:
+    """What all workers centre by: in a new store they are measured here, or each would have its own, and the store
+    none."""
+    return encoder.means().text() if isinstance(encoder, CentredEncoder) else None

@@ -57,7 +57,7 @@ from hippomem.neocortex.extraction import LocalExtractor
 from hippomem.question_vectors import QuestionVectors
 from hippomem.recognise import recognised
 from hippomem.replaying import Replaying
-from hippomem.sample import encoder_of
+from hippomem.sample import claimed, encoder_of
 from hippomem.settings import Settings, load_settings
 from hippomem.stats import stats
 from hippomem.storage import versions
@@ -95,7 +95,7 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         check_namespace(settings.namespace)
         encoder = resolve_encoder(*settings.encoding)
         self._chat = chat_of(settings)
-        self._encoder_number = store.claim_encoder(encoder.identity)
+        self._encoder_number = claimed(store, encoder)
         self._encoder = encoder_of(store, encoder, self._encoder_number)
         analyser = Analyser(self._encoder, LocalExtractor(settings.pipeline), settings.batch)
         kind = extraction_kind(self._chat) if self._chat else None

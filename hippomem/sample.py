@@ -7,14 +7,30 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from sqlalchemy import Connection
+
 from hippomem.analyse import titled
-from hippomem.neocortex.centring import CentredEncoder, Means
+from hippomem.errors import EncoderMismatchError
+from hippomem.neocortex.centring import CENTRED, CentredEncoder, Means
 from hippomem.neocortex.checked_encoder import CheckedEncoder, Sample
 from hippomem.neocortex.encoder import Encoder
 from hippomem.storage import reads
 from hippomem.storage.store import MEANS, Store
 
 AMONG = 64  # passages, of which one is short enough to be encoded in a moment
+
+
+def claimed(store: Store, encoder: Encoder) -> int:
+    """Hold the store to an encoder: its number. Raises EncoderMismatchError where its vectors are those of another."""
+    with store.read() as connection:
+        known = reads.encoder_identity(connection)
+    if encoder.identity == f"{known}{CENTRED}":
+        raise EncoderMismatchError(
+            f"the vectors in this store were made by {known!r} before vectors were centred, as they are now: encode "
+            f"everything anew with the same encoder, by hippomem reencode --db {store.name}, or by Memory.reencode "
+            "where it is an object"
+        )
+    return store.claim_encoder(encoder.identity)
 
 
 def encoder_of(store: Store, encoder: Encoder, number: int) -> CheckedEncoder:
@@ -25,24 +41,31 @@ def encoder_of(store: Store, encoder: Encoder, number: int) -> CheckedEncoder:
 
 
 def _kept(store: Store, number: int, measure: Callable[[], Means]) -> Means:
-    if (text := means_of(store, number)) is None:
-        text = keep_means(store, number, measure().text())
-    return Means.read(text)
-
-
-def means_of(store: Store, number: int) -> str | None:
-    """What the store centres the vectors of an encoder by, as it keeps it; None where that was not measured yet."""
     with store.read() as connection:
-        return store.info(connection, f"{MEANS}{number}")
+        text = _valid(connection, number)
+    text = keep_means(store, number, measure().text()) if text is None else text
+    try:
+        return Means.read(text)
+    except ValueError as error:
+        raise EncoderMismatchError(
+            f"what the vectors in this store are centred by is damaged ({error}): put a backup back, or encode "
+            "everything anew with hippomem reencode"
+        ) from error
 
 
 def keep_means(store: Store, number: int, text: str) -> str:
-    """Have the store keep what was measured, unless another process was first. Returns what it keeps."""
+    """Have the store keep means, unless it has vectors that others centred before. Returns what it keeps."""
     with store.write() as connection:
-        known = store.info(connection, f"{MEANS}{number}")
+        known = _valid(connection, number)
         if known is None:
             store.set_info(connection, f"{MEANS}{number}", text)
-        return known or text
+        return text if known is None else known
+
+
+def _valid(connection: Connection, number: int) -> str | None:
+    """The means that the store keeps for the encoder of a number; None where there are none, or no vectors yet: then
+    those of another model of this name may have been left, whose vectors were forgotten or never written."""
+    return Store.info(connection, f"{MEANS}{number}") if reads.has_vectors(connection, number) else None
 
 
 def sample_of(store: Store, encoder: int) -> Sample | None:

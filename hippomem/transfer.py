@@ -27,7 +27,7 @@ from hippomem.errors import (
 )
 from hippomem.hippocampus.keys import entity_key
 from hippomem.ingest.progress import StepCallback
-from hippomem.neocortex.centring import Means
+from hippomem.neocortex.centring import CENTRED, Means
 from hippomem.neocortex.checked_encoder import CheckedEncoder, Sample
 from hippomem.sample import AMONG, keep_means, sample_of
 from hippomem.storage import links, places, reads, versions, writes
@@ -97,6 +97,11 @@ def check(path: Path, namespace: str, identity: str, tell: StepCallback) -> None
     is none, and EncoderMismatchError where another encoder made its vectors."""
     head = header(path)
     made_by = head.get("encoder")
+    if identity == f"{made_by}{CENTRED}":
+        raise EncoderMismatchError(
+            f"the vectors in {path} were made by {made_by!r} before vectors were centred, as they are now: load it "
+            "with the version of hippomem that wrote it, run hippomem reencode with this one, and load its export"
+        )
     if made_by not in (None, identity):
         raise EncoderMismatchError(
             f"the vectors in {path} were made by {made_by!r}, and the configured encoder is {identity!r}: "
@@ -117,7 +122,7 @@ def load(path: Path, writer: Writer, tell: StepCallback) -> None:
     EncoderMismatchError where the store has vectors of another model, whatever that is called.
     """
     if means := header(path).get("means"):
-        keep_means(writer.store_, writer.encoder, means)  # unless the store has its own
+        keep_means(writer.store_, writer.encoder, means)
     _check_model(path, writer)
     items = _read(path, writer.namespace)
     taught = Taught()

@@ -19,6 +19,7 @@ import numpy as np
 from hippomem.errors import ModelError
 from hippomem.neocortex.encoder import Encoded, Encoder, Span, Vectors
 
+CENTRED = " centred"  # at the end of an identity
 NARROW = 0.1  # mean cosine of unrelated texts from which on a model's vectors are centred
 
 TEXTS = (
@@ -137,26 +138,27 @@ class CentredEncoder:
 
     @property
     def identity(self) -> str:
-        return f"{self.encoder.identity} centred"
+        return f"{self.encoder.identity}{CENTRED}"
 
     @property
     def runtime(self) -> str:
         """What computes the vectors, where the encoder says so."""
         return getattr(self.encoder, "runtime", "")
 
-    def encode_query(self, text: str) -> Vectors:
-        return _less(self.encoder.encode_query(text), self._known().questions)
-
-    def encode_passages(self, texts: Sequence[str], spans: Sequence[Sequence[Span]]) -> list[Encoded]:
-        mean = self._known().passages
-        found = self.encoder.encode_passages(texts, spans)
-        return [Encoded(_less(e.vector, mean), _less(e.sentences, mean)) for e in found]
-
-    def _known(self) -> Means:
+    def means(self) -> Means:
+        """What its vectors are centred by, measured where nobody knows."""
         with self._measuring:
             if self._means is None:
                 self._means = self._keep(self._measure)
             return self._means
+
+    def encode_query(self, text: str) -> Vectors:
+        return _less(self.encoder.encode_query(text), self.means().questions)
+
+    def encode_passages(self, texts: Sequence[str], spans: Sequence[Sequence[Span]]) -> list[Encoded]:
+        mean = self.means().passages
+        found = self.encoder.encode_passages(texts, spans)
+        return [Encoded(_less(e.vector, mean), _less(e.sentences, mean)) for e in found]
 
     def _measure(self) -> Means:
         found = self.encoder.encode_passages(TEXTS, [()] * len(TEXTS))

@@ -368,6 +368,13 @@ def encoder_identity(connection: Connection) -> str | None:
     return connection.execute(select(store_info.c.value).where(store_info.c.key == "encoder")).scalar()
 
 
+def has_vectors(connection: Connection, encoder: int) -> bool:
+    """Whether anything was stored that the encoder of this number has read."""
+    return (
+        connection.execute(select(analyses.c.content).where(analyses.c.encoder == encoder).limit(1)).first() is not None
+    )
+
+
 def one_vector(connection: Connection, encoder: int, among: int) -> tuple[str, str, NDArray[np.float32]] | None:
     """Title, text and vector (d,) of a passage of any namespace: the shortest of so many that an encoder has read."""
     v = analyses.c

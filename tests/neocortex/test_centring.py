@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
 
-from hippomem import Memory, Settings, SourceError
+from hippomem import EncoderMismatchError, Memory, Settings, SourceError
 from hippomem.neocortex.centring import TEXTS, CentredEncoder, Means
 from hippomem.neocortex.encoder_choice import resolve_encoder
 from hippomem.testing import HashEncoder, capitals
@@ -118,6 +118,74 @@ def test_another_model_has_means_of_its_own(tmp_path: Path) -> None:
     assert wider.asked.count(TEXTS[0]) == 1
 
 
+def far_apart(memory: Memory) -> bool:
+    """Whether the vectors in the store are, as they are where the right mean was subtracted."""
+    with memory._store.read() as connection:
+        found = connection.exec_driver_sql("SELECT vector FROM analyses").scalars()
+        vectors = np.stack([np.frombuffer(vector, np.float32) for vector in found])
+    return bool((vectors @ vectors.T)[~np.eye(len(vectors), dtype=bool)].max() < 0.5)
+
+
+class Twin(Narrow):
+    """Two models of one name, whose cones are opposite."""
+
+    def __init__(self, sign: int = 1, size: int = 64) -> None:
+        super().__init__(size=size)
+        self.sign = sign
+
+    def _vector(self, text: str, place: int) -> list[float]:
+        return [self.sign * x for x in super()._vector(text, place)]
+
+
+@pytest.mark.parametrize("size", [64, 32])
+def test_means_without_vectors_are_those_of_nobody(tmp_path: Path, size: int) -> None:
+    """They may be of another model of that name, whose only memory was forgotten, or whose encoding broke off."""
+    with opened(tmp_path / "source.db", Twin(-1, size)) as memory:
+        for note in NOTES:
+            memory.add(note)
+        memory.export(tmp_path / "dump.jsonl")
+    for name in ("added.db", "loaded.db"):
+        with opened(tmp_path / name, Twin()) as memory:
+            memory.forget(memory.add(NOTES[0]).id)
+    with opened(tmp_path / "added.db", Twin(-1, size)) as memory:
+        for note in NOTES:
+            memory.add(note)
+        assert far_apart(memory)
+    settings = Settings(encoder=Twin(-1, size), pipeline=capitals())
+    with Memory.load(tmp_path / "dump.jsonl", tmp_path / "loaded.db", settings=settings) as memory:
+        assert far_apart(memory)
+        assert memory.recall("Who likes tea?").passages[0].text == NOTES[2]
+        assert memory.doctor().ok
+
+
+def test_an_encoding_anew_that_broke_off_leaves_no_means(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with opened(tmp_path / "m.db", Narrow(apart=0.3, size=16)) as memory:
+        for note in NOTES:
+            memory.add(note)
+    with monkeypatch.context() as patch:
+        patch.setattr("hippomem.reencode.insert", lambda _: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            Memory.reencode(tmp_path / "m.db", encoder=Twin())
+    Memory.reencode(tmp_path / "m.db", encoder=Twin(-1))
+    with opened(tmp_path / "m.db", Twin(-1)) as memory:
+        assert far_apart(memory)
+
+
+def test_means_that_are_damaged_are_told(tmp_path: Path) -> None:
+    with opened(tmp_path / "m.db", Narrow()) as memory:
+        for note in NOTES:
+            memory.add(note)
+        with memory._store.write() as connection:
+            connection.exec_driver_sql("UPDATE store_info SET value = 'AAA' WHERE key LIKE 'encoder_means_%'")
+    with opened(tmp_path / "m.db", Narrow()) as memory:
+        with pytest.raises(EncoderMismatchError, match="damaged"):
+            memory.recall("Who likes tea?")
+        assert "damaged" in {check.name: check for check in memory.doctor().checks}["encoder"].detail
+    assert Memory.reencode(tmp_path / "m.db", encoder=Narrow()) == 3
+    with opened(tmp_path / "m.db", Narrow()) as memory:
+        assert memory.doctor().ok
+
+
 def test_an_export_with_vectors_of_many_dimensions_is_loaded(tmp_path: Path) -> None:
     with opened(tmp_path / "m.db", Narrow(size=16384)) as memory:
         memory.add(NOTES[0])
@@ -127,13 +195,34 @@ def test_an_export_with_vectors_of_many_dimensions_is_loaded(tmp_path: Path) -> 
         assert [p.text for p in memory.passages()] == [NOTES[0]]
 
 
-def test_workers_centre_by_what_the_store_keeps(tmp_path: Path) -> None:
+def test_what_was_not_centred_is_told(tmp_path: Path) -> None:
     with opened(tmp_path / "m.db", Narrow()) as memory:
         memory.add(NOTES[0])
+        memory.export(tmp_path / "dump.jsonl")
+        with memory._store.write() as connection:  # as before
+            connection.exec_driver_sql("UPDATE store_info SET value = replace(value, ' centred', '')")
+            connection.exec_driver_sql("DELETE FROM store_info WHERE key LIKE 'encoder_means_%'")
+        memory.export(tmp_path / "before.jsonl")
+    with pytest.raises(EncoderMismatchError, match=r"before vectors were centred.*Memory\.reencode"):
+        opened(tmp_path / "m.db", Narrow())
+    with pytest.raises(EncoderMismatchError, match="before vectors were centred"):
+        Memory.load(tmp_path / "before.jsonl", tmp_path / "copy.db", settings=Settings(encoder=Narrow()))
+    assert Memory.reencode(tmp_path / "m.db", encoder=Narrow()) == 1
+    with opened(tmp_path / "m.db", Narrow()) as memory:
+        assert memory.doctor().ok
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_workers_centre_by_what_the_store_keeps(tmp_path: Path, is_new: bool) -> None:
+    with opened(tmp_path / "m.db", Narrow()) as memory:
+        if not is_new:
+            memory.add(NOTES[0])
         notes = [{"text": f"Note {n} is about heron {n * n}."} for n in range(6)]
         settings = memory.settings.model_copy(update={"batch": 2})
     with Memory.open(tmp_path / "m.db", settings=settings) as memory:
         assert memory.ingest(notes, workers=1).passages == 6
+        memory.export(tmp_path / "dump.jsonl")
+        assert json.loads((tmp_path / "dump.jsonl").read_text().splitlines()[0])["means"]
         assert memory.doctor().ok
         (found,) = memory.recall("heron 25", 1, method="dense").passages
         assert found.text == "Note 5 is about heron 25."
