@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hippomem.errors import ModelError
 from hippomem.neocortex.encoder import Encoded, Span, Vectors
 from hippomem.neocortex.late_chunking import encode_separately, normalised
 
@@ -27,10 +28,16 @@ class LangChainEncoder:
         return f"langchain:{kind.__module__.split('.')[0]}.{kind.__qualname__}:{model}"
 
     def encode_query(self, text: str) -> Vectors:
-        return normalised(np.asarray(self._embeddings.embed_query(text), dtype=np.float32))
+        return normalised(self._array(self._embeddings.embed_query(text)))
 
     def encode_passages(self, texts: Sequence[str], spans: Sequence[Sequence[Span]]) -> list[Encoded]:
         def encode(strings: list[str]) -> Vectors:
-            return np.asarray(self._embeddings.embed_documents(strings), dtype=np.float32)
+            return self._array(self._embeddings.embed_documents(strings))
 
         return encode_separately(encode, texts, spans)
+
+    def _array(self, numbers: Any) -> Vectors:
+        try:
+            return np.asarray(numbers, dtype=np.float32)
+        except (TypeError, ValueError) as error:
+            raise ModelError(f"the encoder {self.identity!r} gave no vectors of one length: {error}") from error

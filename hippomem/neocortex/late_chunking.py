@@ -90,7 +90,8 @@ def encode_separately(
     pieces = [[text[start:end] for start, end in own] for text, own in zip(texts, spans, strict=True)]
     unique = sorted({*texts, *(piece for own in pieces for piece in own)}, key=len)
     vectors = encode(unique)
-    if vectors.ndim != 2 or len(vectors) != len(unique) or not np.isfinite(vectors).all():
+    is_sound = vectors.ndim == 2 and len(vectors) == len(unique) and vectors.shape[1] > 0
+    if not is_sound or not np.isfinite(vectors).all():
         raise ModelError(f"the encoder answered {vectors.shape} for {len(unique)} texts, or not finite numbers")
     row = {string: normalised(vectors[i]) for i, string in enumerate(unique)}
     dimension = vectors.shape[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -127,6 +128,22 @@ def test_each_string_is_sent_to_an_embeddings_once() -> None:
 
     choose_encoder(Counting(size=8)).encode_passages(["one. two.", "one. two."], [[(0, 4)], [(0, 4), (5, 9)]])
     assert sorted(sent) == ["one.", "one. two.", "two."]
+
+
+@pytest.mark.parametrize("wrong", ["no vector", [], None, [[0.5]], [1.0, None], {"embedding": [1.0]}, "by length"])
+def test_an_embeddings_that_gives_no_vectors_is_told(wrong: Any) -> None:
+    class Wrong(DeterministicFakeEmbedding):
+        def embed_documents(self, texts: list[str]) -> list[list[float]]:
+            return [self.embed_query(text) for text in texts]
+
+        def embed_query(self, text: str) -> list[float]:
+            return [1.0] * (1 + len(text) % 5) if wrong == "by length" else wrong
+
+    with Memory.open(":memory:", encoder=Wrong(size=8), pipeline=capitals()) as memory:
+        with pytest.raises(ModelError, match="encoder"):
+            memory.add("Ada met Bea.")
+        assert not memory.passages()
+        assert not memory.doctor().ok
 
 
 @pytest.mark.parametrize("wrong", ["", "  ", 7, object()])
