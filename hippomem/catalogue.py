@@ -71,9 +71,9 @@ class Catalogue:
     def passages(
         self, *, source: str | None = None, session: str | None = None, limit: int | None = None, offset: int = 0
     ) -> tuple[Passage, ...]:
-        """What is remembered, oldest first: all of it, or of a `session`, or of a `source` (all below it where it ends
-        with a slash), "" meaning what has none; of these `limit`, from `offset` on. Raises InvalidInputError for a
-        limit or offset below 0.
+        """What is remembered, oldest first, where what was updated stands as it did before: all of it, or of a
+        `session`, or of a `source` (all below it where it ends with a slash), "" meaning what has none; of these
+        `limit`, from `offset` on. Raises InvalidInputError for a limit or offset below 0.
         """
         limit, offset = checked_page(limit, offset)
         session, source = checked_filter(session, "session"), checked_filter(source, "source")

@@ -80,7 +80,7 @@ def test_what_is_updated_stays_where_it_was_told(fast: Opened, tmp_path: Path, s
     memory = fast(clock=clock)
     turns = []
     for turn in TURNS:
-        turns.append(memory.add(turn, session=session))
+        turns.append(memory.add(turn, session=session, source="chat"))
         clock.advance(timedelta(minutes=1))
     clock.advance(timedelta(days=3))
     memory.recall("zeppelin", 1, context=4)
@@ -96,6 +96,10 @@ def test_what_is_updated_stays_where_it_was_told(fast: Opened, tmp_path: Path, s
                 (found,) = one.recall("When does the zeppelin land?", 1, context=4, **options).passages  # type: ignore[arg-type]
                 told = [*texts(found.before), found.text, *texts(found.after)]
                 assert told == [*TURNS[:2], f"The zeppelin lands at {landing}.", *TURNS[3:]]
+            listed = [*TURNS[:2], "The zeppelin lands at two.", *TURNS[3:]]
+            assert [p.text for p in one.passages()] == listed
+            assert [p.text for p in one.passages(session=session or "", limit=3, offset=1)] == listed[1:4]
+            assert [p.text for p in one.passages(source="chat")] == listed
             assert one.doctor().ok
 
 

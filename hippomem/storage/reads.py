@@ -194,11 +194,12 @@ def passages_where(
     limit: int | None = None,
     offset: int = 0,
 ) -> list[Passage]:
-    """Passages of a session or a source, oldest first."""
+    """Passages of a session or a source, oldest first: what was updated is as old as its first version."""
     if source and not source.endswith("/") and session is None and limit is None and not offset:
         return [_passage(row) for row in connection.execute(_OF_SOURCE, {"namespace": namespace, "source": source})]
-    query = _where(_PASSAGES, namespace, session, source).order_by(passages.c.number)
-    return [_passage(row) for row in connection.execute(query.limit(limit).offset(offset))]
+    page = _where(select(passages.c.number), namespace, session, source).order_by(TOLD).limit(limit).offset(offset)
+    query = _PASSAGES.where(passages.c.namespace == namespace, passages.c.number.in_(page)).order_by(TOLD)
+    return [_passage(row) for row in connection.execute(query)]
 
 
 def sources(connection: Connection, namespace: int, below: str) -> list[str]:
@@ -257,7 +258,7 @@ _PASSAGES = select(  # the number, then what a `Passage` has, in its order
 ).select_from(_WITH_STATUS)
 _OF_SOURCE = _PASSAGES.where(
     passages.c.namespace == bindparam("namespace"), passages.c.source == bindparam("source")
-).order_by(passages.c.number)
+).order_by(TOLD)
 
 _BY_NUMBER = _PASSAGES.where(
     passages.c.namespace == bindparam("namespace"), passages.c.number.in_(bindparam("numbers", expanding=True))
