@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
+from sqlalchemy import text
 
 from hippomem import EncoderMismatchError, Memory, Settings, SourceError
 from hippomem.neocortex.centring import TEXTS, CentredEncoder, Means
@@ -114,14 +115,14 @@ def test_another_model_has_means_of_its_own(tmp_path: Path) -> None:
         assert memory.doctor().ok
         with memory._store.read() as connection:
             query = "SELECT count(*) FROM store_info WHERE key LIKE 'encoder_means_%'"
-            assert connection.exec_driver_sql(query).scalar() == 1
+            assert connection.execute(text(query)).scalar() == 1
     assert wider.asked.count(TEXTS[0]) == 1
 
 
 def far_apart(memory: Memory) -> bool:
     """Whether the vectors in the store are, as they are where the right mean was subtracted."""
     with memory._store.read() as connection:
-        found = connection.exec_driver_sql("SELECT vector FROM analyses").scalars()
+        found = connection.execute(text("SELECT vector FROM analyses")).scalars()
         vectors = np.stack([np.frombuffer(vector, np.float32) for vector in found])
     return bool((vectors @ vectors.T)[~np.eye(len(vectors), dtype=bool)].max() < 0.5)
 
@@ -176,7 +177,7 @@ def test_means_that_are_damaged_are_told(tmp_path: Path) -> None:
         for note in NOTES:
             memory.add(note)
         with memory._store.write() as connection:
-            connection.exec_driver_sql("UPDATE store_info SET value = 'AAA' WHERE key LIKE 'encoder_means_%'")
+            connection.execute(text("UPDATE store_info SET value = 'AAA' WHERE key LIKE 'encoder_means_%'"))
     with opened(tmp_path / "m.db", Narrow()) as memory:
         with pytest.raises(EncoderMismatchError, match="damaged"):
             memory.recall("Who likes tea?")
@@ -200,8 +201,8 @@ def test_what_was_not_centred_is_told(tmp_path: Path) -> None:
         memory.add(NOTES[0])
         memory.export(tmp_path / "dump.jsonl")
         with memory._store.write() as connection:  # as before
-            connection.exec_driver_sql("UPDATE store_info SET value = replace(value, ' centred', '')")
-            connection.exec_driver_sql("DELETE FROM store_info WHERE key LIKE 'encoder_means_%'")
+            connection.execute(text("UPDATE store_info SET value = replace(value, ' centred', '')"))
+            connection.execute(text("DELETE FROM store_info WHERE key LIKE 'encoder_means_%'"))
         memory.export(tmp_path / "before.jsonl")
     with pytest.raises(EncoderMismatchError, match=r"before vectors were centred.*Memory\.reencode"):
         opened(tmp_path / "m.db", Narrow())
