@@ -25,6 +25,7 @@ from hippomem.storage.schema import (
     passages,
     statuses,
     store_info,
+    versions,
 )
 from hippomem.storage.statuses import cues_of, strengths_of
 from hippomem.storage.writes import chunks, is_session, is_source
@@ -377,15 +378,19 @@ def has_vectors(connection: Connection, encoder: int) -> bool:
 
 
 def one_vector(connection: Connection, encoder: int, among: int) -> tuple[str, str, NDArray[np.float32]] | None:
-    """Title, text and vector (d,) of a passage of any namespace: the shortest of so many that an encoder has read."""
+    """Title, text and vector (d,) of a passage of any namespace: the shortest of so many that an encoder has read. It
+    may be what a passage was before an update: of one that is updated all the time, nearly all vectors are.
+    """
     v = analyses.c
     made = select(v.namespace, v.content, v.vector).where(v.encoder == encoder)
     some = made.order_by(v.namespace, v.content).limit(among).subquery()  # by an index, or all would be looked through
-    t = passages.c
-    is_of = (t.namespace == some.c.namespace) & (t.content == some.c.content)
-    query = select(t.title, t.text, some.c.vector).join_from(some, passages, is_of)
-    row = connection.execute(query.order_by(func.length(t.text)).limit(1)).first()
-    return None if row is None else (row.title, row.text, np.frombuffer(row.vector, np.float32))
+    for t in (passages, versions):
+        is_of = (t.c.namespace == some.c.namespace) & (t.c.content == some.c.content)
+        query = select(t.c.title, t.c.text, some.c.vector).join_from(some, t, is_of)
+        row = connection.execute(query.order_by(func.length(t.c.text)).limit(1)).first()
+        if row is not None:
+            return row.title, row.text, np.frombuffer(row.vector, np.float32)
+    return None
 
 
 def namespace_names(connection: Connection) -> list[str]:

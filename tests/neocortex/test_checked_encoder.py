@@ -130,6 +130,19 @@ def test_another_model_of_the_same_name_reads_and_writes_nothing(tmp_path: Path)
         assert memory.doctor().ok
 
 
+def test_what_was_updated_all_the_time_tells_another_model_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nearly all vectors are of what it was before."""
+    monkeypatch.setattr("hippomem.sample.AMONG", 2)
+    with opened(tmp_path / "m.db", HashEncoder()) as memory:
+        memory.add("Ada is at home.")
+        for place in ("school", "work", "sea", "lunch", "rest", "peace"):
+            memory.update(memory.passages()[0].id, f"Ada is at {place}.")
+    with opened(tmp_path / "m.db", Renamed()) as memory:
+        with pytest.raises(EncoderMismatchError):
+            memory.add(TEXT)
+        assert len(memory.passages()) == 1
+
+
 def test_a_worker_that_has_another_model_of_the_name_reads_nothing() -> None:
     def reader(text: str) -> Reader:
         sample = Sample(TEXT, HashEncoder().encode_query(text))
