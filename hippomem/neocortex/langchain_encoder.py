@@ -24,7 +24,9 @@ class LangChainEncoder:
     @property
     def identity(self) -> str:
         kind = type(self._embeddings)
-        model = getattr(self._embeddings, "model", None) or getattr(self._embeddings, "model_name", None) or ""
+        names = (getattr(self._embeddings, attribute, None) for attribute in ("model", "model_name"))
+        # A model itself is written with its address in memory, or whatever else is another one tomorrow.
+        model = next((name for name in names if name and isinstance(name, str)), "")
         return f"langchain:{kind.__module__.split('.')[0]}.{kind.__qualname__}:{model}"
 
     def encode_query(self, text: str) -> Vectors:

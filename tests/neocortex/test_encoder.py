@@ -118,6 +118,16 @@ def test_a_langchain_embeddings_serves_as_encoder() -> None:
         assert memory.recall("Ada met Bea.").passages[0].id == event.id
 
 
+def test_an_embeddings_that_holds_its_model_has_one_name(tmp_path: Path) -> None:
+    class Holding(DeterministicFakeEmbedding):
+        model: Any = None
+
+    for _ in range(2):  # as two processes
+        with Memory.open(tmp_path / "m.db", encoder=Holding(size=8, model=object()), pipeline=capitals()) as memory:
+            memory.add("Ada met Bea.")
+    assert choose_encoder(Holding(size=8, model="small")).identity.endswith("Holding:small")
+
+
 def test_each_string_is_sent_to_an_embeddings_once() -> None:
     sent: list[str] = []
 
