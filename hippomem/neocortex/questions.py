@@ -20,7 +20,7 @@ MAX_SUB_QUESTIONS = 8
 LINE_CHARS = 300  # of a sub-question or an answer
 READ_PASSAGES = 5
 READ_CHARS = 2000  # of one passage
-_REFERENCE = re.compile(r"#(\d{1,2})(?!\w)")
+_REFERENCE = re.compile(r"#(\d{1,2})(?![\dA-Za-z_])")  # "#1st" is none; Chinese goes on without a space
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 _NO_ANSWER = frozenset({"", "unknown", "none", "null", "n/a", "not found", "no answer", "not mentioned", "not given"})
 
