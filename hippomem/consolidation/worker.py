@@ -102,7 +102,7 @@ class Worker:
                 due = 0.0 if did_something else None  # what is due is in others' hands
             pause = POLL_SECONDS if due is None else min(due, POLL_SECONDS)
             if self._failures:
-                pause = min(LONGEST_PAUSE, 2.0**self._failures)
+                pause = min(LONGEST_PAUSE, 2.0 ** min(self._failures, 10))  # of 1,024, a float is none
             if pause:
                 self._waking.wait(pause)
 

@@ -107,6 +107,19 @@ def test_a_worker_ends_with_what_kept_failing() -> None:
     assert len(step.asked) == 1
 
 
+def test_a_worker_outlives_any_number_of_failures() -> None:
+    step = Count("step", 1, fails=True)
+
+    def told(report: Report) -> None:
+        worker.wake()  # as whatever is added does
+        if len(step.asked) > 1100:
+            worker.ask_to_stop()
+
+    worker = working(step, told)
+    worker.run()
+    assert len(step.asked) == 1101
+
+
 def test_without_a_chat_model_nothing_is_asked(fast: Callable[..., Memory]) -> None:
     memory = fast(background=True)
     memory.add("Ada met Bea in Oslo.")
