@@ -15,7 +15,9 @@ from hippomem.types import Citation, Passage
 READ_CHARS = 4000  # of one passage
 LINE_CHARS = 500  # of a thought, or of what to look up
 NOT_IN_MEMORY = "Not in memory."
-_THOUGHT = re.compile(r"<think>.*?(?:</think>|\Z)", re.S)
+# At the beginning alone: an answer may be about these tags. Where a server's template opens the thought, only its end
+# is written, on a line of its own.
+_THOUGHT = re.compile(r"\A(?:\s*<think>.*?(?:</think>|\Z)|.*?\n[ \t]*</think>)", re.S)
 _CITED = re.compile(r"\[(\d{1,3}(?:\s*[,;–-]\s*\d{1,3})*)\]")  # [1], [1, 2], [1-3]; a year is none
 _PART = re.compile(r"(\d{1,3})(?:\s*[–-]\s*(\d{1,3}))?")
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")

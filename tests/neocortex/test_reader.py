@@ -27,6 +27,8 @@ SHOWN = [Passage(id=f"p{n}", text=f"Text {n}.", title=f"Title {n}") for n in ran
         ("Oslo [7].", [], 2),
         ("Oslo [1] [9].", [1], 1),
         ("<think>[5] or not</think>Answer: Oslo [1]", [1], 0),
+        ("[5] or not\n</think>\n\nAnswer: Oslo [1]", [1], 0),
+        ("The tag <think> opens a thought [1], </think> ends it [2].", [1, 2], 0),
         ("Backwards [4-2].", [4, 2], 0),
         ("Much [1-99].", [1, 2, 3, 4, 5], 1),
     ],
@@ -38,7 +40,14 @@ def test_citations(text: str, cited: list[int], flags: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["Not in memory.", "not in memory", "**Not in memory.**", "Not in memory: [1] says no."]
+    "text",
+    [
+        "Not in memory.",
+        "not in memory",
+        "**Not in memory.**",
+        "Not in memory: [1] says no.",
+        "Hm.\n</think>\nNot in memory.",
+    ],
 )
 def test_not_in_memory(text: str) -> None:
     read = read_answer(text, SHOWN)
