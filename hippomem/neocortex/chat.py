@@ -256,8 +256,9 @@ class Chat:
 
     def _secrets(self) -> list[str]:
         held = [self._api_key]
-        if not isinstance(self._llm, str):
-            held += [value for value in getattr(self._llm, "__dict__", {}).values() if isinstance(value, SecretStr)]
+        # Also one that the provider's package has from its own environment variable, once the model is set up.
+        model = vars(self).get("_model", self._llm)
+        held += [value for value in getattr(model, "__dict__", {}).values() if isinstance(value, SecretStr)]
         return [secret for key in held if key and (secret := key.get_secret_value())]
 
 

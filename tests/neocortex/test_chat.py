@@ -100,7 +100,7 @@ def test_a_model_that_takes_too_long() -> None:
 
 
 @pytest.mark.parametrize("status", [401, 500])
-def test_the_key_is_in_no_error_and_no_repr(status: int) -> None:
+def test_the_key_is_in_no_error_and_no_repr(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
     with openai_server((status, f"bad key {KEY} for you")) as server:
         chat = chat_at(server.url, retries=0)
         with pytest.raises(ModelError) as raised:
@@ -110,7 +110,10 @@ def test_the_key_is_in_no_error_and_no_repr(status: int) -> None:
         own = ChatOpenAI(model="own", api_key=SecretStr(KEY), base_url=server.url, max_retries=0)
         with pytest.raises(ModelError) as raised_by_object:
             Chat(own, retries=0).ask(ASK, {})
-    for error in (raised, raised_by_object):
+        monkeypatch.setenv("OPENAI_API_KEY", KEY)
+        with pytest.raises(ModelError) as raised_by_environment:
+            Chat("openai:test-model", server.url, retries=0).ask(ASK, {})
+    for error in (raised, raised_by_object, raised_by_environment):
         shown = "".join(traceback.format_exception(error.value)) + str(error.value)
         assert KEY not in shown
         assert "***" in shown
