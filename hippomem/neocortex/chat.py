@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 SHOWN_CHARS = 300  # of what a server said
 MOST_TOKENS = 10**9  # of one call: what a server tells beyond is no count
+CUT = frozenset({"length", "max_tokens", "max_output_tokens"})  # why an answer ends that has no end
 EXTRA_PACKAGES = frozenset({"langchain", "langchain_openai"})
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 8.0  # seconds before another try at most, doubled each time; a random part of it
 
@@ -294,10 +295,12 @@ def reply_of(message: Any) -> Reply:
     tokens = (counted.get(name) for name in ("input_tokens", "output_tokens"))
     told = getattr(message, "response_metadata", None) or {}
     stopped = told.get("finish_reason") or told.get("stop_reason") or told.get("done_reason")
+    # OpenAI's Responses API has a status instead, and why it is "incomplete".
+    stopped = stopped or (told.get("incomplete_details") or {}).get("reason") or told.get("status")
     model = told.get("model_name") or told.get("model") or ""
     usage = Usage(1, *(min(max(0, count), MOST_TOKENS) if isinstance(count, int) else 0 for count in tokens))
     is_open = not stopped and told.get("model_provider") == "openai"  # of that protocol each answer says why it ends
-    return Reply(str(text), usage, str(model), str(stopped).lower() in ("length", "max_tokens"), is_open)
+    return Reply(str(text), usage, str(model), str(stopped).lower() in CUT, is_open)
 
 
 def _advice(error: BaseException) -> str:

@@ -19,7 +19,7 @@ from pydantic import SecretStr
 
 from hippomem import InvalidInputError, MissingDependencyError, ModelError, Usage
 from hippomem.neocortex import chat as module
-from hippomem.neocortex.chat import Chat, resolve_chat
+from hippomem.neocortex.chat import Chat, reply_of, resolve_chat
 from hippomem.neocortex.prompts import DECOMPOSE, READ, Prompt
 from hippomem.testing import ScriptedChatModel
 
@@ -215,3 +215,21 @@ def test_prompts_keep_data_apart() -> None:
 def test_usage_adds_up() -> None:
     assert Usage(1, 2, 3) + Usage(4, 5, 6) == Usage(5, 7, 9)
     assert str(Usage(1, 1000, 3)) == "1 call, 1,000 tokens in, 3 out"
+
+
+@pytest.mark.parametrize(
+    ("told", "cut", "opened"),
+    [
+        ({"finish_reason": "stop"}, False, False),
+        ({"finish_reason": "length"}, True, False),
+        ({}, False, True),
+        ({"status": "completed", "incomplete_details": None}, False, False),
+        ({"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}, True, False),
+        ({"status": "incomplete", "incomplete_details": {"reason": "content_filter"}}, False, False),
+    ],
+    ids=str,
+)
+def test_how_an_answer_of_openai_ended(told: dict[str, Any], cut: bool, opened: bool) -> None:
+    """Also as its Responses API tells it."""
+    reply = reply_of(AIMessage("Oslo [1].", response_metadata={"model_provider": "openai", **told}))
+    assert (reply.is_cut, reply.is_open) == (cut, opened)
