@@ -149,7 +149,8 @@ class ExtractionStep:
             tally.hands.shutdown()
 
     async def _by_hand(self, tally: _Tally, call: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(tally.hands, call)
+        # Who is cancelled while an answer waits for the store leaves it in the queue: it is paid for, and is kept.
+        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(tally.hands, call))
 
     def _claim(self, calls: int, units: int | None, tokens: int | None, tally: _Tally) -> Found:
         found = self._claims.claim(calls, units, tokens)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -152,3 +155,30 @@ def test_one_id_is_one_id_to_retry(fast: Opened) -> None:
     assert memory.retry_jobs(event.id) == 1
     with pytest.raises(InvalidInputError, match="passage ids"):
         memory.retry_jobs(5)  # type: ignore[arg-type]
+
+
+def test_answers_that_wait_for_the_store_when_a_round_is_stopped_are_kept(
+    fast: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(step_module, "GRACE", 0.1)
+    asked, answered = threading.Semaphore(0), threading.Event()
+
+    def answer(messages: list[BaseMessage]) -> str:
+        asked.release()
+        assert answered.wait(20)
+        return read(messages)
+
+    memory = fast(llm=ScriptedChatModel(answers=answer), settings=Settings(llm_group_chars=0))
+    memory.ingest([{"text": f"Note {n} is here."} for n in range(3)])
+    stopping = threading.Event()
+    a_round = threading.Thread(target=memory._round, args=(datetime.now(UTC), Budget(), stopping))
+    a_round.start()
+    assert all(asked.acquire(timeout=20) for _ in range(3))
+    with fast()._store.write():
+        answered.set()
+        time.sleep(0.3)  # until they wait
+        stopping.set()
+        time.sleep(0.5)  # until nobody waits for them
+    a_round.join(20)
+    assert memory.stats()["jobs"]["done"] == 3
+    assert memory.stats()["chat_models"][0]["answered_calls"] == 3
