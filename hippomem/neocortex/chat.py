@@ -206,8 +206,9 @@ class Chat:
             found = model.invoke(messages)
         except Exception as error:
             if self._structured is None and status_of(error) in (400, 422):
-                self._structured = False  # it says that it can, and its server cannot
-                return reply_of(self._model.invoke(messages))
+                reply = reply_of(self._model.invoke(messages))
+                self._structured = False  # it says that it can, and its server cannot; what was asked is all right
+                return reply
             raise
         reply = reply_of(found["raw"])
         # A model that answers by calling a tool writes no text.

@@ -20,7 +20,7 @@ from pydantic import SecretStr
 from hippomem import InvalidInputError, MissingDependencyError, ModelError, Usage
 from hippomem.neocortex import chat as module
 from hippomem.neocortex.chat import Chat, reply_of, resolve_chat
-from hippomem.neocortex.prompts import DECOMPOSE, READ, Prompt
+from hippomem.neocortex.prompts import DECOMPOSE, EXTRACT, READ, Prompt
 from hippomem.testing import ScriptedChatModel
 
 KEY = "sk-very-secret-0123456789"
@@ -215,6 +215,19 @@ def test_prompts_keep_data_apart() -> None:
 def test_usage_adds_up() -> None:
     assert Usage(1, 2, 3) + Usage(4, 5, 6) == Usage(5, 7, 9)
     assert str(Usage(1, 1000, 3)) == "1 call, 1,000 tokens in, 3 out"
+
+
+def test_a_refused_call_is_not_held_against_schemas() -> None:
+    from langchain_openai import ChatOpenAI
+
+    with openai_server((400, "filtered"), (400, "filtered"), "{}", (400, "no schemas here"), "{}", "{}") as server:
+        own = ChatOpenAI(model="gpt-4o-mini", api_key=SecretStr(KEY), base_url=server.url, max_retries=0)
+        chat = Chat(own, retries=0)
+        with pytest.raises(ModelError):
+            chat.ask(EXTRACT, {})
+        for _ in range(3):
+            chat.ask(EXTRACT, {})
+    assert ["response_format" in asked["body"] for asked in server.asked] == [True, False, True, True, False, False]
 
 
 @pytest.mark.parametrize(
