@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from langchain_core.language_models import GenericFakeChatModel
 from langchain_core.messages import BaseMessage
 from openai_server import completion, openai_server
 
@@ -182,3 +183,12 @@ def test_answers_that_wait_for_the_store_when_a_round_is_stopped_are_kept(
     a_round.join(20)
     assert memory.stats()["jobs"]["done"] == 3
     assert memory.stats()["chat_models"][0]["answered_calls"] == 3
+
+
+def test_a_scripted_model_without_more_answers_is_not_waited_for(fast: Opened) -> None:
+    memory = fast(llm=GenericFakeChatModel(messages=iter([])), settings=Settings(llm_timeout=20, llm_retries=0))
+    memory.add("Ada met Bea.")
+    memory.consolidate(budget=Budget(units=1, seconds=5))
+    (job,) = memory.jobs()
+    assert (job.attempts, job.faults) == (1, 0)
+    assert "no more answers" in str(job.reason)

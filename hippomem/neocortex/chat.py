@@ -275,6 +275,8 @@ def _on_thread(call: Callable[[], T]) -> Future[T]:
     def run() -> None:
         try:
             found = call()
+        except StopIteration:  # which asyncio's futures do not take: who awaits it would wait for ever
+            outcome = partial(result.set_exception, RuntimeError("StopIteration: it has no more answers"))
         except BaseException as error:
             outcome = partial(result.set_exception, error)
         else:
