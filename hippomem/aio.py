@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import os
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -356,7 +357,8 @@ class AsyncMemory:
                 else:
                     result.set_result(found)
 
-        self._submitted(partial(self._thinking.submit, run))
+        context = contextvars.copy_context()  # the caller's callbacks of the chat model go along
+        self._submitted(partial(self._thinking.submit, context.run, run))
         return await asyncio.wrap_future(result)
 
     def _submitted(self, call: Callable[[], T]) -> Future[T]:

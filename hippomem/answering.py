@@ -6,6 +6,7 @@ the next sentence, until the answer is told or the steps are used up; then the p
 
 from __future__ import annotations
 
+import contextvars
 import queue
 import threading
 import time
@@ -192,7 +193,8 @@ class AnswerStream:
     def _begin(self) -> tuple[queue.Queue[Any], Any]:
         """The pieces to come, and the first of them."""
         parts: queue.Queue[Any] = queue.Queue()
-        threading.Thread(target=self._pump, args=(parts,), name="hippomem-chat", daemon=True).start()
+        context = contextvars.copy_context()  # as for a call that is not streamed
+        threading.Thread(target=context.run, args=(self._pump, parts), name="hippomem-chat", daemon=True).start()
         return parts, self._next(parts)
 
     def _pump(self, parts: queue.Queue[Any]) -> None:

@@ -9,6 +9,7 @@ process is killed are all that can be paid for twice.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import random
 import threading
@@ -99,7 +100,8 @@ class ExtractionStep:
                 failed.append(error)
 
         # On a thread of its own: the caller may have an event loop, and one cannot run inside another.
-        thread = threading.Thread(target=work, name="hippomem-extract", daemon=True)
+        context = contextvars.copy_context()  # the caller's callbacks and tracing go along
+        thread = threading.Thread(target=context.run, args=(work,), name="hippomem-extract", daemon=True)
         thread.start()
         try:
             thread.join()

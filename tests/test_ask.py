@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from langchain_core.callbacks import get_usage_metadata_callback
 from langchain_core.language_models import FakeListChatModel
 from langchain_core.messages import BaseMessage
 from openai_server import openai_server
@@ -319,3 +320,32 @@ def test_doctor_says_what_answered(fast: Opened, tmp_path: Path) -> None:
         assert not found.ok
         assert "HIPPOMEM_LLM_API_KEY" in found.checks[-1].detail
     assert "chat model" not in {check.name for check in fast().doctor().checks}
+
+
+def test_a_callers_callbacks_hear_of_every_call(tmp_path: Path) -> None:
+    with openai_server('{"entities": [], "triples": []}') as server:
+        options: dict[str, Any] = {
+            "encoder": HashEncoder(),
+            "pipeline": capitals(),
+            "llm": "openai:test-model",
+            "settings": Settings(llm_base_url=server.url, llm_api_key="key"),
+        }
+        memory = filled(Memory.open(tmp_path / "memory.db", **options))
+
+        async def ask() -> None:
+            async with await AsyncMemory.open(tmp_path / "memory.db", **options) as other:
+                await other.ask(QUESTION)
+                await other.recall(QUESTION, decompose=True)
+                async for _ in await other.ask_stream(QUESTION):
+                    pass
+
+        def heard(use: Callable[[], object]) -> int:
+            with get_usage_metadata_callback() as usage:
+                use()
+            return usage.usage_metadata.get("test-model", {}).get("input_tokens", 0) // 11
+
+        assert heard(lambda: memory.ask(QUESTION)) == 1
+        assert heard(lambda: memory.ask_stream(QUESTION).answer) == 1
+        assert heard(lambda: memory.consolidate(budget=1)) == 1
+        assert heard(lambda: asyncio.run(ask())) == 3
+        memory.close()
