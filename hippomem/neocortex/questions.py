@@ -81,9 +81,7 @@ def read(
         return Reading(None, None, reply.usage, str(error))
     if not isinstance(found, Mapping) or not found.keys() & {"answer", "look_up"}:
         return Reading(None, None, reply.usage, "the chat model's answer holds neither 'answer' nor 'look_up'")
-    answer, look_up = _line(found.get("answer")), _line(found.get("look_up"))
-    if answer.casefold().rstrip(".") in _NO_ANSWER:
-        answer = ""
+    answer, look_up = something(_line(found.get("answer"))), something(_line(found.get("look_up")))
     return Reading(answer or None, None if answer else look_up or None, reply.usage)
 
 
@@ -109,6 +107,11 @@ def filled(sub_question: str, number: int, answers: Mapping[int, str]) -> tuple[
 
     text = _REFERENCE.sub(put, sub_question)
     return " ".join(text.split()), used, list(missing)
+
+
+def something(line: str) -> str:
+    """A line, "" where it is one of the words that models write for nothing."""
+    return "" if line.casefold().rstrip(".") in _NO_ANSWER else line
 
 
 def _items(found: Any) -> list[Any]:

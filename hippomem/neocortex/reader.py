@@ -10,6 +10,7 @@ from typing import Any
 from hippomem.clock import date_in_words
 from hippomem.errors import MalformedAnswerError
 from hippomem.neocortex.json_reader import read_json
+from hippomem.neocortex.questions import something
 from hippomem.types import Citation, Passage
 
 READ_CHARS = 4000  # of one passage
@@ -86,7 +87,7 @@ def read_thought(text: str) -> Thought:
         return Thought("", "", str(error))
     if not isinstance(found, Mapping) or not isinstance(found.get("thought"), str):
         return Thought("", "", "the chat model's answer holds no thought")
-    look_up = "" if found.get("done") is True else _line(found.get("look_up"))
+    look_up = "" if found.get("done") is True else something(_line(found.get("look_up")))
     return Thought(_line(found["thought"]), look_up)
 
 

@@ -82,6 +82,7 @@ def test_an_answer_without_sub_questions_is_a_problem_and_no_error(answer: str) 
         ('{"look_up": "Who is Ada\'s sister?"}', (None, "Who is Ada's sister?")),
         ('{"answer": null, "look_up": "Who?"}', (None, "Who?")),
         ('{"answer": null}', (None, None)),
+        ('{"answer": null, "look_up": "N/A"}', (None, None)),
         ('{"answer": "Unknown."}', (None, None)),
         ('{"answer": ["a", "b"]}', (None, None)),
         ('{"answer": true}', (None, None)),

@@ -76,6 +76,7 @@ def test_passages_are_data() -> None:
         ('{"thought": "A [1].", "look_up": "B?", "done": false}', "A [1].", "B?", False),
         ('{"thought": "A.", "look_up": "B?", "done": true}', "A.", "", False),
         ('{"thought": "A.", "look_up": null}', "A.", "", False),
+        ('{"thought": "A.", "look_up": "None.", "done": false}', "A.", "", False),
         ('{"look_up": "B?"}', "", "", True),
         ("I think so.", "", "", True),
         ('{"thought": 5}', "", "", True),
