@@ -125,6 +125,7 @@ class _Reasoning:
             return False
         found = self.recall(thought.look_up)
         self.usage += found.usage
+        self.warnings += [warning for warning in found.warnings if warning not in self.warnings]
         self.steps.append(replace(step, passages=tuple(passage.id for passage in found.passages)))
         self.take(found)
         return len(self.passages) < MOST_SHOWN

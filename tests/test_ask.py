@@ -294,6 +294,22 @@ def test_steps_are_bounded_and_a_fault_is_a_warning(fast: Opened) -> None:
         assert "went on without reasoning" in found.recall.warnings[0]
 
 
+def test_what_went_wrong_in_a_later_step_is_told(fast: Opened) -> None:
+    plans = iter(['{"sub_questions": ["Who runs Northlight Labs?"]}', "no", "no"])
+
+    def answer(messages: list[BaseMessage]) -> str:
+        if "plan how" in messages[0].text:
+            return next(plans)
+        number = len(asked(messages).get("thoughts", ()))
+        thought = {"thought": "Ada.", "look_up": f"Who is number {number}?", "done": False}
+        return json.dumps(thought) if "step by step" in messages[0].text else "Something [1]."
+
+    memory = filled(fast(llm=ScriptedChatModel(answers=answer)))
+    found = memory.ask(QUESTION, 1, iterative=True, decompose=True, max_steps=2).recall
+    assert len(found.steps) == 2
+    assert [warning.partition(":")[0] for warning in found.warnings] == ["plain recall"]
+
+
 def test_hostile_passages_stay_data(fast: Opened) -> None:
     chat = ScriptedChatModel(answers=["Not in memory."])
     memory = fast(llm=chat)
