@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -57,14 +57,21 @@ def fault_of(error: BaseException) -> Fault:
 
 
 def status_of(error: BaseException) -> int | None:
-    """The HTTP status that an error is about."""
-    code = getattr(error, "status_code", None) or getattr(getattr(error, "response", None), "status_code", None)
-    return code if isinstance(code, int) else None
+    """The HTTP status that an error is about, or the one that it was raised for, as a provider's package tells it."""
+    return next((status for cause in _causes(error) if (status := _own_status(cause)) is not None), None)
 
 
 def is_late(error: BaseException) -> bool:
     """Whether there was no answer in time."""
     return isinstance(error, TimeoutError) or _says(error, "Timeout")
+
+
+def _own_status(error: BaseException) -> int | None:
+    response = getattr(error, "response", None)
+    told = [getattr(error, "status_code", None), getattr(response, "status_code", None), getattr(error, "code", None)]
+    if isinstance(response, Mapping):  # botocore's
+        told.append((response.get("ResponseMetadata") or {}).get("HTTPStatusCode"))
+    return next((int(code) for code in told if isinstance(code, int) and 100 <= code < 600), None)
 
 
 def _says(error: BaseException, *names: str) -> bool:
@@ -80,7 +87,8 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _wish(error: BaseException) -> float | None:
-    headers = getattr(getattr(error, "response", None), "headers", None)
+    said = (getattr(getattr(cause, "response", None), "headers", None) for cause in _causes(error))
+    headers = next(filter(None, said), None)
     try:
         seconds = float(headers.get("retry-after")) if headers else None
     except (TypeError, ValueError, AttributeError):  # a date, or nothing

@@ -107,6 +107,21 @@ def status(code: int, **headers: str) -> openai.APIStatusError:
     return openai.APIStatusError("no", response=response, body=None)
 
 
+class NoError(Exception):
+    """As packages raise it that tell the status otherwise than OpenAI's."""
+
+    def __init__(self, **told: object) -> None:
+        super().__init__("no")
+        self.__dict__.update(told)
+
+
+def wrapped(cause: Exception) -> Exception:
+    """As Google's package raises what its server said."""
+    error = NoError()
+    error.__cause__ = cause
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "fault"),
     [
@@ -124,6 +139,11 @@ def status(code: int, **headers: str) -> openai.APIStatusError:
         (httpx.RemoteProtocolError("Server disconnected"), Fault(Kind.passing)),
         (ConnectionRefusedError(), Fault(Kind.unreachable)),
         (ValueError("not JSON"), Fault(Kind.odd)),
+        (NoError(code="no_such_thing"), Fault(Kind.odd)),
+        (NoError(code=1), Fault(Kind.odd)),
+        (NoError(code=429), Fault(Kind.busy)),
+        (wrapped(status(429, **{"retry-after": "3"})), Fault(Kind.busy, 3.0)),
+        (NoError(response={"Error": {}, "ResponseMetadata": {"HTTPStatusCode": 403}}), Fault(Kind.setup)),
     ],
     ids=repr,
 )
