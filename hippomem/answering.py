@@ -17,7 +17,14 @@ from typing import Any
 from hippomem.errors import ModelError
 from hippomem.neocortex.chat import Chat, Reply, reply_of
 from hippomem.neocortex.prompts import ANSWER, ANSWER_PHRASE, REASON, Prompt
-from hippomem.neocortex.reader import NOT_IN_MEMORY, ThoughtFilter, passages_as_data, read_answer, read_thought
+from hippomem.neocortex.reader import (
+    NOT_IN_MEMORY,
+    READ_CHARS,
+    ThoughtFilter,
+    passages_as_data,
+    read_answer,
+    read_thought,
+)
 from hippomem.types import Answer, Path, Recall, RecalledPassage, SubQuestion, Usage
 
 MOST_SHOWN = 20  # passages that are read together
@@ -45,6 +52,9 @@ class Question:
         read = read_answer(reply.text, self.recall.passages)
         flags = (*read.flags, "it is cut off at the model's limit") if reply.is_cut else read.flags
         flags = (*flags, "it may have broken off: its server did not say that it ended") if reply.is_open else flags
+        cut = [f"[{n}]" for n, passage in enumerate(self.recall.passages, 1) if len(passage.text) > READ_CHARS]
+        if cut and not read.is_in_memory:
+            flags = (*flags, f"of {', '.join(cut)} only the first {READ_CHARS:,} characters were read")
         usage = self.recall.usage + reply.usage
         return Answer(read.text, read.citations, self.recall, read.is_in_memory, flags, usage)
 

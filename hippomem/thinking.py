@@ -122,8 +122,9 @@ class Thinking:
         style: Literal["sentence", "phrase"] = "sentence",
     ) -> Answer:
         """An answer from the `k` passages that a question leads to, with citations: [1] stands for the first of
-        `recall.passages`, as `citations` say. It is made of the passages alone; where they do not tell, that is the
-        answer (`is_in_memory`). One that cites nothing, or what was not shown, has `flags`.
+        `recall.passages`, as `citations` say. It is made of the passages alone, of each the first 4,000 characters;
+        where they do not tell, that is the answer (`is_in_memory`). One that cites nothing, or what was not shown, has
+        `flags`.
 
         `style="phrase"` is the shortest answer. `iterative` reasons in between (IRCoT, arXiv 2212.10509): up to
         `max_steps` times a sentence and a recall with what it leaves open, k passages each; `as_of`, `session`,

@@ -138,6 +138,13 @@ def test_not_in_memory_is_an_answer(fast: Opened) -> None:
     assert "".join(empty.ask_stream(QUESTION)) == "Not in memory."
 
 
+def test_that_a_long_text_was_not_read_to_its_end_is_told(fast: Opened) -> None:
+    memory = fast(llm=ScriptedChatModel(answers=["Not in memory.", "In Vardo [1]."]))
+    memory.add("The board met. " * 300 + "Ada Thorne lives in Vardo.", title="Minutes")
+    answers = [memory.ask("Where does Ada Thorne live?") for _ in range(2)]
+    assert [answer.flags for answer in answers] == [("of [1] only the first 4,000 characters were read",), ()]
+
+
 def test_the_shortest_answer_is_asked_for_by_another_prompt(fast: Opened) -> None:
     chat = ScriptedChatModel(answers=["Vardo [2]"])
     memory = filled(fast(llm=chat))
