@@ -27,7 +27,7 @@ from hippomem.neocortex.reader import (
 )
 from hippomem.types import Answer, Path, Recall, RecalledPassage, SubQuestion, Usage
 
-MOST_SHOWN = 20  # passages that are read together
+MOST_SHOWN = 20  # passages that are read together, where the first recall has no more
 _END = object()
 
 
@@ -78,7 +78,7 @@ def reasoned(chat: Chat, recall: Callable[[str], Recall], query: str, max_steps:
     """
     began = time.perf_counter()
     first = recall(query)
-    run = _Reasoning(chat, recall, query, first.usage, list(first.warnings))
+    run = _Reasoning(chat, recall, query, first.usage, list(first.warnings), max(MOST_SHOWN, len(first.passages)))
     run.take(first)
     for _ in range(max_steps):
         if not run.passages or not run.step():
@@ -96,6 +96,7 @@ class _Reasoning:
     query: str
     usage: Usage
     warnings: list[str]
+    most: int  # passages that are shown
     passages: dict[str, RecalledPassage] = field(default_factory=dict)
     paths: list[Path] = field(default_factory=list)
     steps: list[SubQuestion] = field(default_factory=list)
@@ -104,7 +105,7 @@ class _Reasoning:
     def take(self, found: Recall) -> None:
         """Show what was recalled, as far as there is room."""
         for passage in found.passages:
-            if passage.id not in self.passages and len(self.passages) < MOST_SHOWN:
+            if passage.id not in self.passages and len(self.passages) < self.most:
                 self.passages[passage.id] = passage
                 self.paths += [path for path in found.paths if path.passage_id == passage.id]
         for stage, taken in found.timings.items():
@@ -138,7 +139,7 @@ class _Reasoning:
         self.warnings += [warning for warning in found.warnings if warning not in self.warnings]
         self.steps.append(replace(step, passages=tuple(passage.id for passage in found.passages)))
         self.take(found)
-        return len(self.passages) < MOST_SHOWN
+        return len(self.passages) < self.most
 
 
 class AnswerStream:

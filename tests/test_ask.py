@@ -301,6 +301,17 @@ def test_steps_are_bounded_and_a_fault_is_a_warning(fast: Opened) -> None:
         assert "went on without reasoning" in found.recall.warnings[0]
 
 
+def test_step_by_step_reads_no_less_than_at_once(fast: Opened) -> None:
+    thought = {"thought": "Somebody.", "look_up": None, "done": True}
+
+    def answer(messages: list[BaseMessage]) -> str:
+        return json.dumps(thought) if "step by step" in messages[0].text else "Something [1]."
+
+    memory = fast(llm=ScriptedChatModel(answers=answer))
+    memory.ingest([{"text": f"Ada met person {n} in Oslo."} for n in range(30)])
+    assert len(memory.ask("Whom did Ada meet?", 25, iterative=True).recall.passages) == 25
+
+
 def test_what_went_wrong_in_a_later_step_is_told(fast: Opened) -> None:
     plans = iter(['{"sub_questions": ["Who runs Northlight Labs?"]}', "no", "no"])
 
