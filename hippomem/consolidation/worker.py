@@ -113,7 +113,7 @@ class Worker:
             due = self._seconds_to_work()
             if due != 0.0:
                 return due
-            if not self._round():
+            if not self._round() or self.error:  # what failed for all would go on to fail, one job after the other
                 break
         return None
 

@@ -24,6 +24,7 @@ class Count:
     name: str
     left: int
     fails: bool = False
+    error: str | None = None  # after each thing done
     done: int = 0
     asked: list[Round] = field(default_factory=list)
 
@@ -36,8 +37,10 @@ class Count:
             self.left -= 1
             self.done += 1
             round.spend(units=1, tokens=2)
+            if self.error:
+                break
         counts = {"done": self.done - before}
-        return StepReport(self.name, counts, Usage(1, 2, 3), is_done=not self.left)
+        return StepReport(self.name, counts, Usage(1, 2, 3), (), self.error, is_done=not self.left)
 
     def next_due(self) -> datetime | None:
         return NOW if self.left else None
@@ -105,6 +108,13 @@ def test_a_worker_ends_with_what_kept_failing() -> None:
     worker.run(until_idle=True)
     assert worker.error == "busy: try again"
     assert len(step.asked) == 1
+
+
+def test_a_turn_ends_where_a_round_has_failed() -> None:
+    step = Count("step", 5, error="the key is wrong")
+    worker = working(step)
+    assert worker.work() is None
+    assert (step.done, worker.error) == (1, "the key is wrong")
 
 
 def test_a_worker_outlives_any_number_of_failures() -> None:
