@@ -235,8 +235,11 @@ class ExtractionStep:
     def _answered(self, claim: Claim, reply: Reply, seconds: float, tally: _Tally) -> None:
         tally.waited = 0.0
         tally.usage += reply.usage
-        several = read_extractions(reply.text, len(claim.works)) if len(claim.works) > 1 else None
-        read = several or [read_extraction(reply.text)]
+        count = len(claim.works)
+        read = read_extractions(reply.text, count, reply.is_cut) if count > 1 else [read_extraction(reply.text)]
+        if reply.is_cut and count == 1 and not read[0].problem:  # asked again, it would be again
+            what = "its answer was cut off at the model's limit: raise max_tokens (llm_options)"
+            tally.note(f"{claim.works[0].passage_id}: {what}")
         # What an answer says about another passage than its own is not even kept.
         read = [grounded(one, work.title, work.text) for work, one in zip(claim.works, read, strict=True)]
         found = list(zip(claim.works, read, strict=True))

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from langchain_core.language_models import GenericFakeChatModel
@@ -192,3 +193,26 @@ def test_a_scripted_model_without_more_answers_is_not_waited_for(fast: Opened) -
     (job,) = memory.jobs()
     assert (job.attempts, job.faults) == (1, 0)
     assert "no more answers" in str(job.reason)
+
+
+def test_an_answer_that_was_cut_off_is_told_and_one_about_several_is_asked_for_again(
+    fast: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(text: str) -> dict[str, Any]:
+        whole = completion(text)
+        whole["choices"][0]["finish_reason"] = "length" if text.count("{") > text.count("}") else "stop"
+        return whole
+
+    monkeypatch.setattr("openai_server.completion", cut)
+    monkeypatch.setattr(step_module, "FIRST_PAUSE", 0.0)
+    first = {"number": 1, "entities": ["Ada"], "triples": [["Ada", "met", "Bea"]]}
+    several = json.dumps({"passages": [first, {"number": 2, "entities": ["Cid"], "triples": []}]})
+    alone = json.dumps({"entities": ["Cid"], "triples": [["Cid", "met", "Dan"], ["Cid", "met", "Eve"]]})
+    with openai_server(
+        several[: several.index(', "triples": []')], alone[: alone.index(', ["Cid", "met", "Eve"')]
+    ) as server:
+        memory = fast(llm="openai:test-model", settings=Settings(llm_base_url=server.url, llm_api_key="key"))
+        memory.ingest([{"text": "Ada met Bea."}, {"text": "Cid met Dan. Cid met Eve."}])
+        part = memory.consolidate()["extract"]
+    assert (part.counts["passages"], part.counts["triples"], part.counts["retried"]) == (2, 2, 1)
+    assert ["cut off" in note for note in part.notes] == [True]

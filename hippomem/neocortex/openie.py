@@ -61,16 +61,19 @@ def read_extraction(text: str) -> Extracted:
         return Extracted(problem=str(error))
 
 
-def read_extractions(text: str, count: int) -> list[Extracted]:
-    """The same for each of `count` passages of one call, from {"passages": [{"number": 1, …}, …]}."""
+def read_extractions(text: str, count: int, is_cut: bool = False) -> list[Extracted]:
+    """The same for each of `count` passages of one call, from {"passages": [{"number": 1, …}, …]}. Of one that `is_cut`
+    off nobody knows how much of the last one is missing.
+    """
     missing = Extracted(problem="the chat model's answer leaves this passage out")
     try:
         found = read_json(text)
     except MalformedAnswerError as error:
         return [Extracted(problem=str(error))] * count
     parts = found.get("passages") if isinstance(found, Mapping) else found
+    parts = parts if isinstance(parts, list) else []
     own = [missing] * count
-    for part in parts if isinstance(parts, list) else ():
+    for part in parts:
         number = part.get("number") if isinstance(part, Mapping) else None
         if isinstance(number, str) and number.isdecimal() and len(number) < 5:
             number = int(number)
@@ -78,6 +81,8 @@ def read_extractions(text: str, count: int) -> list[Extracted]:
         if isinstance(number, int) and not isinstance(number, bool) and 1 <= number <= count:
             is_new = own[number - 1] is missing
             own[number - 1] = _extracted(part) if is_new else replace(missing, problem="it is answered for twice")
+            if is_cut and part is parts[-1]:
+                own[number - 1] = replace(missing, problem="the chat model's answer ends in this passage")
     return own
 
 
