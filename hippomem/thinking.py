@@ -31,6 +31,7 @@ from hippomem.storage.jobs import Kind
 from hippomem.storage.ledger import Call, Spent
 from hippomem.storage.ledger import enter as enter_call
 from hippomem.storage.store import Store
+from hippomem.storage.updates import named_now
 from hippomem.types import Answer, Budget, Estimate, Job, Recall, Report, Usage
 from hippomem.writing import Writer
 
@@ -226,6 +227,7 @@ class Thinking:
         number = self._writer.look_up()
         with self._store.write() as connection:
             now = self._clock.now()
+            ids = None if ids is None else [named_now(connection, number, id_) for id_ in ids]
             outages.lift(connection, now)
             count = jobs.retry(connection, number, now, ids)
             count += reviews.revive(connection, number) if ids is None else 0

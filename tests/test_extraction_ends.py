@@ -159,6 +159,15 @@ def test_one_id_is_one_id_to_retry(fast: Opened) -> None:
         memory.retry_jobs(5)  # type: ignore[arg-type]
 
 
+def test_an_id_from_before_an_update_names_a_job_too(fast: Opened) -> None:
+    memory = fast(llm=ScriptedChatModel(answers=[RefusedError("no"), RefusedError("no")]))
+    old = memory.add("Ada met Bea.").id
+    memory.update(old, "Ada met Bea twice.")
+    memory.consolidate()
+    assert memory.stats()["jobs"]["dead"] == 1
+    assert memory.retry_jobs([old]) == 1
+
+
 def test_answers_that_wait_for_the_store_when_a_round_is_stopped_are_kept(
     fast: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
