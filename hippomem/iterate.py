@@ -151,9 +151,10 @@ class _Run:
             text, used, missing = filled(sub_question, number, answers)
             passages = self.look_up(number, sub_question, text, used, missing)
             reading = self.read(known, text, passages, max_steps)
-            # What the model wants to look up instead takes the place of no sub-question that is still to come.
-            if reading and reading.look_up and len(self.steps) + len(plan) - number < max_steps:
-                passages = self.look_up(number, sub_question, reading.look_up, {}, ())
+            instead = reading.look_up if reading else None
+            # It takes the place of no sub-question that is still to come; and the same again would be read as before.
+            if instead and not _same(instead, text) and len(self.steps) + len(plan) - number < max_steps:
+                passages = self.look_up(number, sub_question, instead, {}, ())
                 reading = self.read(known, text, passages, max_steps)
             if reading and reading.answer:
                 answers[number] = reading.answer

@@ -133,6 +133,12 @@ def test_something_else_is_looked_up_where_there_are_steps_left(fast: Opened) ->
     assert [s.planned for s in recall.steps] == PLAN["sub_questions"]  # a planned one comes first
 
 
+def test_what_was_looked_up_already_is_not_read_again(fast: Opened) -> None:
+    model = scripted({"sub_questions": ["Who is she?"]}, {"look_up": "who is  She?"}, {"answer": "Labs"})
+    recall = noted(fast, model).recall(QUESTION, iterative=True)
+    assert (len(recall.steps), recall.usage.calls) == (1, 2)
+
+
 def test_what_is_not_answered_is_left_out(fast: Opened) -> None:
     memory = noted(fast, scripted(PLAN, {"answer": None}, {"answer": None}))
     recall = memory.recall(QUESTION, iterative=True)
