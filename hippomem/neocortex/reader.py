@@ -19,7 +19,8 @@ NOT_IN_MEMORY = "Not in memory."
 # At the beginning alone: an answer may be about these tags. Where a server's template opens the thought, only its end
 # is written, on a line of its own.
 _THOUGHT = re.compile(r"\A(?:\s*<think>.*?(?:</think>|\Z)|.*?\n[ \t]*</think>)", re.S)
-_CITED = re.compile(r"\[(\d{1,3}(?:\s*[,;–-]\s*\d{1,3})*)\]")  # [1], [1, 2], [1-3]; a year is none
+# [1], [1, 2], [1-3], and with the brackets and commas of Chinese and Japanese; a year is none.
+_CITED = re.compile("[\\[\u3010\uff3b](\\d{1,3}(?:\\s*[,;\u3001\uff0c\uff1b\u2013-]\\s*\\d{1,3})*)[\\]\u3011\uff3d]")
 _PART = re.compile(r"(\d{1,3})(?:\s*[–-]\s*(\d{1,3}))?")
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
 _LABEL = re.compile(r"^(?:final )?answer\s*:\s*", re.I)

@@ -30,6 +30,7 @@ SHOWN = [Passage(id=f"p{n}", text=f"Text {n}.", title=f"Title {n}") for n in ran
         ("[5] or not\n</think>\n\nAnswer: Oslo [1]", [1], 0),
         ("The tag <think> opens a thought [1], </think> ends it [2].", [1, 2], 0),
         ("Backwards [4-2].", [4, 2], 0),
+        ("艾达住在奥斯陆\u30101\u3011\uff3b2\uff3d，比娅也是[3、4]。", [1, 2, 3, 4], 0),
         ("Much [1-99].", [1, 2, 3, 4, 5], 1),
     ],
 )
