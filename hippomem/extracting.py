@@ -290,9 +290,11 @@ class ExtractionStep:
         model = self._claims.kind.model
         learned = [(work, as_learned(extracted, model)) for work, extracted in found]
         done = learn(self._claims.writer, claim.token, learned)
-        tally.counts["passages"] += done
-        tally.counts["cached"] += done if claim.kept is not None else 0
+        tally.counts["passages"] += len(done)
+        tally.counts["cached"] += len(done) if claim.kept is not None else 0
         for work, extracted in found:
+            if work.number not in done:  # forgotten meanwhile, or in the hands of another worker
+                continue
             tally.counts["triples"] += len(extracted.triples)
             tally.counts["dropped"] += extracted.dropped
             tally.counts["repeated"] += extracted.repeated

@@ -56,9 +56,9 @@ def learned_of(connection: Connection, namespace: int, numbers: Mapping[str, int
     return found
 
 
-def learn(writer: Writer, token: int, found: Sequence[tuple[Work, Learned]]) -> int:
+def learn(writer: Writer, token: int, found: Sequence[tuple[Work, Learned]]) -> set[int]:
     """Put what a model found in the place of what the rules found, for the jobs that the claim still holds, which are
-    done with it: one transaction. Returns how many. The user's own triples stay.
+    done with it: one transaction. Returns the numbers of these. The user's own triples stay.
     """
     for _ in range(ATTEMPTS):
         with writer.store_.read() as connection:
@@ -80,8 +80,9 @@ def learn(writer: Writer, token: int, found: Sequence[tuple[Work, Learned]]) -> 
             now = writer.clock.now()
             for work, own in still:
                 writes.relink(connection, writer.number, work.passage, work.passage_id, own, now)
-            jobs.finish(connection, token, [work.number for work, _ in still])
-            return len(still)
+            done = {work.number for work, _ in still}
+            jobs.finish(connection, token, done)
+            return done
     raise StoreBusyError("others keep changing the triples of what was extracted: try again later")
 
 
