@@ -11,6 +11,7 @@ import queue
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -186,7 +187,7 @@ class AnswerStream:
         began = time.monotonic()
         parts, piece = self._chat.tried(self._begin, self._question.prompt)
         shown_from = ThoughtFilter()
-        text, message = "", None
+        text, message, is_wanted = "", None, True
         try:
             while piece is not _END:
                 message = piece if message is None else message + piece
@@ -196,11 +197,29 @@ class AnswerStream:
                     yield shown
                 piece = self._next(parts)
             self._answer = self._question.answer(replace(reply_of(message or ""), text=text))
+        except GeneratorExit:
+            is_wanted = False
+            raise
         except Exception as error:  # whatever a provider's package can raise
             raise self._chat.failure(error) from None
-        finally:  # also where nobody wants the rest: it was asked for, and is paid for
-            usage = reply_of(message).usage if message is not None else Usage()
-            self._chat.enter(self._question.prompt, usage, time.monotonic() - began, message is not None)
+        finally:
+            if is_wanted:
+                self._enter(message, began)
+            else:  # not here: this may be the garbage collector's work, in a thread that holds the store's lock
+                rest = threading.Thread(target=self._settle, args=(parts, message, began), daemon=True)
+                with suppress(RuntimeError):  # the interpreter ends
+                    rest.start()
+
+    def _enter(self, message: Any, began: float) -> None:
+        usage = reply_of(message).usage if message is not None else Usage()
+        self._chat.enter(self._question.prompt, usage, time.monotonic() - began, message is not None)
+
+    def _settle(self, parts: queue.Queue[Any], message: Any, began: float) -> None:
+        """Where nobody wants the rest: it was asked for, and is paid for."""
+        with suppress(Exception):
+            while (piece := self._next(parts)) is not _END:
+                message = piece if message is None else message + piece
+        self._enter(message, began)
 
     def _begin(self) -> tuple[queue.Queue[Any], Any]:
         """The pieces to come, and the first of them."""

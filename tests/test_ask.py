@@ -253,6 +253,19 @@ def test_the_rest_of_a_stream_after_a_cancelled_read(fast: Opened) -> None:
     asyncio.run(use())
 
 
+@pytest.mark.timeout(40)
+def test_a_stream_that_nobody_reads_to_its_end_is_in_the_ledger(fast: Opened) -> None:
+    with openai_server("She runs Northlight Labs [1].") as server:
+        memory = filled(fast(llm="openai:test-model", settings=Settings(llm_base_url=server.url, llm_api_key="key")))
+        stream = memory.ask_stream(QUESTION)
+        assert next(stream) == "She"
+        with memory._store.write():  # which whatever collects garbage may be about
+            stream._pieces.close()  # type: ignore[attr-defined]
+        while not (ledger := memory.stats()["chat_models"]):
+            time.sleep(0.01)
+    assert [(one["answered_calls"], one["input_tokens"], one["output_tokens"]) for one in ledger] == [(1, 11, 7)]
+
+
 def test_a_stream_that_stalls(fast: Opened, tmp_path: Path) -> None:
     class Stalls(FakeListChatModel):
         def _stream(self, *args: Any, **kwargs: Any) -> Any:
