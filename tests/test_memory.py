@@ -218,6 +218,22 @@ def test_export_and_load_give_the_same_memory(memory: Memory, tmp_path: Path) ->
         assert not {p.id for p in other.recall("Ada").passages} & {p.id for p in memory.recall("Ada").passages}
 
 
+def test_history_is_in_order_after_an_export_of_what_was_loaded_and_updated(memory: Memory, tmp_path: Path) -> None:
+    texts = ["Ada lives in Oslo.", "Ada lives in Bergen.", "Ada lives in Vardø.", "Ada lives in Tromsø."]
+    event = memory.add(texts[0])
+    for number, text in enumerate(texts[1:]):
+        memory._clock.advance(timedelta(days=1))  # type: ignore[attr-defined]
+        event = memory.update(event.id, text)
+        memory.export(tmp_path / "dump.jsonl")
+        memory.close()
+        settings = memory.settings.model_copy(update={"db": str(tmp_path / f"{number}.db")})
+        Memory.load(tmp_path / "dump.jsonl", settings.db, settings=settings).close()
+        memory = Memory.open(settings=settings, clock=memory._clock)
+    told = [change.text for change in memory.history(event.id) if change.text]
+    memory.close()
+    assert told == texts[:-1]
+
+
 def test_what_is_there_already_stays_as_it_is_when_an_export_is_loaded(memory: Memory, tmp_path: Path) -> None:
     id_ = memory.add("Ada met Bea in Oslo.", source="diary", metadata={"n": 1}).id
     memory.export(tmp_path / "dump.jsonl")

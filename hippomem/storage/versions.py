@@ -165,13 +165,14 @@ def view_rows(connection: Connection, namespace: int, encoder: int, numbers: Ite
 
 
 def all_versions(connection: Connection, namespace: int) -> list[Row[Any]]:
-    """Every version, oldest first, with the id of what it has become (`of`)."""
+    """Every version, in the order in which they were replaced, with the id of what it has become (`of`). Numbers do not
+    tell it: those of a passage that was loaded are above its own."""
     query = (
         select(versions, passages.c.id.label("of"))
         .join(passages, (passages.c.namespace == versions.c.namespace) & (passages.c.number == versions.c.passage))
         .where(versions.c.namespace == namespace)
     )
-    return list(connection.execute(query.order_by(versions.c.number)))
+    return list(connection.execute(query.order_by(versions.c.superseded_at, versions.c.number)))
 
 
 def is_kept(connection: Connection, namespace: int, passage: int, id_: str, superseded_at: datetime) -> bool:
