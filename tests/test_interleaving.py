@@ -6,13 +6,15 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 from traces import plant, traces
 
 from hippomem import (
@@ -33,6 +35,7 @@ from hippomem.hippocampus import catchup
 from hippomem.hippocampus.snapshot import Snapshots
 from hippomem.neocortex.encoder import Encoded
 from hippomem.storage import engine
+from hippomem.storage.damage import damaged
 from hippomem.storage.sqlite import SQLite
 from hippomem.storage.store import Store
 from hippomem.testing import HashEncoder
@@ -361,6 +364,21 @@ def test_what_a_round_looks_at_is_forgotten_meanwhile(fast: Opened, monkeypatch:
     report = one.consolidate()
     assert [(step.name, step.error) for step in report.steps if step.error] == []
     assert one.recall("Whom did Ada meet?").passages[0].id == again.id
+
+
+def test_the_doctor_takes_what_comes_while_it_looks_for_no_damage(fast: Opened) -> None:
+    one, two = fast(), fast()
+    two.forget(two.add("Ada met Bea.").id)
+    numbers = count()
+
+    @contextmanager
+    def read() -> Iterator[Connection]:
+        with one._store.read() as connection:
+            yield connection
+        id_ = two.add(f"Cid met Dora {next(numbers)} times.").id
+        two.update(id_, f"Cid met Falk {next(numbers)} times.")
+
+    assert list(damaged(read, two._number, one._encoder_number)) == []
 
 
 def test_what_a_text_repeats_is_forgotten_meanwhile(fast: Opened, monkeypatch: pytest.MonkeyPatch) -> None:

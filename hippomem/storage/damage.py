@@ -29,12 +29,11 @@ def damaged(read: Callable[[], AbstractContextManager[Connection]], namespace: i
     """The passages of a namespace that are damaged, and how, for people to read. Those without vectors are not looked
     for, nor is what only the models could tell.
     """
-    with read() as connection:
-        width = _width(connection, namespace, encoder)
     for table, *how in _READ:
         with read() as connection:
             t = table.c
             found = connection.execute(select(t.number, t.id, t.content).where(t.namespace == namespace)).all()
+            width = _width(connection, namespace, encoder)  # of what is found: there may have been nothing before
         for some in chunks(found):
             with read() as connection:  # a long one would keep others from clearing away what they forget
                 yield from _among(connection, namespace, encoder, some, how, width)
