@@ -200,6 +200,16 @@ def test_what_an_updated_memory_said_before_goes_with_it(memory: Memory, tmp_pat
     assert traces(tmp_path / "m.db", wanted) == []
 
 
+def test_what_a_memory_said_before_goes_also_where_another_one_said_it_before(memory: Memory, tmp_path: Path) -> None:
+    secret, now = "The code of Ada is Heron-4711.", ("Ada has another code.", "Ada has no code.")
+    one, two = (memory.update(memory.add(secret).id, text) for text in now)
+    memory.forget(one.id)
+    assert [change.text for change in memory.history(two.id) if change.text] == []
+    assert traces(tmp_path / "m.db", [secret.encode(), b"Heron-4711"]) == []
+    assert [p.text for p in memory.passages()] == [now[1]]
+    assert memory.doctor().ok
+
+
 def test_the_users_triples_go_with_their_memory(memory: Memory, tmp_path: Path) -> None:
     event = memory.add("she said so", triples=[("Ebba Lind", "is betrothed to", "Falk Moen")])
     assert memory.forget(event).facts == 1

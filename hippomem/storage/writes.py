@@ -239,15 +239,17 @@ def _drop_versions(
     connection: Connection, namespace: int, ids: Mapping[int, tuple[str, str]], are_replaced: bool
 ) -> set[str]:
     """Take out what passages, by number → (id, content), were before, and where they are not just replaced, too, what
-    others were before that goes by the same id. Returns the contents."""
-    found: set[str] = set()
-    for some in chunks(ids):
-        which: ColumnElement[bool] = versions.c.passage.in_(some)
-        if not are_replaced:
-            which |= versions.c.id.in_([ids[number][0] for number in some])
+    others were before that goes by the same ids, theirs or from before. Returns the contents."""
+
+    def dropped(which: ColumnElement[bool]) -> list[Any]:
         gone = delete(versions).where(versions.c.namespace == namespace, which)
-        found.update(connection.execute(gone.returning(versions.c.content)).scalars())
-    return found
+        return list(connection.execute(gone.returning(versions.c.id, versions.c.content)))
+
+    rows = [row for some in chunks(ids) for row in dropped(versions.c.passage.in_(some))]
+    if not are_replaced:
+        same = {id_ for id_, _ in ids.values()} | {row.id for row in rows}
+        rows += [row for some in chunks(same) for row in dropped(versions.c.id.in_(some))]
+    return {row.content for row in rows}
 
 
 def forget_history(connection: Connection, namespace: int, ids: Iterable[str]) -> None:
