@@ -103,12 +103,14 @@ def numbers_where(
 
 
 def by_id(connection: Connection, namespace: int, ids: Iterable[str], moment: datetime) -> dict[str, int]:
-    """The versions with these ids that stood at a moment."""
+    """The versions with these ids that stood at a moment: of several the one that was replaced first, as the others
+    were told again later."""
     standing = standing_at(connection, namespace, moment).versions
     wanted = set(ids)
     if not standing or not wanted:
         return {}
-    rows = _rows(connection, namespace, standing, select(versions.c.number, versions.c.id))
+    rows = _rows(connection, namespace, standing, select(versions.c.number, versions.c.id, versions.c.superseded_at))
+    rows.sort(key=lambda row: row.superseded_at, reverse=True)
     return {row.id: row.number for row in rows if row.id in wanted}
 
 

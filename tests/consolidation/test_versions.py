@@ -91,6 +91,22 @@ def test_sessions_sources_and_windows_are_those_of_then(memory: Memory, clock: S
     assert ([p.text for p in began.before], [p.text for p in began.after]) == ([], [OSLO])
 
 
+def test_the_window_of_a_text_that_was_told_again_later_is_that_of_then(
+    fast: Callable[..., Memory], clock: SimulatedClock
+) -> None:
+    memory = fast(clock=clock)
+    for before, after, later in (("Bea came.", "Cid left.", ROME), ("Dov came.", "Eve left.", "Ada sails.")):
+        memory.add(before, session="s")
+        told = memory.add(OSLO, session="s")
+        memory.add(after, session="s")
+        clock.advance(DAY)
+        memory.update(told.id, later)
+        clock.advance(DAY)
+    for day, before, after in ((0, "Bea came.", "Cid left."), (2, "Dov came.", "Eve left.")):
+        (found,) = memory.recall("Oslo lighthouse", 1, as_of=NOW + (day + 0.5) * DAY, context=1).passages
+        assert [found.before[0].text, found.text, found.after[0].text] == [before, OSLO, after]
+
+
 def test_what_was_hidden_before_it_was_replaced_stays_so(memory: Memory, clock: SimulatedClock) -> None:
     from hippomem.storage import statuses
 
