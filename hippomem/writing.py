@@ -19,7 +19,7 @@ from hippomem.errors import InvalidInputError, NotFoundError, StoreBusyError, St
 from hippomem.hippocampus.keys import entity_key
 from hippomem.ingest.pipeline import Reading, Stored
 from hippomem.learning import learned_of
-from hippomem.storage import jobs, learning, links, reads, updates, validities, versions, writes
+from hippomem.storage import jobs, learning, links, places, reads, updates, validities, versions, writes
 from hippomem.storage.rows import NewPassage, content_id, has_validity, passage_id, said
 from hippomem.storage.store import Store
 from hippomem.types import Event, Forgotten, Passage, Triple
@@ -138,8 +138,9 @@ class Writer:
                 return Stored(kept=len(stale))
         writes.remove_passages(connection, self.number, stale, now, "replace")
         writes.forget_history(connection, self.number, [held[number] for number in stale])
+        places.put_in_order(connection, self.number, reading.source, reading.ids, now)
         # Others may have taken out meanwhile what earlier transactions brought.
-        if reading.fingerprint is None or not reading.ids <= set(held.values()):
+        if reading.fingerprint is None or not reading.ids.keys() <= set(held.values()):
             writes.forget_document(connection, self.number, reading.source)
         else:
             writes.set_document(connection, self.number, reading.source, reading.fingerprint, reading.documents, now)

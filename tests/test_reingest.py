@@ -51,6 +51,17 @@ def test_a_file_put_back_after_a_version_with_failures_is_as_it_was(memory: Memo
     assert memory.ingest(file).skipped == 2
 
 
+def test_a_turn_that_is_corrected_in_its_file_stays_where_it_was_told(memory: Memory, file: Path) -> None:
+    turns = ["Hello there.", "The zepelin lands at noon.", "I will be late.", "Bring sandwiches."]
+    for at, changed in ((1, ["The zeppelin lands at noon."]), (2, ["So will I.", "I will be late."]), (9, [])):
+        write(file, *(json.dumps({"text": turn, "session": "s"}) for turn in turns))
+        memory.ingest(file)
+        (first,) = memory.recall("Hello there.", 1, context=9).passages
+        assert [p.text for p in (first, *first.after)] == turns
+        turns[at : at + 1] = changed
+    assert memory.doctor().ok
+
+
 def test_a_document_of_a_files_name_is_replaced_by_the_file_again(memory: Memory, tmp_path: Path) -> None:
     file = tmp_path / "note.txt"
     file.write_text("Ada met Bea.")

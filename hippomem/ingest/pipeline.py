@@ -54,7 +54,7 @@ class Reading:
     source: str
     fingerprint: str | None = None
     documents: int = 0
-    ids: set[str] = field(default_factory=set)
+    ids: dict[str, None] = field(default_factory=dict)  # in their order
     is_finished: bool = False
     has_failed: bool = False
 
@@ -215,7 +215,7 @@ class Ingest:
 
     def _records(self, records: Iterable[Document | Mapping[str, Any] | object]) -> None:
         wholes: dict[str, Reading] = {}
-        streamed: set[str] = set()
+        streamed: dict[str, None] = {}
         for index, record in enumerate(self._kept(records)):
             item = self._checked(usable(record, index), f"records#{index}")
             # Documents that name their source replace what it held before.
@@ -276,7 +276,7 @@ class Ingest:
             is_there = id_ in whole.ids
             if is_there and not own:
                 continue
-            whole.ids.add(id_)
+            whole.ids[id_] = None
             if whole.source:
                 self._readings[whole.source] = whole
             self._waiting.append(

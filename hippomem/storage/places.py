@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from hippomem.storage.chunks import chunks
-from hippomem.storage.schema import UTCDateTime, passages
+from hippomem.storage.schema import UTCDateTime, changes, passages
 
 TOLD = func.coalesce(passages.c.told, passages.c.number)
 TOLD_AT = func.coalesce(passages.c.told_at, passages.c.recorded_at, type_=UTCDateTime)
@@ -20,6 +20,26 @@ def take_place(connection: Connection, namespace: int, old: int, new: int) -> No
     told, told_at = connection.execute(query).one()
     which = passages.c.namespace == namespace, passages.c.number == new
     connection.execute(update(passages).where(*which).values(told=told, told_at=told_at))
+
+
+def put_in_order(connection: Connection, namespace: int, source: str, ids: Collection[str], at: datetime) -> None:
+    """Have the turns of a source, which holds `ids` in this order, follow each other as they do there: one that is new
+    among others, as a corrected one is, was told between them. Views learn of it from the log."""
+    if len(ids) < 2:
+        return
+    own = passages.c.namespace == namespace, passages.c.source == source, passages.c.session != ""
+    found = connection.execute(select(passages.c.number, passages.c.id, TOLD.label("told")).where(*own))
+    rows = {row.id: row for row in found}
+    turns = [rows[id_] for id_ in ids if id_ in rows]
+    places = zip(turns, sorted(row.told for row in turns), strict=True)
+    moved = [(row, told) for row, told in places if row.told != told]
+    if not moved:
+        return
+    which = passages.c.namespace == namespace, passages.c.number == bindparam("moved")
+    values = [{"moved": row.number, "place": told} for row, told in moved]
+    connection.execute(update(passages).where(*which).values(told=bindparam("place")), values)
+    logged = {"namespace": namespace, "action": "link", "at": at}
+    connection.execute(insert(changes), [logged | {"passage": row.number, "passage_id": row.id} for row, _ in moved])
 
 
 def in_order(connection: Connection, namespace: int) -> list[int]:
