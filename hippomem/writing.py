@@ -136,9 +136,10 @@ class Writer:
             if before is None or before != reading.fingerprint:  # what is stale may be what has failed
                 writes.forget_whole_document(connection, self.number, reading.source)
                 return Stored(kept=len(stale))
+        free = places.places_of(connection, self.number, stale)
         writes.remove_passages(connection, self.number, stale, now, "replace")
         writes.forget_history(connection, self.number, [held[number] for number in stale])
-        places.put_in_order(connection, self.number, reading.source, reading.ids, now)
+        places.put_in_order(connection, self.number, reading.source, reading.ids, free, now)
         # Others may have taken out meanwhile what earlier transactions brought.
         if reading.fingerprint is None or not reading.ids.keys() <= set(held.values()):
             writes.forget_document(connection, self.number, reading.source)

@@ -14,6 +14,7 @@ from hippomem import Document, Memory, Settings
 from hippomem.ingest import pipeline
 from hippomem.ingest.readers import read
 from hippomem.ingest.sources import Source
+from hippomem.storage import reads
 from hippomem.types import Failure
 
 Opened = Callable[..., Memory]
@@ -60,6 +61,16 @@ def test_a_turn_that_is_corrected_in_its_file_stays_where_it_was_told(memory: Me
         assert [p.text for p in (first, *first.after)] == turns
         turns[at : at + 1] = changed
     assert memory.doctor().ok
+    turns[0] = "Hello here."
+    write(file, *(json.dumps({"text": turn, "session": "s"}) for turn in turns))
+    with memory._store.read() as connection:
+        last = reads.last_sequence(connection, memory._number)
+    memory.ingest(file)
+    with memory._store.read() as connection:
+        log = reads.log_from(connection, memory._number, last + 1)
+    assert [entry.action for entry in log] == ["add", "replace", "link"]  # nothing else has moved
+    (first,) = memory.recall("Hello here.", 1, context=9).passages
+    assert [p.text for p in (first, *first.after)] == turns
 
 
 def test_a_document_of_a_files_name_is_replaced_by_the_file_again(memory: Memory, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Set
 from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, func, insert, select, update
@@ -22,17 +22,31 @@ def take_place(connection: Connection, namespace: int, old: int, new: int) -> No
     connection.execute(update(passages).where(*which).values(told=told, told_at=told_at))
 
 
-def put_in_order(connection: Connection, namespace: int, source: str, ids: Collection[str], at: datetime) -> None:
+def places_of(connection: Connection, namespace: int, numbers: Iterable[int]) -> set[int]:
+    """Where these passages stand."""
+    found: set[int] = set()
+    for some in chunks(numbers):
+        query = select(TOLD).where(passages.c.namespace == namespace, passages.c.number.in_(some))
+        found.update(connection.execute(query).scalars())
+    return found
+
+
+def put_in_order(
+    connection: Connection, namespace: int, source: str, ids: Collection[str], free: Set[int], at: datetime
+) -> None:
     """Have the turns of a source, which holds `ids` in this order, follow each other as they do there: one that is new
-    among others, as a corrected one is, was told between them. Views learn of it from the log."""
+    among others, as a corrected one is, was told between them. `free` are the places of those that it holds no more:
+    with these a correction moves nothing else. Views learn of it from the log."""
     if len(ids) < 2:
         return
     own = passages.c.namespace == namespace, passages.c.source == source, passages.c.session != ""
     found = connection.execute(select(passages.c.number, passages.c.id, TOLD.label("told")).where(*own))
     rows = {row.id: row for row in found}
     turns = [rows[id_] for id_ in ids if id_ in rows]
-    places = zip(turns, sorted(row.told for row in turns), strict=True)
-    moved = [(row, told) for row, told in places if row.told != told]
+    own_places = {row.told for row in turns}
+    orders = (sorted(own_places), sorted(own_places | free)[: len(turns)])
+    ways = ([(row, told) for row, told in zip(turns, order, strict=True) if row.told != told] for order in orders)
+    moved = min(ways, key=len)
     if not moved:
         return
     which = passages.c.namespace == namespace, passages.c.number == bindparam("moved")
