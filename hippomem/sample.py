@@ -14,7 +14,7 @@ from hippomem.errors import EncoderMismatchError
 from hippomem.neocortex.centring import CENTRED, CentredEncoder, Means
 from hippomem.neocortex.checked_encoder import CheckedEncoder, Sample
 from hippomem.neocortex.encoder import Encoder
-from hippomem.storage import reads
+from hippomem.storage import encoders
 from hippomem.storage.store import MEANS, Store
 
 AMONG = 64  # passages, of which one is short enough to be encoded in a moment
@@ -23,7 +23,7 @@ AMONG = 64  # passages, of which one is short enough to be encoded in a moment
 def claimed(store: Store, encoder: Encoder) -> int:
     """Hold the store to an encoder: its number. Raises EncoderMismatchError where its vectors are those of another."""
     with store.read() as connection:
-        known = reads.encoder_identity(connection)
+        known = store.info(connection, "encoder")
     if encoder.identity == f"{known}{CENTRED}":
         raise EncoderMismatchError(
             f"the vectors in this store were made by {known!r} before vectors were centred, as they are now: encode "
@@ -65,13 +65,13 @@ def keep_means(store: Store, number: int, text: str) -> str:
 def _valid(connection: Connection, number: int) -> str | None:
     """The means that the store keeps for the encoder of a number; None where there are none, or no vectors yet: then
     those of another model of this name may have been left, whose vectors were forgotten or never written."""
-    return Store.info(connection, f"{MEANS}{number}") if reads.has_vectors(connection, number) else None
+    return Store.info(connection, f"{MEANS}{number}") if encoders.has_vectors(connection, number) else None
 
 
 def sample_of(store: Store, encoder: int) -> Sample | None:
     """A passage with the vector that the store has of it from the encoder of a number; None where there is none."""
     with store.read() as connection:
-        found = reads.one_vector(connection, encoder, AMONG)
+        found = encoders.one_vector(connection, encoder, AMONG)
         is_ours = store.info(connection, "store_id") == store.id  # else it was replaced, as whoever writes is told
     if found is None or not is_ours:
         return None

@@ -49,7 +49,7 @@ LONGEST = 10_000_000  # characters of the first line, which has two vectors
 def export(connection: Connection, namespace: int, name: str, encoder: int, path: Path, tell: StepCallback) -> int:
     """Write a namespace as it is in this transaction. Returns the number of passages, which `tell` gets on the way;
     raises StoreAccessError, and InvalidInputError where the file is a database, a device or a pipe."""
-    identity, means = reads.encoder_identity(connection), Store.info(connection, f"{MEANS}{encoder}")
+    identity, means = (Store.info(connection, key) for key in ("encoder", f"{MEANS}{encoder}"))
     count, digest = 0, hashlib.sha256()
     try:
         with written_whole(path) as file:

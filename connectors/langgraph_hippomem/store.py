@@ -112,8 +112,9 @@ class HippomemStore(BaseStore):
                 results.append(None)
             else:
                 raise InvalidInputError(f"{op!r} is no operation of a store")
-        with self._writing:
-            self._write(puts)
+        if puts:  # who only reads waits for nobody
+            with self._writing:
+                self._write(puts)
         return results
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:

@@ -42,7 +42,7 @@ class Place(NamedTuple):
 
     A turn of a session has no extent (0, 0), a note neither, but a moment in seconds. A part of a document has one, in
     characters. `asks` says that a turn or note ends with a question, `spoken` that a turn says who speaks. `told` is
-    the passage's number, or the one that it had before all updates: in this order they were told.
+    the passage's place among others: in this order they were told.
     """
 
     chain: int

@@ -88,7 +88,7 @@ def _layer(
         return f"{layer}.{name}"
 
     def added_and_normalised(inner: str, outer: str, part: str, name: str) -> str:
-        # The bias last: else onnxruntime fuses all three into a kernel that takes two to five times as long as they do.
+        # The bias last: else onnxruntime fuses all three into a kernel that takes more than twice as long.
         bias = graph.array(own(f"{part}.bias"), weight(f"{part}.dense.bias"))
         summed = graph.node("Add", [inner, outer], own(f"{part}.sum"))
         summed = graph.node("Add", [summed, bias], own(f"{part}.biased"))

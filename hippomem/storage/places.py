@@ -1,4 +1,6 @@
-"""Where a passage stands among others: where it was told first, whatever updates it has had since."""
+"""Where a passage stands among others: where it was told first, whatever updates it has had since, or where its file
+has it. Places are numbers of passages: its own, that of its first version, or that of one whose place it took.
+"""
 
 from __future__ import annotations
 

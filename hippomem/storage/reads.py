@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import Connection, Select, and_, bindparam, func, select
 
 from hippomem.storage.places import TOLD, TOLD_AT
@@ -24,8 +23,6 @@ from hippomem.storage.schema import (
     namespaces,
     passages,
     statuses,
-    store_info,
-    versions,
 )
 from hippomem.storage.statuses import cues_of, strengths_of
 from hippomem.storage.writes import chunks, is_session, is_source
@@ -363,34 +360,6 @@ def counts(connection: Connection, namespace: int) -> dict[str, int]:
     ingested = select(func.count(), func.sum(documents.c.documents)).where(documents.c.namespace == namespace)
     sources, held = connection.execute(ingested).one()
     return {**counted, "sources": int(sources), "documents": int(held or 0)}
-
-
-def encoder_identity(connection: Connection) -> str | None:
-    """The encoder that made the store's vectors."""
-    return connection.execute(select(store_info.c.value).where(store_info.c.key == "encoder")).scalar()
-
-
-def has_vectors(connection: Connection, encoder: int) -> bool:
-    """Whether anything was stored that the encoder of this number has read."""
-    return (
-        connection.execute(select(analyses.c.content).where(analyses.c.encoder == encoder).limit(1)).first() is not None
-    )
-
-
-def one_vector(connection: Connection, encoder: int, among: int) -> tuple[str, str, NDArray[np.float32]] | None:
-    """Title, text and vector (d,) of a passage of any namespace: the shortest of so many that an encoder has read. It
-    may be what a passage was before an update: of one that is updated all the time, nearly all vectors are.
-    """
-    v = analyses.c
-    made = select(v.namespace, v.content, v.vector).where(v.encoder == encoder)
-    some = made.order_by(v.namespace, v.content).limit(among).subquery()  # by an index, or all would be looked through
-    for t in (passages, versions):
-        is_of = (t.c.namespace == some.c.namespace) & (t.c.content == some.c.content)
-        query = select(t.c.title, t.c.text, some.c.vector).join_from(some, t, is_of)
-        row = connection.execute(query.order_by(func.length(t.c.text)).limit(1)).first()
-        if row is not None:
-            return row.title, row.text, np.frombuffer(row.vector, np.float32)
-    return None
 
 
 def namespace_names(connection: Connection) -> list[str]:

@@ -105,7 +105,7 @@ class NewPassage:
 class ViewRow:
     """A passage as the views take it: `lines` are its title and its sentences, mentions (key, lines, titled).
 
-    `told` is its place among others, its number or that of its first version, `told_at` when that was recorded.
+    `told` is its place among others (places.py), `told_at` when it was recorded first.
     """
 
     number: int

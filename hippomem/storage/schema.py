@@ -139,8 +139,8 @@ passages = Table(
     Column("recorded_at", UTCDateTime, nullable=False),
     Column("metadata", JSON, nullable=False),
     Column("content", _text(32), nullable=False),
-    Column("told", Number),  # of what was updated: the number that it had at first, its place among others
-    Column("told_at", UTCDateTime),  # and when it was recorded then
+    Column("told", Number),  # its place among others, where that is another passage's number: see places.py
+    Column("told_at", UTCDateTime),  # when it was recorded first, where it was updated since
     UniqueConstraint("namespace", "id"),
     UniqueConstraint("namespace", "number"),
     Index(None, "namespace", "source"),

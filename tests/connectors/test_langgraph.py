@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -128,6 +129,13 @@ def test_the_configuration_of_time_to_live(memory: Memory, clock: SimulatedClock
     assert store.get(ADA, "a") is not None
     clock.advance(timedelta(minutes=2))
     assert store.get(ADA, "a") is None
+
+
+def test_who_reads_waits_for_no_write(store: HippomemStore) -> None:
+    store.put(ADA, "coffee", {"text": "Ada takes her coffee black."})
+    with ThreadPoolExecutor(1) as pool, store._writing:
+        assert pool.submit(store.get, ADA, "coffee").result(20)
+        assert keys(pool.submit(store.search, ADA).result(20)) == ["coffee"]
 
 
 def test_what_is_put_while_a_sweep_looks_stays(

@@ -217,10 +217,11 @@ def test_a_gpu_is_for_many_texts(
     fp32: OnnxEncoder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The processor stands for the GPU here; tests/test_gpu.py has a real one."""
+    ours, asked = BulkEncoder("all-MiniLM-L6-v2"), list[int]()
+    ours._many.encode_query("Oslo")  # loads it, where it is not yet: the GPU that is told of below is none
     monkeypatch.setattr("sentence_transformers.util.get_device_name", lambda: "cuda")
     monkeypatch.setattr(bulk_encoder, "WORTH", 150)
     texts = [f"Note {n}: the lamp was lit." for n in range(100)]
-    ours, asked = BulkEncoder("all-MiniLM-L6-v2"), list[int]()
     encode = ours._many.encode_passages
     monkeypatch.setattr(ours._many, "encode_passages", lambda t, s: (asked.append(len(t)), encode(t, s))[1])
     assert ours.identity == fp32.identity
