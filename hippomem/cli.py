@@ -423,6 +423,7 @@ def mcp(
     from hippomem.ingest.sources import checked_path
     from hippomem.settings import load_settings
     from hippomem_mcp import client_configuration, create_server, serve_http, serve_stdio
+    from hippomem_tools.addresses import url_of
 
     folders = [Path(checked_path(one)) for one in folder or ()]
     for one in folders:
@@ -435,14 +436,14 @@ def mcp(
     host, port = host or "127.0.0.1", port or 8000
     if print_config or as_json:
         ours = load_settings(db=db, namespace=namespace)
-        shown = f"[{host}]" if ":" in host else host
-        url = f"http://{shown}:{port}/mcp" if is_http else None
+        url = f"{url_of(host, port)}/mcp" if is_http else None
         typer.echo(json.dumps(client_configuration(ours.db, ours.namespace, url=url, folders=folders, llm=llm)))
         return
     with opened(db, namespace, new=True, llm=llm) as memory:
         server = create_server(memory, folders=folders)
         if is_http:
-            serve_http(server, host, port, os.environ.get("HIPPOMEM_MCP_TOKEN"))
+            token = os.environ.get("HIPPOMEM_MCP_TOKEN")
+            serve_http(server, host, port, token, told=lambda url: out.print_note(f"hippomem serves by MCP: {url}"))
         else:
             serve_stdio(server)
 

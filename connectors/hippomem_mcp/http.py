@@ -10,15 +10,21 @@ import uvicorn
 from mcp.server.mcpserver import MCPServer
 
 from hippomem import InvalidInputError
-from hippomem_tools.addresses import is_loopback, listening
+from hippomem_tools.addresses import is_loopback, listening, url_of
 
 Message = MutableMapping[str, Any]
 App = Callable[[Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]]
 
 
-def serve_http(server: MCPServer[Any], host: str = "127.0.0.1", port: int = 8000, token: str | None = None) -> None:
+def serve_http(
+    server: MCPServer[Any],
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    token: str | None = None,
+    told: Callable[[str], None] = lambda _: None,
+) -> None:
     """Serve at http://HOST:PORT/mcp until interrupted: KeyboardInterrupt is raised then. With a `token`, requests must
-    bear it.
+    bear it. `told` is called with that address once the server listens.
 
     Raises InvalidInputError where others than this machine could ask without one, or the address is taken.
     """
@@ -28,6 +34,7 @@ def serve_http(server: MCPServer[Any], host: str = "127.0.0.1", port: int = 8000
         )
     app: Any = server.streamable_http_app(host=host)
     with listening(host, port) as bound:
+        told(f"{url_of(host, bound.getsockname()[1])}/mcp")
         config = uvicorn.Config(_guarded(app, token) if token else app, log_level="warning")
         uvicorn.Server(config).run(sockets=[bound])
 

@@ -16,7 +16,7 @@ from hippomem import InvalidInputError, Memory
 from hippomem_server.app import Options, create_app
 from hippomem_server.guard import LOOPBACK, STALLED_SECONDS
 from hippomem_server.tokens import Tokens
-from hippomem_tools.addresses import is_loopback, listening
+from hippomem_tools.addresses import is_loopback, listening, url_of
 
 
 def serve(
@@ -49,8 +49,7 @@ def serve(
     with listening(host, port) as bound:  # before a database is opened, which may make one
         app = create_app(opened, known, limits)
         config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)
-        shown = f"[{host}]" if ":" in host else host
-        told(f"http://{shown}:{bound.getsockname()[1]}/", secret)
+        told(f"{url_of(host, bound.getsockname()[1])}/", secret)
         _Server(config, app).run(sockets=[bound])
 
 

@@ -25,3 +25,8 @@ def listening(host: str, port: int) -> socket.socket:
         raise InvalidInputError(
             f"{host}, port {port}, cannot be listened on ({reason}): give another --port or --host"
         ) from None
+
+
+def url_of(host: str, port: int) -> str:
+    """How a browser or a client names that place, without a `/` at the end."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -368,6 +368,23 @@ def test_one_interrupt_ends_a_server_whose_client_says_nothing(tmp_path: Path) -
         assert server.stderr.read() == "interrupted\n"
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_a_server_over_http_tells_where_it_is_and_ends_at_an_interrupt(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    over_http = ["--transport", "streamable-http", "--port", str(port)]
+    command = [sys.executable, "-m", "hippomem", "mcp", "--db", str(tmp_path / "agent.db"), *over_http]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stderr
+        assert server.stderr.readline() == f"hippomem serves by MCP: http://127.0.0.1:{port}/mcp\n"
+        server.send_signal(signal.SIGINT)
+        try:
+            assert server.wait(30) == 130
+        finally:
+            server.kill()
+
+
 def test_the_configuration_of_a_server_that_runs() -> None:
     url = "http://127.0.0.1:8000/mcp"
     assert client_configuration("m.db", "a", url=url) == {"mcpServers": {"hippomem": {"type": "http", "url": url}}}

@@ -71,6 +71,8 @@ def test_paragraphs_then_sentences_then_words() -> None:
     assert texts("alpha beta gamma delta", 12) == ["alpha beta", "gamma delta"]
     assert texts("abcdefghij", 4) == ["abcd", "efgh", "ij"]
     assert texts("名前はまだ無い。猫である。", 9) == ["名前はまだ無い。", "猫である。"]
+    assert texts("यह एक घर है। घर बड़ा है।", 20) == ["यह एक घर है।", "घर बड़ा है।"]
+    assert texts("هل مات في البحر؟ مات في البحر.", 25) == ["هل مات في البحر؟", "مات في البحر."]
 
 
 def test_a_heading_stays_with_what_it_heads() -> None:
