@@ -15,7 +15,7 @@ from typing import Any
 
 from hippomem.errors import MalformedAnswerError, ModelError
 from hippomem.neocortex.chat import Chat, none_set
-from hippomem.neocortex.json_reader import read_json
+from hippomem.neocortex.json_reader import as_number, read_json
 from hippomem.neocortex.prompts import RECOGNISE
 from hippomem.types import Recall
 
@@ -72,4 +72,4 @@ def _numbers(found: Any) -> frozenset[int]:
     listed = found.get("relevant") if isinstance(found, Mapping) else found
     if not isinstance(listed, list):
         raise MalformedAnswerError("the chat model's answer holds no list 'relevant'")
-    return frozenset(n for n in listed if isinstance(n, int) and not isinstance(n, bool) and n >= 1)
+    return frozenset(number for number in map(as_number, listed) if number is not None)

@@ -27,7 +27,7 @@ def test_what_is_recognised_rises_and_nothing_is_lost(fast: Opened) -> None:
 
     def answer(messages: list[BaseMessage]) -> str:
         asked.append(json.loads(messages[-1].text))
-        return 'Those: {"relevant": [4, 15, 2, 22, 99, "3", true, -1]}'
+        return 'Those: {"relevant": [4, "15", 2, 22, 99, "three", true, -1]}'
 
     memory = filled(fast(llm=ScriptedChatModel(answers=answer)))
     plain = memory.recall("What lay in the harbour of Bergen?", 25)

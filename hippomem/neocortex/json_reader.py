@@ -45,6 +45,13 @@ def read_json(text: str) -> Any:
     return best.value
 
 
+def as_number(value: Any) -> int | None:
+    """The number that a model gave, also where it wrote "3" for 3; None where it is none."""
+    if isinstance(value, str) and value.isdecimal() and len(value) < 5:
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
 def _is_json(text: str) -> bool:
     try:
         return isinstance(json.loads(text), dict | list)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from hippomem.errors import MalformedAnswerError
-from hippomem.neocortex.json_reader import read_json
+from hippomem.neocortex.json_reader import as_number, read_json
 
 PART_CHARS = 500  # of a name or a relation
 MAX_TRIPLES = 500  # of one passage
@@ -74,11 +74,9 @@ def read_extractions(text: str, count: int, is_cut: bool = False) -> list[Extrac
     parts = parts if isinstance(parts, list) else []
     own = [missing] * count
     for part in parts:
-        number = part.get("number") if isinstance(part, Mapping) else None
-        if isinstance(number, str) and number.isdecimal() and len(number) < 5:
-            number = int(number)
+        number = as_number(part.get("number")) if isinstance(part, Mapping) else None
         # One that is there twice is none: which of the two is about the passage, nobody knows.
-        if isinstance(number, int) and not isinstance(number, bool) and 1 <= number <= count:
+        if number is not None and 1 <= number <= count:
             is_new = own[number - 1] is missing
             own[number - 1] = _extracted(part) if is_new else replace(missing, problem="it is answered for twice")
             if is_cut and part is parts[-1]:
