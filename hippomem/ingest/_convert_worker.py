@@ -20,6 +20,7 @@ from typing import Any, BinaryIO
 
 from hippomem.errors import SourceError
 from hippomem.ingest.decode import clean, decode
+from hippomem.ingest.division import undivided
 from hippomem.ingest.streams import in_units
 
 MEMORY_BYTES = 4 << 30
@@ -32,7 +33,7 @@ _BLOCKS = (
 )
 _MAX_ZIP_ENTRIES = 20_000
 _EMBEDDED_IMAGE = re.compile(r"!\[([^\]\n]*)\]\(data:[^)]*\)")
-_SOFT_HYPHEN = "\u00ad"  # where a word may be divided, no part of it; in PDF, though, hyphens are often called so
+_SOFT_HYPHEN = "\u00ad"  # where a word may be divided, no part of it
 _FORBIDDEN = ("socket.", "subprocess.", "os.system", "os.exec", "os.fork", "os.posix_spawn", "os.spawn", "os.startfile")
 
 
@@ -116,7 +117,7 @@ def _pdf(stream: io.BufferedReader) -> tuple[str, str]:
     # set with TeX ("JonathanCarterwaselected"). This is what it reads all other pages with.
     from pdfminer.high_level import extract_text
 
-    return extract_text(stream), ""
+    return undivided(extract_text(stream)), ""
 
 
 def _with_markitdown(stream: BinaryIO, path: str, kind: str) -> tuple[str, str]:

@@ -41,8 +41,9 @@ def write_docx(path: Path, *paragraphs: str, padding: int = 0) -> Path:
 
 
 def pdf(text: str) -> bytes:
-    """A PDF of one page with one line of ASCII text; none for ""."""
-    page = f"BT /F1 12 Tf 72 720 Td ({text}) Tj ET".encode() if text else b""
+    """A PDF of one page with lines of ASCII text; none for ""."""
+    lines = " T* ".join(f"({line}) Tj" for line in text.split("\n"))
+    page = f"BT /F1 12 Tf 14 TL 72 720 Td {lines} ET".encode() if text else b""
     objects = [
         b"<< /Type /Catalog /Pages 2 0 R >>",
         b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",

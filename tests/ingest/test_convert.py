@@ -78,6 +78,12 @@ def test_pdf(converter: Converter, tmp_path: Path) -> None:
     assert converter.convert(path) == ("Hello from a page.", "")
 
 
+def test_a_pdf_has_its_divided_words_whole(converter: Converter, tmp_path: Path) -> None:
+    path = tmp_path / "a.pdf"
+    path.write_bytes(pdf("The lens of the light-\nhouse came from Var-\nberg."))
+    assert converter.convert(path) == ("The lens of the lighthouse came from Varberg.", "")
+
+
 def test_html(converter: Converter, page: Callable[[str], Path]) -> None:
     text, title = converter.convert(
         page(
