@@ -30,8 +30,8 @@ RESULTS = "hippomem.jsonl"  # what each run must have
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """An earlier run: its folder, its index as run.json describes it and the namespaces there, what it found and with
-    which code and settings, and how its questions are asked again.
+    """An earlier run: its folder, its index as run.json describes it and the namespaces there, what it found, with
+    which code and settings and among how many, and how its questions are asked again.
     """
 
     folder: Path
@@ -39,6 +39,7 @@ class Run:
     namespaces: tuple[str, ...]
     apart: Mapping[str, Row]
     code: str
+    k: int | None
     ask: Callable[[Memory, int], Iterator[Row]]
 
 
@@ -55,23 +56,23 @@ def load_run(folder: Path) -> Run:
     if asked.get("openie"):
         raise InvalidInputError(f"{folder} was asked with --openie, whose triples are not in what would be merged")
     apart, _ = load_rows(folder / RESULTS)  # which may be growing
-    code = str(asked.get("code"))
+    code, k = str(asked.get("code")), asked.get("k")
     if "questions" in data:
         for name in ("questions", "corpus"):
             _check_same(Path(data[name]["path"]), asked[name], folder)
-        return Run(folder, entry, (NAMESPACE,), apart, code, lambda memory, k: _passages(memory, k, data, apart))
+        return Run(folder, entry, (NAMESPACE,), apart, code, k, lambda memory, k: _passages(memory, k, data, apart))
     _check_same(Path(data["path"]), str(asked["data"]).split()[0], folder)
     plain = "plain" in str(entry["sha256"]).split()
-    return Run(
-        folder, entry, tuple(entry["namespaces"]), apart, code, lambda memory, k: _turns(memory, k, data, plain, apart)
-    )
+    namespaces = tuple(entry["namespaces"])
+    return Run(folder, entry, namespaces, apart, code, k, lambda memory, k: _turns(memory, k, data, plain, apart))
 
 
 def measure_mixed(
     folders: Sequence[Path], out: Path, *, k: int, seed: int, tell: Callable[[str], None]
 ) -> dict[str, Any]:
     """Each run's measures `apart`, as it left them, and `mixed`, in one index of all; `differences` are mixed minus
-    apart, question by question. Recalls are fractions from 0 to 1.
+    apart, question by question. Recalls are fractions from 0 to 1. Reciprocal ranks among so many passages and among
+    more are two measures: they are left out where a run was not asked for `k`.
 
     Raises the errors of `load_run`, and InvalidInputError where `out` holds an index of anything but these runs.
     """
@@ -102,7 +103,7 @@ def measure_mixed(
                 for row in run.ask(memory, k):
                     mixed[row["id"]] = row
                     advance()
-                sets[str(run.folder)] = _compared(run.apart, mixed, seed)
+                sets[str(run.folder)] = _compared(run.apart, mixed, seed, has_ranks=run.k == k)
     summary = {"passages": passages, "sets": sets}
     write_json(out / "summary.json", summary)
     (out / "summary.md").write_text(as_markdown(summary), encoding="utf-8")
@@ -111,23 +112,24 @@ def measure_mixed(
 
 def as_markdown(summary: Mapping[str, Any]) -> str:
     """A table in percent."""
-    names = list(next(iter(summary["sets"].values()))["mixed"])
+    # Not all runs need have been asked for equally many passages.
+    names: list[str] = max((list(values["mixed"]) for values in summary["sets"].values()), key=len)
     lines = [
         f"| {summary['passages']:,} passages in one index | {' | '.join(names)} |",
         "|---" * (len(names) + 1) + "|",
     ]
     for folder, values in summary["sets"].items():
         for side in ("apart", "mixed"):
-            cells = " | ".join(f"{100 * values[side][name]['mean']:.1f}" for name in names)
-            lines.append(f"| {folder} ({values['n_questions']:,}) {side} | {cells} |")
-        cells = " | ".join(
-            "{:+.1f} [{:.1f}, {:.1f}]".format(
-                *(100 * values["differences"][name][end] for end in ("mean", "low", "high"))
-            )
-            for name in names
-        )
-        lines.append(f"| mixed - apart | {cells} |")
+            cells = (f"{100 * values[side][name]['mean']:.1f}" if name in values[side] else "" for name in names)
+            lines.append(f"| {folder} ({values['n_questions']:,}) {side} | {' | '.join(cells)} |")
+        found = values["differences"]
+        cells = (_difference(found[name]) if name in found else "" for name in names)
+        lines.append(f"| mixed - apart | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _difference(interval: Mapping[str, float]) -> str:
+    return "{:+.1f} [{:.1f}, {:.1f}]".format(*(100 * interval[end] for end in ("mean", "low", "high")))
 
 
 def _check_same(path: Path, asked: str, folder: Path) -> None:
@@ -169,13 +171,12 @@ def _turns(memory: Memory, k: int, data: Mapping[str, Any], plain: bool, apart: 
             yield conversation_row(question, haystack.evidence[question.id], ranking, {}, named | lines, k)
 
 
-def _compared(apart: Mapping[str, Row], mixed: Mapping[str, Row], seed: int) -> dict[str, Any]:
+def _compared(apart: Mapping[str, Row], mixed: Mapping[str, Row], seed: int, *, has_ranks: bool) -> dict[str, Any]:
     both = [id_ for id_ in apart if id_ in mixed]
     if not both:
         raise InvalidInputError("a run's questions are not in its file any more: run it again")
-    names = [
-        n for n in mixed[both[0]] if (n.startswith(("recall@", "all_gold@")) or n == "mrr") and n in apart[both[0]]
-    ]
+    wanted = ("recall@", "all_gold@", *(["mrr"] if has_ranks else []))
+    names = [n for n in mixed[both[0]] if n.startswith(wanted) and n in apart[both[0]]]
     ours = {name: [float(mixed[id_][name]) for id_ in both] for name in names}
     theirs = {name: [float(apart[id_][name]) for id_ in both] for name in names}
     return {

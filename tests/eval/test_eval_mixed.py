@@ -80,6 +80,17 @@ def test_a_run_with_other_code_is_told(misspelt: Path, tmp_path: Path, monkeypat
     assert "run was asked with other code or settings" in CliRunner().invoke(app, args).stderr
 
 
+def test_runs_that_asked_for_more_and_for_fewer_passages(misspelt: Path, tmp_path: Path) -> None:
+    files = ("--questions", misspelt / "q.json", "--corpus", misspelt / "p.json")
+    run("multihop", *files, "--out", tmp_path / "few", "--k", 2)
+    mixed = run("mixed", tmp_path / "few", misspelt / "run", "--out", tmp_path / "mixed")
+    few, many = mixed["sets"].values()
+    assert list(few["differences"]) == ["recall@1", "recall@2"]  # a reciprocal rank among two is another measure
+    assert list(many["differences"])[-1] == "mrr"
+    head, *_, last = (line.split(" | ") for line in (tmp_path / "mixed" / "summary.md").read_text().splitlines())
+    assert len(head) == len(last) == 1 + len(many["differences"])
+
+
 @pytest.mark.parametrize("name", ["q.json", "p.json"])
 def test_other_data_than_the_run_s_are_refused(misspelt: Path, tmp_path: Path, name: str) -> None:
     kept = (misspelt / name).read_bytes()
