@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from hippomem import Memory
+from hippomem import InvalidInputError, Memory
 from hippomem.testing import ScriptedChatModel
 from hippomem_eval.configured import configured_encoder
 from hippomem_eval.datasets import load_corpus
@@ -27,9 +27,14 @@ def measure_adds(corpus: Path, out: Path, *, adds: int = 200, seed: int = 0) -> 
     """Add `adds` passages of a corpus one by one to both memories, which one first by lot, and write OUT/adds.json.
 
     Milliseconds by the clock and of CPU time; `ratio` is with a model over without: of the medians, and the mean of
-    the logarithms of each pair's ratio with its 95 % bootstrap interval. Raises the errors of `load_corpus`.
+    the logarithms of each pair's ratio with its 95 % bootstrap interval. Raises the errors of `load_corpus`, and
+    InvalidInputError for a corpus of which nothing is left after the first adds, which are not measured.
     """
     records = load_corpus(corpus).records[: adds + WARM_UP]
+    if len(records) <= WARM_UP:
+        raise InvalidInputError(
+            f"{corpus} holds {len(records):,} passages, and the first {WARM_UP} adds are not measured: take more"
+        )
     make_folder(out)
     lots = random.Random(seed)  # noqa: S311
     model = ScriptedChatModel(answers=[])

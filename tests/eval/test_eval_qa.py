@@ -104,6 +104,14 @@ def test_questions_that_do_not_say_what_is_right_are_left_out(tmp_path: Path) ->
         run_qa(options, print)
 
 
+def test_adds_of_too_few_passages_are_refused(tmp_path: Path) -> None:
+    corpus = write(tmp_path / "p.json", [{"title": f"Town {n}", "text": "It is old."} for n in range(adds.WARM_UP)])
+    result = CliRunner().invoke(app, ["adds", "--corpus", str(corpus), "--out", str(tmp_path / "o")])
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "holds 10 passages, and the first 10 adds are not measured" in result.stderr
+    assert not (tmp_path / "o").exists()
+
+
 def test_adds_are_measured_in_pairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(adds, "WARM_UP", 1)
     _, corpus = write_pair(tmp_path)
