@@ -35,10 +35,14 @@ def load_side(folder: Path, system: str | None) -> Side:
 
     Raises NotFoundError without such a folder or system, SourceError where a file is not what a run writes.
     """
-    if not folder.is_dir():
-        raise NotFoundError(f"there is no folder {folder}")
     run = RunFile(folder / "run.json")
-    if not run.path.exists():
+    try:
+        is_there, is_run = folder.is_dir(), run.path.exists()
+    except OSError as error:
+        raise NotFoundError(f"{folder} cannot be looked into: {error.strerror}") from None
+    if not is_there:
+        raise NotFoundError(f"there is no folder {folder}")
+    if not is_run:
         raise NotFoundError(f"{folder} holds no run.json: give the folder that `hippomem eval` was given as --out")
     present = sorted(path.stem for path in folder.glob("*.jsonl"))
     if system is None:

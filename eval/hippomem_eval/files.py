@@ -53,10 +53,10 @@ def bytes_on_disk(database: Path) -> int:
 
 
 def _read_text(path: Path) -> str:
-    if path.is_fifo():
-        # Its hash would be that of nothing, and what was measured on other data would count as measured on these.
-        raise SourceError(f"{path} is a pipe, which can be read only once: give a file")
     try:
+        if path.is_fifo():
+            # Its hash would be that of nothing, and what was measured on other data would count as measured on these.
+            raise SourceError(f"{path} is a pipe, which can be read only once: give a file")
         content = path.read_bytes()
         if content.startswith(_GZIP_MAGIC):
             content = gzip.decompress(content)

@@ -47,7 +47,7 @@ def load_run(folder: Path) -> Run:
     """Raises InvalidInputError where `folder` holds no finished run of `hippomem` by `multihop` or `conversation`, or
     where its data are others by now.
     """
-    ran = RunFile(folder / "run.json").read() if folder.is_dir() else {}
+    ran = RunFile(folder / "run.json").read()
     entry, data, systems = (ran.get(name) or {} for name in ("index", "data", "systems"))
     asked = systems.get("hippomem") or {}
     is_whole = entry and asked and ("questions" in data) == ("questions" in asked)

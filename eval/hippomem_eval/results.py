@@ -24,10 +24,10 @@ class RunFile:
     path: Path
 
     def read(self) -> dict[str, Any]:
-        """The content; empty where there is no file. Raises SourceError where it is damaged."""
-        if not self.path.exists():
-            return {}
+        """The content; empty where there is no file. Raises SourceError where it is damaged or cannot be read."""
         try:
+            if not self.path.exists():
+                return {}
             content = json.loads(self.path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise SourceError(f"{self.path} cannot be read ({error}): choose another folder, or delete it") from None
@@ -118,14 +118,18 @@ def write_json(path: Path, content: object) -> None:
     part.replace(path)
 
 
-def make_folder(path: Path) -> None:
-    """Create a folder for results. Raises StoreAccessError where that cannot be, or it cannot be written to."""
+def make_folder(path: Path) -> bool:
+    """Create a folder for results, and tell whether it is new. Raises StoreAccessError where that cannot be, or it
+    cannot be written to.
+    """
     try:
+        is_new = not path.exists()
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreAccessError(f"{path} cannot be used as a folder for results: {error.strerror}") from error
     if not os.access(path, os.W_OK):
         raise StoreAccessError(f"{path} cannot be used as a folder for results: it cannot be written to")
+    return is_new
 
 
 @contextmanager
@@ -134,8 +138,7 @@ def alone_in(path: Path) -> Iterator[None]:
     more, or begin the first one's files anew. A folder that was made for a run that left nothing in it goes again.
     Raises StoreAccessError, also where another run holds it.
     """
-    is_new = not path.exists()
-    make_folder(path)
+    is_new = make_folder(path)
     try:
         with _held(path):
             yield

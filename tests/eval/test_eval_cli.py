@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from eval_data import write_pair
+from eval_data import corpus_records, question_records, write, write_pair
 from typer.testing import CliRunner
 
 from hippomem.cli import app as main_app
@@ -29,6 +29,32 @@ def test_errors_are_one_line_under_the_main_command_too() -> None:
     result = CliRunner().invoke(main_app, ["eval", "multihop", "--questions", "none.json", "--out", "out"])
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.strip() == "error: there is no file none.json"
+
+
+# A name that no file can have: where a folder on the way is closed to the user, the system refuses a look likewise.
+BARRED = "z" * 300
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("multihop", "--questions", BARRED, "--out", "out"),
+        ("multihop", "--questions", "q.json", "--corpus", BARRED, "--out", "out"),
+        ("multihop", "--questions", "q.json", "--corpus", "c.json", "--out", BARRED),
+        ("conversation", "--data", BARRED, "--out", "out"),
+        ("compare", BARRED, "."),
+        ("mixed", BARRED, "--out", "out"),
+    ],
+)
+def test_paths_that_cannot_be_looked_at_are_told(
+    args: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(Path("q.json"), question_records())
+    write(Path("c.json"), corpus_records())
+    result = CliRunner().invoke(eval_app, args)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith(f"error: {BARRED}")
 
 
 def test_a_setting_that_cannot_be_is_told_as_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
