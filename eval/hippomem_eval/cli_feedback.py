@@ -127,9 +127,10 @@ def recall_capacity(
         raise typer.BadParameter(f"{dimensions!r} are no whole numbers", param_hint="--dimensions") from None
     if min(sizes) < 4:
         raise typer.BadParameter("a dimension is at least 4", param_hint="--dimensions")
-    measured = measure_capacity(CapacityOptions(dimensions=sizes, most=most, events=events, seed=seed), tell)
     if out:
         make_folder(out)
+    measured = measure_capacity(CapacityOptions(dimensions=sizes, most=most, events=events, seed=seed), tell)
+    if out:
         write_json(out / "recall_capacity.json", measured)
     print_json(measured) if as_json else typer.echo(as_markdown(measured), nl=False)
 

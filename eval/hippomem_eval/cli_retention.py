@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Collection
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -29,6 +30,7 @@ def retention(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """How well a simulated memory keeps what it learns over 30 days, by the schedule of its replay."""
+    from hippomem_eval.results import make_folder
     from hippomem_eval.retention import RetentionOptions, run_retention
     from hippomem_eval.retention_protocols import lifelong, recognition
     from hippomem_eval.retention_report import as_markdown, finite, write_retention
@@ -41,8 +43,10 @@ def retention(
         sizes = [1.0, 2.0, 4.0, 6.0, 10.0] if full else [float(size) for size in budgets.split(",")]
     except ValueError:
         raise typer.BadParameter(f"{budgets!r} is not a list such as 2,6", param_hint="--budgets") from None
-    names = [name.strip() for name in arms.split(",") if name.strip()] or list(ARMS)
+    names = _named(arms, ARMS) or list(ARMS)
     options = RetentionOptions(names, sizes, 20 if full else seeds, jobs)
+    if out is not None:
+        make_folder(out)  # before all lives, which could not be kept otherwise
     summary = run_retention(options, tell)
     kinds = set(ReportKind) if full else set(report or ())
     if kinds:
@@ -59,6 +63,17 @@ def retention(
     if out is not None:
         write_retention(summary, out)
     typer.echo(json.dumps(finite(summary), indent=2) if as_json else as_markdown(summary), nl=as_json)
+
+
+def _named(listed: str, known: Collection[str]) -> list[str]:
+    """The names between commas; that of an arm may hold one."""
+    names: list[str] = []
+    for name in filter(None, map(str.strip, listed.split(","))):
+        if names and f"{names[-1]}, {name}" in known:
+            names[-1] += f", {name}"
+        else:
+            names.append(name)
+    return names
 
 
 def contradictions(

@@ -55,6 +55,8 @@ def measure_connectors(out: Path | None, *, passages: int = 2000, questions: int
     """
     from hippomem_eval.connector_nothing import empty_ways
 
+    if out is not None:
+        make_folder(out)
     corpus = SyntheticCorpus(passages)
     asked = [question.text for question in corpus.questions(questions)]
     records = list(corpus.records())
@@ -77,7 +79,6 @@ def measure_connectors(out: Path | None, *, passages: int = 2000, questions: int
                 spent[name].append((total, clock.seconds, _seconds(empty[name], question) if name in empty else 0.0))
     measured = {"passages": passages, "questions": len(asked), "k": k, "connectors": _figures(spent), **describe()}
     if out is not None:
-        make_folder(out)
         write_json(out / "connectors.json", measured)
     return measured
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from itertools import product
+from math import inf
 from multiprocessing import get_context
 from typing import Any
 
@@ -37,7 +38,7 @@ class RetentionOptions:
             raise InvalidInputError(f"there is no arm {unknown[0]!r}: it is one of {', '.join(ARMS)}")
         if self.seeds < 2:
             raise InvalidInputError("an interval takes two seeds at least")
-        if not self.budgets or min(self.budgets) < 0:
+        if not self.budgets or not all(0 <= budget < inf for budget in self.budgets):
             raise InvalidInputError("a budget is a number of replays per item, 0 or more")
 
 

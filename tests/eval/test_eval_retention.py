@@ -126,8 +126,25 @@ def test_few_shot_memories_fade() -> None:
 def test_wrong_options_are_told() -> None:
     with pytest.raises(InvalidInputError, match="no arm 'spiral'"):
         RetentionOptions(["spiral"])
+    for budget in (float("nan"), float("inf"), -1.0):
+        with pytest.raises(InvalidInputError, match="a budget is a number of replays"):
+            RetentionOptions(["none"], [2.0, budget])
     ran = CliRunner().invoke(app, ["retention", "--budgets", "two"])
     assert ran.exit_code == 2
+
+
+def test_an_arm_with_a_comma_in_its_name_can_be_asked_for() -> None:
+    ran = CliRunner().invoke(app, ["retention", "--arms", "fsrs+floor, no gate, uniform,fsrs+floor, spiral"])
+    assert (ran.exit_code, ran.stdout) == (1, "")
+    assert ran.stderr.startswith("error: there is no arm 'spiral'")
+
+
+def test_a_folder_that_cannot_be_is_told_before_anything_is_measured(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for command in (["retention", "--arms", "none", "--seeds", "2"], ["recall-capacity", "--dimensions", "4"]):
+        ran = CliRunner().invoke(app, [*command, "--out", str(tmp_path / "file")])
+        assert (ran.exit_code, ran.stdout) == (1, "")
+        assert ran.stderr.startswith("error: ")  # no line of progress before it
 
 
 @pytest.mark.slow
