@@ -450,8 +450,11 @@ def mcp(
 
 def main() -> None:
     """The entry point `hippomem`."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # whoever started this has closed it: nobody listens, which is no reason to fail
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - to the end
+        elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal in Latin-1 cannot show every document; it is no error
     try:
         app(prog_name="hippomem")

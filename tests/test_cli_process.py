@@ -32,6 +32,34 @@ def test_a_standard_input_that_is_closed_is_told(tmp_path: Path) -> None:
     assert (ran.returncode, ran.stderr) == (1, "error: there is no standard input to read\n")
 
 
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A folder with a memory, its export and a file to ingest."""
+    with Memory.open(tmp_path / "hippomem.db") as memory:
+        memory.add("Ada likes tea.")
+        memory.export(tmp_path / "memory.jsonl")
+    (tmp_path / "note.txt").write_text("Bob likes coffee.", "utf-8")
+    return tmp_path
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a shell that closes it")
+@pytest.mark.parametrize(
+    ("command", "closed"),
+    [
+        ("ingest note.txt", "2>&-"),
+        ("consolidate", "2>&-"),
+        ("doctor", "2>&-"),
+        ("export memory.jsonl", "2>&-"),
+        ("import memory.jsonl --db copy.db", ">&- 2>&-"),
+        ("passages --json", ">&-"),
+    ],
+)
+def test_output_that_is_closed_keeps_no_command_from_its_work(place: Path, command: str, closed: str) -> None:
+    line = f'"{sys.executable}" -m hippomem.cli {command} {closed}'
+    ran = subprocess.run(["/bin/sh", "-c", line], cwd=place, capture_output=True, text=True)
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
 def test_exit_codes_of_the_process(tmp_path: Path) -> None:
     wrong = run("recall", cwd=tmp_path)
     assert (wrong.returncode, wrong.stdout) == (2, "")

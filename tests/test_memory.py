@@ -283,6 +283,14 @@ def test_long_work_tells_how_far_it_is(memory: Memory, tmp_path: Path, monkeypat
         assert all(units <= later for (step, units), (other, later) in pairwise(steps) if step == other)
 
 
+def test_progress_that_nobody_can_see_is_no_error(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr", None)  # as in a service, or in pythonw
+    assert memory.ingest([{"text": "Ada keeps bees."}], progress=True).passages == 1
+    assert memory.estimate([{"text": "Ada keeps bees."}], progress=True).documents == 1
+    assert memory.consolidate(progress=True).is_done
+    assert memory.doctor(progress=True).ok
+
+
 def test_whoever_waits_for_an_index_is_told(
     memory: Memory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

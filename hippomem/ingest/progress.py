@@ -16,7 +16,7 @@ class ProgressBar:
 
     def __init__(self, shown: bool | ProgressCallback, doing: str = "ingesting") -> None:
         self._doing = doing
-        self._shown = shown is True and sys.stderr.isatty()
+        self._shown = shown is True and _on_terminal()
         self._tell = shown if callable(shown) else None
         self._read = 0
         self._total: int | None = None
@@ -71,7 +71,7 @@ class StepBar:
 
     def __init__(self, doing: str, shown: bool | StepCallback) -> None:
         self._doing = doing
-        self._shown = shown is True and sys.stderr.isatty()
+        self._shown = shown is True and _on_terminal()
         self._told = shown if callable(shown) else None
         self._status: Any = None
 
@@ -93,3 +93,8 @@ class StepBar:
             self._told(step, units)
         if self._status is not None:
             self._status.update(f"{self._doing}: {step}, {units:,} done" if units else f"{self._doing}: {step}")
+
+
+def _on_terminal() -> bool:
+    """Whether somebody can see standard error; a service may have none at all."""
+    return sys.stderr is not None and sys.stderr.isatty()
