@@ -96,3 +96,7 @@ class MissingDependencyError(HippomemError, ImportError):
         super().__init__(f"{package} is not installed: pip install 'hippomem[{extra}]'")
         self.package = package
         self.extra = extra
+
+    def __reduce__(self) -> tuple[type[MissingDependencyError], tuple[str, str]]:
+        # An exception is copied by its `args`, which are the message alone.
+        return type(self), (self.package, self.extra)

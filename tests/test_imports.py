@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
+import pickle
 import subprocess
 import sys
 
@@ -68,3 +70,13 @@ def test_the_public_face_is_complete_and_sorted() -> None:
     assert set(hippomem.__all__) <= set(dir(hippomem))
     with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
         _ = hippomem.Nothing
+
+
+def test_errors_go_from_one_process_to_another() -> None:
+    names = [name for name in hippomem.__all__ if name.endswith("Error") and name != "MissingDependencyError"]
+    errors = [getattr(hippomem, name)("what was wrong") for name in names]
+    missing = hippomem.MissingDependencyError("ray", "ray")
+    for error in [*errors, missing]:
+        there = pickle.loads(pickle.dumps(error))  # noqa: S301 - made here
+        assert (type(there), str(there)) == (type(error), str(error))
+    assert (copy.copy(missing).package, copy.copy(missing).extra) == ("ray", "ray")
