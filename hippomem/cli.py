@@ -382,6 +382,8 @@ def sources(
 ) -> None:
     """List where memories came from."""
     with opened(db, namespace) as memory:
+        if below.endswith("/"):
+            below = known_source(memory, below, None) or below
         names = memory.sources(below)
     out.print_json(names) if as_json else out.print_lines(names)
 

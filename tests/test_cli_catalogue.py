@@ -35,6 +35,17 @@ def test_sources(run) -> None:  # type: ignore[no-untyped-def]
     wrong = run("sources", "docs")
     assert wrong.exit_code == 1
     assert wrong.stderr == "error: below must end with a slash: 'docs/'\n"
+    unknown = run("sources", "nowhere/")
+    told = "no memory came from the source 'nowhere/' (hippomem sources lists them)\n"
+    assert (unknown.exit_code, unknown.stdout, unknown.stderr) == (0, "", told)
+
+
+def test_sources_below_the_folder_that_was_ingested(run) -> None:  # type: ignore[no-untyped-def]
+    note = Path("notes", "dora.md")
+    note.parent.mkdir()
+    note.write_text("Dora Falk keeps goats.", "utf-8")
+    assert run("ingest", "notes").exit_code == 0
+    assert run("sources", "notes/").stdout.splitlines() == [str(note.resolve())]
 
 
 @pytest.mark.sqlite
