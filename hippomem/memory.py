@@ -36,7 +36,7 @@ from hippomem.consolidation.quality import Echoes
 from hippomem.consolidation.round import Step
 from hippomem.consolidation.worker import Worker
 from hippomem.doctor import examine, prove_gone, with_chat
-from hippomem.errors import ClosedError, EncoderMismatchError, InvalidInputError
+from hippomem.errors import ClosedError, EncoderMismatchError, InvalidInputError, NotFoundError
 from hippomem.feedback import Learning
 from hippomem.hippocampus.explain import explain
 from hippomem.hippocampus.export import as_networkx, drawn
@@ -435,13 +435,16 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         progress: bool = False,
     ) -> int:
         """Encode a whole store anew with another encoder. Until the last passage is done the store keeps the old
-        vectors; interrupted, it goes on where it was. Returns how many different texts were encoded.
+        vectors; interrupted, it goes on where it was. Returns how many different texts were encoded. Raises
+        NotFoundError where there is no store.
         """
         from hippomem.reencode import reencode
 
         path = checked_path(db, "db")
         ready = load_settings(settings, encoder=encoder)
         new = resolve_encoder(*ready.encoding)
+        if not (there := database(path)).exists():
+            raise NotFoundError(f"there is no database {there.name}")
         with closing(Store(path)) as store:
             return reencode(store, new, progress)
 

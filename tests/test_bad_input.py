@@ -313,6 +313,12 @@ def test_arguments_of_a_wrong_type(memory: Memory, tmp_path: Path, wrong: Any) -
     assert not (tmp_path / "other.db").exists()
 
 
+def test_a_store_to_encode_anew_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match=r"there is no database .*mistyped\.db"):
+        Memory.reencode(tmp_path / "mistyped.db", encoder=HashEncoder())
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_event_where_its_id_is_meant(memory: Memory) -> None:
     event = memory.add("Falk met Ebba.")
     for call in (memory.get, memory.history, partial(memory.update, text="Falk met nobody.")):
