@@ -9,6 +9,7 @@ from functools import cache
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError
+from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -196,12 +197,19 @@ def load_settings(settings: Settings | None = None, /, **values: Any) -> Setting
     try:
         return Settings(**given)
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise InvalidInputError(f"settings: {wrong}") from error
+        raise InvalidInputError(f"settings: {'; '.join(map(_told, error.errors()))}") from error
     except SettingsError as error:  # which names the field
         raise InvalidInputError(f"settings: {error}: its environment variable, HIPPOMEM_…, must be JSON") from error
     except (ValueError, OSError) as error:  # a hippomem.toml that is not TOML
         raise InvalidInputError(f"hippomem.toml cannot be read: {error}") from error
+
+
+def _told(error: ErrorDetails) -> str:
+    name = ".".join(map(str, error["loc"]))
+    if error["type"] != "extra_forbidden":
+        return f"{name}: {error['msg']}"
+    meant = difflib.get_close_matches(name, Settings.model_fields, 1)  # only a file has names that are none of ours
+    return f"hippomem.toml: there is no setting {name!r}" + (f": is {meant[0]!r} meant?" if meant else "")
 
 
 @cache

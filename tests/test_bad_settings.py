@@ -99,8 +99,9 @@ def test_files(content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_a_misspelt_setting_does_not_show_its_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "hippomem.toml").write_text('llm_apikey = "sk-very-secret"', encoding="utf-8")
-    with pytest.raises(InvalidInputError, match="llm_apikey") as raised:
+    with pytest.raises(InvalidInputError) as raised:
         Memory.open()
+    assert str(raised.value) == "settings: hippomem.toml: there is no setting 'llm_apikey': is 'llm_api_key' meant?"
     assert "sk-very-secret" not in "".join(traceback.format_exception(raised.value))
 
 
