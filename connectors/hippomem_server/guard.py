@@ -57,7 +57,7 @@ class Guard:
         if scope["method"] == "HEAD":  # answered as GET; what sends the answer leaves out the body
             scope = {**scope, "method": "GET"}
         headers = dict(scope["headers"])
-        parts = [part for part in scope["path"].split("/") if part]
+        parts = [part for part in _own_path(scope).split("/") if part]
         is_upload = len(parts) > 2 and parts[2] == UPLOADS
         limit = self.upload_bytes if is_upload else self.body_bytes
         refused = self._refused(scope, headers, parts) or _too_large(headers.get(b"content-length"), limit)
@@ -87,6 +87,13 @@ class Guard:
     def _grant(self, authorization: bytes) -> Grant | None:
         scheme, _, token = authorization.decode("latin-1").partition(" ")
         return self.tokens.grant(token.strip()) if scheme.lower() == "bearer" else None
+
+
+def _own_path(scope: Scope) -> str:
+    """The path as routes are found by it: without what a server is mounted at, or a proxy has before it."""
+    path, root = str(scope["path"]), str(scope.get("root_path", ""))
+    below = path.removeprefix(root)
+    return below if below.startswith("/") else path
 
 
 def known_as(host: str) -> str:

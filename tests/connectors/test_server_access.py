@@ -12,6 +12,9 @@ from typing import Any
 import httpx
 import pytest
 from serving import TLS, opener, process, served
+from starlette.applications import Starlette
+from starlette.routing import Mount
+from starlette.testclient import TestClient
 
 from hippomem import InvalidInputError, NotFoundError
 from hippomem_server import LOOPBACK, Options, Tokens, create_app, new_token, serve
@@ -131,6 +134,32 @@ def test_no_spelling_of_a_path_leads_into_another_namespace(server: Server, path
     connection.request("GET", f"/{path}", headers={"authorization": f"Bearer {token}"})
     assert connection.getresponse().status in (400, 403, 404)
     connection.close()
+
+
+@pytest.mark.parametrize("way", ["mounted", "root_path", "both"])
+def test_below_a_path_it_asks_for_tokens_too(small: Path, tmp_path: Path, way: str) -> None:
+    token, entry = new_token("bea", ["bea", "v1"], may_write=False)
+    (tmp_path / "tokens.toml").write_text(entry)
+    opened = opener(Path(shutil.copy(small, tmp_path / "m.db")))
+    app: Any = create_app(opened, Tokens.read(tmp_path / "tokens.toml"), Options(body_bytes=10_000))
+    if way != "root_path":
+        app = Starlette(routes=[Mount("/v1/memory" if way == "mounted" else "/memory", app)])
+    root = "" if way == "mounted" else "/v1"
+    below = "/v1/memory" if way != "root_path" else "/v1"
+    with TestClient(app, base_url="http://localhost", root_path=root) as client:
+
+        def asked(method: str, path: str, **options: Any) -> int:
+            return client.request(method, f"{below}/{path}", **options).status_code
+
+        known = {"authorization": f"Bearer {token}"}
+        for method, path in WRITES + READS:
+            assert asked(method, f"v1/bea/{path}") == 401, path
+            assert asked(method, f"v1/default/{path}", headers=known) == 403, path
+        assert asked("get", "v1") == 401
+        assert asked("post", "v1/bea/memories", json={"text": "x"}, headers=known) == 403
+        assert asked("post", "v1/bea/recall", content=b" " * 10_001, headers=known) == 413
+        assert asked("get", "v1/bea/stats", headers=known) == 200
+        assert asked("get", "healthz") == asked("get", "") == 200
 
 
 def test_to_read_is_not_to_write(server: Server) -> None:
