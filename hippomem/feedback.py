@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
 from numbers import Real
 from typing import Any
@@ -32,6 +32,7 @@ from hippomem.neocortex.neural_memory.state import MapFile
 from hippomem.settings import Settings
 from hippomem.storage import learning as rows
 from hippomem.storage import reads
+from hippomem.storage.files import make_views
 from hippomem.storage.schema import LEARNING_ACTIONS
 from hippomem.storage.store import Store
 from hippomem.storage.writes import check_encoder
@@ -259,7 +260,9 @@ class Learning:
         file, memory = self.file, self._memory
         if file is None or memory is None or not memory.replayed:
             return
-        file.save(memory)
+        with suppress(OSError):  # then it fails, too, and is made again from the log
+            make_views(file.folder)
+            file.save(memory)
         with self.store.read() as connection:  # afterwards: whoever forgets from now on removes the file
             if reads.forgotten_after(connection, self.number(), memory.applied, "unlearn"):
                 file.drop()

@@ -235,6 +235,38 @@ def test_where_views_cannot_be_made(tmp_path: Path, place: str) -> None:
             memory.forget(event.id)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="others have no modes")
+@pytest.mark.parametrize(("mode", "folder"), [(0o600, 0o700), (0o640, 0o750), (0o660, 0o770), (0o644, 0o755)])
+@pytest.mark.parametrize("is_there", [True, False])
+def test_who_may_not_read_the_database_may_not_read_its_views(
+    tmp_path: Path, mode: int, folder: int, is_there: bool
+) -> None:
+    file, views = tmp_path / "m.db", tmp_path / "m.db.views"
+    before = os.umask(0o002)
+    try:
+        file.touch()
+        file.chmod(0o666)
+        if is_there:
+            with opened(file) as memory:
+                memory.ingest(records(100))
+            assert views.stat().st_mode & 0o777 == 0o775
+        file.chmod(mode)
+        with opened(file) as memory:
+            if is_there:  # before anything new is saved
+                assert views.stat().st_mode & 0o077 & ~folder == 0
+            memory.ingest(records(200))
+        assert views.stat().st_mode & 0o777 == folder
+        shutil.rmtree(views)
+        with opened(file) as memory:
+            event = memory.add("Ada met Bea.")
+            memory.feedback("Whom did Ada meet?", [event.id])
+            memory.consolidate()
+        assert list(views.rglob("map.npz"))
+        assert views.stat().st_mode & 0o777 == folder
+    finally:
+        os.umask(before)
+
+
 def test_a_memory_that_stays_open_saves_its_view_and_lets_go_of_what_is_gone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

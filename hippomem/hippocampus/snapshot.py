@@ -29,6 +29,7 @@ from hippomem.hippocampus.lexical import LexicalIndex
 from hippomem.hippocampus.names import KeyTable
 from hippomem.hippocampus.vectors import VectorIndex
 from hippomem.hippocampus.view import Sentences, View
+from hippomem.storage.files import make_views
 
 FORMAT = 11
 GROWTH = 4  # a snapshot is due when a quarter of its rows is new or gone: the cost of all of them stays linear
@@ -67,7 +68,7 @@ class Snapshots:
 
         Raises OSError.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_views(self.folder)
         work = self.folder / f"{UNFINISHED}{view.applied:015d}-{uuid.uuid4().hex[:12]}"
         work.mkdir()
         return work

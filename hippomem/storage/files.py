@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import sys
 import threading
 import uuid
@@ -92,6 +93,30 @@ def replaceable(path: Path) -> Path:
     if head_of(name).startswith((HEADER, *LOG_HEADERS)) or any(head_of(other) == HEADER for other in beside):
         raise InvalidInputError(f"{path} is a database, or a part of one: give the name of another file")
     return Path(name)
+
+
+def make_views(folder: Path) -> None:
+    """Make a folder below that of a database's views. Nobody may look into that one who may not look into the database,
+    whose names and vectors it holds: as SQLite has it with the log. Raises OSError."""
+    views = next((one for one in (folder, *folder.parents) if one.name.endswith(VIEWS)), None)
+    if views is not None:
+        narrow_views(views, make=True)
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def narrow_views(views: Path, *, make: bool = False) -> None:
+    """Have nobody look into the folder of a database's views, which may be made, who may not look into the database.
+    Raises OSError where that cannot be had."""
+    file = views.with_name(views.name.removesuffix(VIEWS))
+    if not file.is_file() or not (make or views.exists()):
+        return
+    may = file.stat().st_mode & 0o066
+    may |= 0o700 | (may & 0o044) >> 2  # of a folder, to read is nothing without to search
+    if make:
+        views.mkdir(may, exist_ok=True)
+    mode = stat.S_IMODE(views.stat().st_mode)
+    if os.name == "posix" and mode & 0o077 & ~may:
+        views.chmod(mode & ~(0o077 & ~may))
 
 
 def head_of(file: str | Path) -> bytes:

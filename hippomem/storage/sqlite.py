@@ -30,7 +30,7 @@ from hippomem.errors import (
 )
 from hippomem.storage import engine
 from hippomem.storage.engine import MEMORY, Database
-from hippomem.storage.files import BESIDE, HEADER, HELD, HOLDING, VIEWS, head_of
+from hippomem.storage.files import BESIDE, HEADER, HELD, HOLDING, VIEWS, head_of, narrow_views
 from hippomem.storage.schema import changes, facts, learning_targets, mentions, statuses, validities, versions
 
 APPLICATION_ID = 0x48504D4D  # "HPMM", in the header of our SQLite files
@@ -92,7 +92,12 @@ class SQLite(Database):
             HELD.discard(self)
 
     def views(self, store_id: str) -> Path | None:  # noqa: ARG002 - they lie beside it
-        return self.path.with_name(self.path.name + VIEWS) if self.path else None
+        if self.path is None:
+            return None
+        folder = self.path.with_name(self.path.name + VIEWS)
+        with suppress(OSError):  # of somebody else: nothing is written there, then
+            narrow_views(folder)
+        return folder
 
     def reading(self) -> Connection:
         return self.engine.connect()

@@ -25,6 +25,7 @@ class MapFile:
     """The slow map of one namespace in `folder`; `marks` tell which store, encoder and options it is of."""
 
     def __init__(self, folder: Path, marks: dict[str, Any]) -> None:
+        self.folder = folder
         self._path = folder / "map.npz"
         self._marks = {"format": FORMAT, **marks}
 
