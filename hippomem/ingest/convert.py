@@ -18,6 +18,8 @@ from hippomem.errors import MissingDependencyError, SourceError
 _START_SECONDS = 60.0
 # Each thread of a numeric library reserves address space, which on a large machine alone would be over the limit.
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+# markitdown imports onnxruntime, which would tell Microsoft of it, past what forbids Python the network.
+_TELLING_NOBODY = {"ORT_DISABLE_TELEMETRY": "1"}
 _WORKER = ("-P", "-m", "hippomem.ingest._convert_worker")  # -P: never import from the folder we happen to be in
 
 
@@ -86,7 +88,12 @@ class _Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, **_ONE_THREAD, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+            env={
+                **os.environ,
+                **_ONE_THREAD,
+                **_TELLING_NOBODY,
+                "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+            },
         )
         self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._stdin = cast(IO[bytes], self._process.stdin)

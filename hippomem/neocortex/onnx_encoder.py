@@ -127,6 +127,8 @@ def _threads() -> int:
 
 
 def _load(name: str, precision: Precision) -> _Loaded:
+    # It tells Microsoft of each process that imports it, from then on: what can be called afterwards comes too late.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnx  # noqa: F401 - what the graph is built with
         import onnxruntime
@@ -141,7 +143,7 @@ def _load(name: str, precision: Precision) -> _Loaded:
         tokenizer.no_truncation()
         with safe_open(bert.weights, framework="numpy") as file:
             graph, weights = build_graph(bert, lambda weight: file.get_tensor(bert.prefix + weight), precision)
-        onnxruntime.disable_telemetry_events()
+        onnxruntime.disable_telemetry_events()  # for where somebody else has imported it, and on Windows
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3

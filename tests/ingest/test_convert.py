@@ -339,6 +339,20 @@ def test_the_worker_has_no_network_and_no_programs(attempt: str) -> None:
     assert result.stdout.startswith("refused:")
 
 
+def test_the_worker_s_libraries_tell_nobody(
+    tmp_path: Path, page: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of them puts down, among the user's files, what it is to send to its maker some seconds later."""
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    for name in ("ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    with Converter() as converter:
+        assert converter.convert(page("<p>quiet")) == ("quiet", "")
+    assert list(home.rglob("*")) == []
+
+
 def test_the_worker_imports_nothing_from_the_current_folder(
     tmp_path: Path, page: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

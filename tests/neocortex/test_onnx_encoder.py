@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -417,3 +418,14 @@ def test_a_recall_loads_neither_torch_nor_spacy(tmp_path: Path, fp32: OnnxEncode
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout == "Ada met Bea in Oslo.\n[]\n"
     assert done.stderr == ""
+
+
+def test_the_runtime_tells_nobody(tmp_path: Path) -> None:
+    """It would ask for its maker's server some seconds later, and puts down beforehand, among the user's files, what it
+    is to send there."""
+    home = tmp_path / "home"
+    home.mkdir()
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("ORT_", "XDG_"))}
+    code = "from hippomem.neocortex.onnx_encoder import OnnxEncoder; OnnxEncoder().encode_query('Ada')"
+    subprocess.run([sys.executable, "-c", code], env=kept | {"HOME": str(home)}, check=True)
+    assert list(home.rglob("*")) == []
