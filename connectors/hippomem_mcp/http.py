@@ -8,6 +8,7 @@ from typing import Any
 
 import uvicorn
 from mcp.server.mcpserver import MCPServer
+from mcp.server.transport_security import TransportSecuritySettings
 
 from hippomem import InvalidInputError
 from hippomem_tools.addresses import is_loopback, listening, url_of
@@ -32,11 +33,24 @@ def serve_http(
         raise InvalidInputError(
             f"{host} can be reached by others: set HIPPOMEM_MCP_TOKEN to what clients must bear, or use 127.0.0.1"
         )
-    app: Any = server.streamable_http_app(host=host)
     with listening(host, port) as bound:
         told(f"{url_of(host, bound.getsockname()[1])}/mcp")
-        config = uvicorn.Config(_guarded(app, token) if token else app, log_level="warning")
+        config = uvicorn.Config(_application(server, host, token), log_level="warning")
         uvicorn.Server(config).run(sockets=[bound])
+
+
+def _application(server: MCPServer[Any], host: str, token: str | None) -> Any:
+    """What is served. On this machine it must be called by a name of this machine: a page of a stranger whose name
+    leads here sends its own. The SDK sees to it by itself for three addresses of the many."""
+    security = None
+    if is_loopback(host):
+        names = ["127.0.0.1", "localhost", "[::1]", f"[{host}]" if ":" in host else host]
+        security = TransportSecuritySettings(
+            allowed_hosts=[known for name in names for known in (name, f"{name}:*")],
+            allowed_origins=[known for name in names for known in (f"http://{name}", f"http://{name}:*")],
+        )
+    app: Any = server.streamable_http_app(host=host, transport_security=security)
+    return _guarded(app, token) if token else app
 
 
 def _guarded(app: App, token: str) -> App:

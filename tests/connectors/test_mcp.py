@@ -23,7 +23,7 @@ from mcp import Client, MCPError, StdioServerParameters
 from hippomem import Memory
 from hippomem.errors import InvalidInputError
 from hippomem.testing import ScriptedChatModel
-from hippomem_mcp import client_configuration, create_server, serve_http
+from hippomem_mcp import client_configuration, create_server, http, serve_http
 
 pytestmark = pytest.mark.anyio
 
@@ -322,6 +322,22 @@ async def test_over_http_a_token_can_be_asked_for(database: Path) -> None:
             assert answer.status_code == 401
             known = {"Authorization": "Bearer open sesame", "Accept": "application/json, text/event-stream"}
             assert (await client.post(url, json={}, headers=known)).status_code != 401
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.0.0.2", "::1", "0:0:0:0:0:0:0:1"])
+async def test_a_stranger_s_name_for_this_machine_is_refused(memory: Memory, host: str) -> None:
+    app = http._application(create_server(memory), host, None)
+    own = f"http://[{host}]:8000" if ":" in host else f"http://{host}:8000"
+    client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=own)
+    async with app.router.lifespan_context(app), client:
+
+        async def asked(**headers: str) -> int:
+            return (await client.post("/mcp", json={}, headers=headers)).status_code
+
+        assert await asked() not in (403, 421)
+        assert await asked(origin=own) not in (403, 421)
+        assert await asked(host="evil.example:8000") == 421
+        assert await asked(origin="http://evil.example:8000") == 403
 
 
 def test_nobody_else_is_served_without_a_token(memory: Memory) -> None:
