@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 import logging
 import os
+import re
+from collections.abc import Iterable
 from functools import cache
 from typing import Annotated, Any, Literal
 
@@ -27,6 +29,8 @@ log = logging.getLogger("hippomem")
 
 ENV_PREFIX = "HIPPOMEM_"
 ALIKE = 0.85  # of difflib's ratio: a slip or two in a name; what others may have in the environment is below
+# Of a URL: as an option, and then up to the last @, as one may be written wrongly.
+_PASSWORDS = re.compile(r"([?&](?:ssl)?password=)[^&]*"), re.compile(r"(://[^/?#:@]*:).*(?=@)")
 
 Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 ALL_STEPS: Any = frozenset(
@@ -175,6 +179,13 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments over environment over file; no .env and no secrets folder are read."""
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        """What logs, tracebacks and notebooks show: URLs without their passwords."""
+        for name, value in super().__repr_args__():
+            for password in _PASSWORDS if name in ("db", "llm_base_url") and value else ():
+                value = password.sub(r"\1***", value)
+            yield name, value
 
     @property
     def encoding(self) -> tuple[Any, Backend, Precision, str]:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from unchanged import state
 
-from hippomem import EncoderMismatchError, InvalidInputError, Memory, NotFoundError
+from hippomem import EncoderMismatchError, InvalidInputError, Memory, NotFoundError, Settings
 from hippomem.settings import load_settings
 from hippomem.testing import HashEncoder
 
@@ -103,6 +103,28 @@ def test_a_misspelt_setting_does_not_show_its_value(tmp_path: Path, monkeypatch:
         Memory.open()
     assert str(raised.value) == "settings: hippomem.toml: there is no setting 'llm_apikey': is 'llm_api_key' meant?"
     assert "sk-very-secret" not in "".join(traceback.format_exception(raised.value))
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://ada:s3cret@host:5432/memories", "postgresql://ada:***@host:5432/memories"),
+        ("postgresql://ada:s3c@/ret@host/memories", "postgresql://ada:***@host/memories"),
+        ("postgresql://:s3cret@host/memories", "postgresql://:***@host/memories"),
+        ("postgresql://ada@host/m?password=s3cret&port=1", "postgresql://ada@host/m?password=***&port=1"),
+        ("postgresql://ada:s3cret@host/m?sslpassword=s3cret", "postgresql://ada:***@host/m?sslpassword=***"),
+        ("postgresql://host:5432/m?password=s3c@s3cret", "postgresql://host:5432/m?password=***"),
+        ("postgresql://host:5432/memories", "postgresql://host:5432/memories"),
+        ("/home/ada/agent.db", "/home/ada/agent.db"),
+    ],
+)
+def test_settings_are_shown_without_passwords(url: str, shown: str) -> None:
+    settings = Settings(db=url, llm_base_url=url)
+    for text in (repr(settings), str(settings), f"{[settings]}"):
+        assert f"db='{shown}'" in text
+        assert f"llm_base_url='{shown}'" in text
+        assert "s3c" not in text
+    assert settings.db == url
 
 
 @pytest.mark.parametrize("llm", [5, object(), ["openai:test-model"]])
