@@ -17,7 +17,7 @@ from typing import Any
 import child_tasks
 import pytest
 from child_tasks import opened, records, said
-from sqlalchemy import event
+from sqlalchemy import Connection, event
 from unchanged import state
 
 from hippomem import (
@@ -363,10 +363,33 @@ def test_an_interrupt_at_any_statement_of_a_write_loses_nothing_and_holds_no_loc
     assert memory.doctor().ok
 
 
-def _interrupted(call: Callable[..., None], steps: Iterator[int], last: int) -> Callable[..., None]:
-    def called(*args: Any) -> None:
-        call(*args)
+@pytest.mark.sqlite
+@pytest.mark.parametrize("method", ["passages", "stats", "recall"])
+def test_an_interrupt_before_the_rows_are_read_leaves_no_reader_of_an_earlier_moment(
+    tmp_path: Path, fast: Opened, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    memory, other = fast(), fast()
+    kept = []
+    for number in itertools.count(1):
+        expected = {other.add(f"Ada met Bea{number} in Oslo.").id, memory.add(f"Bea met Cid{number} in Oslo.").id}
+        with monkeypatch.context() as patched:
+            patched.setattr(Connection, "execute", _interrupted(Connection.execute, itertools.count(1), number))
+            try:
+                getattr(memory, method)(*["Whom did Ada meet?"][: method == "recall"])
+                break
+            except KeyboardInterrupt as error:
+                kept.append(error)
+        expected.add(other.add(f"Eve met Ada{number} in Oslo.").id)
+        assert expected <= {passage.id for passage in memory.passages()}
+    assert number > 1
+    assert memory.doctor().ok
+
+
+def _interrupted(call: Callable[..., Any], steps: Iterator[int], last: int) -> Callable[..., Any]:
+    def called(*args: Any) -> Any:
+        returned = call(*args)
         if next(steps) == last:
             raise KeyboardInterrupt
+        return returned
 
     return called

@@ -53,7 +53,8 @@ class SQLite(Database):
             with HOLDING:
                 _refuse_what_is_not_sqlite(path)
                 HELD.add(self)
-        options: dict[str, Any] = {"connect_args": {"timeout": engine.BUSY_SECONDS, "check_same_thread": False}}
+        how = {"timeout": engine.BUSY_SECONDS, "check_same_thread": False, "factory": _Connected}
+        options: dict[str, Any] = {"connect_args": how}
         if path is None:
             options["poolclass"] = StaticPool  # one connection, or every thread would see a database of its own
         else:
@@ -189,6 +190,28 @@ class SQLite(Database):
             if new is not None and os.path.lexists(new):
                 _remove(new)
             raise
+
+
+class _Connected(sqlite3.Connection):
+    """A connection that ends its statements with the transaction that it rolls back.
+
+    An open one goes on to read what there was at its moment, and so does its connection, which can write no more once
+    others have. After an interrupt, or an error among its rows, it is open for as long as anybody keeps the traceback.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._cursors: weakref.WeakSet[sqlite3.Cursor] = weakref.WeakSet()
+
+    def cursor(self, *args: Any, **kwargs: Any) -> Any:
+        made = super().cursor(*args, **kwargs)
+        self._cursors.add(made)
+        return made
+
+    def rollback(self) -> None:
+        for cursor in list(self._cursors):
+            cursor.close()
+        super().rollback()
 
 
 def _statistics() -> Iterator[tuple[str, str, str]]:
