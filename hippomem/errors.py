@@ -9,7 +9,7 @@ HippomemError
 ├── StoreError                         the database
 │   ├── ForeignStoreError              a database or file of another program
 │   ├── NewerStoreError                written by a newer hippomem
-│   ├── StoreAccessError               cannot be opened or written: permissions, missing folder, no server
+│   ├── StoreAccessError               cannot be opened, read or written: permissions, missing folder, no server
 │   ├── StoreFullError                 the disk is full; the transaction was rolled back
 │   ├── StoreBusyError                 another process held the write lock for too long
 │   ├── ClosedError                    used after close()
@@ -61,7 +61,7 @@ class NewerStoreError(StoreError):
 
 
 class StoreAccessError(StoreError):
-    """The database cannot be opened or written where it is."""
+    """The database cannot be opened, read or written where it is."""
 
 
 class StoreFullError(StoreError):

@@ -85,7 +85,9 @@ def header(path: Path) -> dict[str, Any]:
             Means.read(text_of(first["means"]))
     except FileNotFoundError as error:
         raise NotFoundError(f"there is no file {path}") from error
-    except (OSError, ValueError, KeyError, RecursionError) as error:
+    except OSError as error:
+        raise SourceError(f"the export {path} cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, RecursionError) as error:
         raise SourceError(f"{path} is not an export of hippomem: {error}") from error
     if first.get("format") != FORMAT:
         raise SourceError(f"{path} is an export in format {first.get('format')}, this version reads {FORMAT}")
@@ -296,7 +298,9 @@ def _read(
             raise ValueError("it breaks off before its end")
     except (StoreError, SourceError):
         raise
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError, HippomemError) as error:
+    except OSError as error:
+        raise SourceError(f"the export {path} cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError, HippomemError) as error:
         raise SourceError(f"{path}, line {number}: {error}") from error
 
 

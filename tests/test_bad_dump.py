@@ -84,7 +84,7 @@ def test_what_is_no_export(tmp_path: Path, content: bytes) -> None:
 def test_what_is_no_file(tmp_path: Path) -> None:
     is_refused(tmp_path / "nothing", NotFoundError, "there is no file")
     (tmp_path / "folder").mkdir()
-    is_refused(tmp_path / "folder", match="is not an export")
+    is_refused(tmp_path / "folder", match="cannot be read: Is a directory")
 
 
 def test_a_newer_format(dump: Path) -> None:

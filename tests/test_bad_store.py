@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import os
 import random
+import resource
 import shutil
 import sqlite3
 import tempfile
@@ -25,6 +26,7 @@ from hippomem import (
     InvalidInputError,
     Memory,
     NewerStoreError,
+    SourceError,
     StoreAccessError,
     StoreError,
     StoreFullError,
@@ -334,6 +336,54 @@ def test_a_damaged_text_is_told_as_damage(tmp_path: Path) -> None:
     db.write_bytes(data[:at] + b"\xde\xad\xbe\xef" * 16 + data[at + 64 :])
     with pytest.raises(ForeignStoreError, match="damaged"):
         opened(db)
+
+
+@contextlib.contextmanager
+def no_handle_left() -> Iterator[None]:
+    """No further file can be opened by this process."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+@pytest.mark.sqlite
+def test_a_process_that_has_too_many_files_open_is_told_so(tmp_path: Path, fast: Opened) -> None:
+    memory = fast()
+    memory.add("Ada met Bea in Oslo.")
+    memory.export(tmp_path / "dump")
+    with no_handle_left():
+        with pytest.raises(StoreAccessError, match=r"too many are open: .* \(ulimit -n\)"):
+            fast(tmp_path / "new.db")
+        with pytest.raises(SourceError, match="cannot be read: Too many open files"):
+            Memory.load(tmp_path / "dump", tmp_path / "new.db")
+        assert memory.add("Bea met Cid in Oslo.").created
+    assert fast(tmp_path / "new.db").doctor().ok
+
+
+@pytest.mark.sqlite
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs to know the handles of a file")
+def test_a_disk_that_cannot_be_read_is_not_told_as_a_full_one(tmp_path: Path, fast: Opened) -> None:
+    memory, other = fast(), fast()
+    memory.add("Ada met Bea in Oslo.")
+    memory.recall("Ada")
+    added = other.add("Bea met Cid in Oslo.")  # which the first one is yet to read
+    log = tmp_path / "m.db-wal"
+    found = [int(link.name) for link in Path("/proc/self/fd").iterdir() if link.resolve() == log]
+    kept = {number: os.dup(number) for number in found}
+    unreadable = os.open(log, os.O_WRONLY)
+    for number in kept:
+        os.dup2(unreadable, number)
+    with pytest.raises(StoreAccessError, match="as it was read"):
+        memory.passages()
+    for number, copy in kept.items():
+        os.dup2(copy, number)
+        os.close(copy)
+    os.close(unreadable)
+    assert memory.get(added.id).text == "Bea met Cid in Oslo."
+    assert memory.doctor().ok
 
 
 @pytest.mark.sqlite

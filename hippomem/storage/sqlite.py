@@ -6,6 +6,7 @@ Transactions are begun by us: a write takes the lock at once, so that two writer
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import time
@@ -37,6 +38,7 @@ APPLICATION_ID = 0x48504D4D  # "HPMM", in the header of our SQLite files
 LET_IN_SECONDS = 0.15  # longer than SQLite pauses between two attempts of one that waits
 ROWS = 1_000_000  # that SQLite takes a namespace to have in a table
 WRITING = "BEGIN IMMEDIATE"
+FAILED_READS = (sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_FSTAT)
 # kB. In a large store every row touches pages all over the indexes; what does not fit is written twice.
 READING_CACHE, WRITING_CACHE = 65536, 131072
 
@@ -167,11 +169,17 @@ class SQLite(Database):
     def error(self, error: DBAPIError) -> StoreError:
         message, where = str(error.orig), self.name
         low = message.lower()
+        if "i/o error" in low and getattr(error.orig, "sqlite_errorcode", None) in FAILED_READS:
+            return StoreAccessError(f"{where}: {message} as it was read. See what the system tells of its disk")
         if "full" in low or "i/o error" in low:
             return StoreFullError(f"{where}: {message}. Nothing of this write was kept; free some space and repeat it")
         if "locked" in low or "busy" in low:
             return StoreBusyError(
                 f"{where}: another process has been writing for over {engine.BUSY_SECONDS:.0f} s; try again"
+            )
+        if "unable to open" in low and _is_out_of_handles():
+            return StoreAccessError(
+                f"{where}: {message}, as too many are open: close some memories, or raise the limit (ulimit -n)"
             )
         if "readonly" in low or "read-only" in low or "unable to open" in low or "permission" in low:
             return StoreAccessError(f"{where}: {message}. Check that its folder exists, and that you may write to both")
@@ -256,6 +264,15 @@ def _refuse_what_is_not_sqlite(path: Path) -> None:
         raise StoreAccessError(f"{path} cannot be read: {error.strerror}; {advice}") from error
     if head and head != HEADER:
         raise ForeignStoreError(f"{path} is not a database: give the path of a hippomem database, or of a new file")
+
+
+def _is_out_of_handles() -> bool:
+    """Whether this process, or the machine, can open no further file. SQLite does not say why it could not."""
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY))
+    except OSError as error:
+        return error.errno in (errno.EMFILE, errno.ENFILE)
+    return False
 
 
 def _prepare(connection: sqlite3.Connection, _record: object) -> None:
