@@ -167,7 +167,8 @@ def links_of(
     stated = list(triples)
     # Where a user says when something holds, no other reading of the same two names says that it always does.
     timed = {_names(t) for t in triples if has_validity(t)}
-    read = (t for t in (learned.triples if learned else extraction.triples) if not _is_among(t, triples))
+    own = {_parts(t) for t in triples}
+    read = (t for t in (learned.triples if learned else extraction.triples) if _parts(t) not in own)
     stated += [t for t in read if not timed or _names(t) not in timed]
     found: dict[str, MentionRow] = {}
 
@@ -208,5 +209,5 @@ def _names(triple: Triple) -> tuple[str, str]:
     return entity_key(triple.subject), entity_key(triple.object)
 
 
-def _is_among(triple: Triple, others: Sequence[Triple]) -> bool:
-    return any((t.subject, t.relation, t.object) == (triple.subject, triple.relation, triple.object) for t in others)
+def _parts(triple: Triple) -> tuple[str, str, str]:
+    return triple.subject, triple.relation, triple.object

@@ -312,7 +312,8 @@ def _bring(passages: Iterable[NewPassage], before: Mapping[str, tuple[int, list[
         if p.triples is not None:
             earlier = own.get(p.id, before[p.id][1] if p.id in before else []) if p.extends else []
             again = {t for t in p.triples if has_validity(t)}  # said with other times, a triple has those
-            left = [*(t for t in earlier if t not in again), *(t for t in p.triples if t not in earlier or t in again)]
+            there = set(earlier)  # there may be thousands
+            left = [*(t for t in earlier if t not in again), *(t for t in p.triples if t not in there or t in again)]
             own[p.id] = list({said(t): t for t in left}.values())
     return own
 

@@ -181,3 +181,35 @@ def test_sharing_out_by_hand() -> None:
     assert share_out([a], ["no name"]) == [[a]]
     assert share_out([], ["one", "two"]) == [[], []]
     assert read_triples([OWNS, list(OWNS)]) == (Triple(*OWNS),)
+
+
+@pytest.mark.timeout(30)
+def test_a_book_with_a_triple_for_every_page_is_not_read_for_each_of_them() -> None:
+    """Each name looked for in all texts takes minutes here."""
+    texts = [f"Keeper {i:05} has lamp {i:05}." for i in range(20_000)]
+    triples = [Triple(f"keeper {i:05}", "has", f"LAMP {i:05}") for i in range(20_000)]
+    assert share_out(triples, texts) == [[triple] for triple in triples]
+    assert share_out([Triple("No", "is", "KE"), Triple("7.", "is", "00")], texts[7:9]) == [
+        [Triple("No", "is", "KE"), Triple("7.", "is", "00")],
+        [Triple("No", "is", "KE")],
+    ]  # names too short to have three characters in a row
+
+
+def test_thousands_of_triples_brought_again_are_not_compared_one_by_one(
+    fast: Callable[..., Memory], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = fast()
+    many = [("Ada", "wrote", f"Poem {i}") for i in range(1_000)]
+    memory.add(TEXT, triples=many)
+    compared = 0
+    equal = Triple.__eq__
+
+    def counted(self: Triple, other: object) -> bool:
+        nonlocal compared
+        compared += 1
+        return equal(self, other)
+
+    monkeypatch.setattr(Triple, "__eq__", counted)
+    assert memory.add(TEXT, triples=[*many, OWNS]).created is False
+    assert compared < 20 * len(many)
+    assert brought(memory) == {*many, OWNS}

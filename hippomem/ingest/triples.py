@@ -28,17 +28,36 @@ def read_triples(triples: object) -> tuple[Triple, ...]:
 def share_out(triples: Sequence[Triple], texts: Sequence[str]) -> list[list[Triple]]:
     """For each of a document's passages, the triples about it: a triple goes where both of its names are written,
     else where one is, else to the first passage."""
-    if len(texts) < 2:
+    if len(texts) < 2 or not triples:
         return [list(triples) for _ in texts]
     shared: list[list[Triple]] = [[] for _ in texts]
-    folded = [text.casefold() for text in texts]
+    written = _Written([text.casefold() for text in texts])
     for triple in triples:
-        names = triple.subject.casefold(), triple.object.casefold()
-        written = [sum(name in text for name in names) for text in folded]
-        best = max(written)
-        for place in [i for i, count in enumerate(written) if count == best] if best else [0]:
+        subject, object_ = (written.places(name.casefold()) for name in (triple.subject, triple.object))
+        for place in sorted((subject & object_) or (subject | object_) or {0}):
             shared[place].append(triple)
     return shared
+
+
+class _Written:
+    """Which texts a name stands in. It is looked for where the rarest of its runs of three characters is: a book that
+    comes with thousands of triples would else be read from end to end for each of them.
+    """
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self._texts = texts
+        self._places: dict[str, list[int]] = {}
+        for place, text in enumerate(texts):
+            for run in _runs(text):
+                self._places.setdefault(run, []).append(place)
+
+    def places(self, name: str) -> set[int]:
+        some = min((self._places.get(run, []) for run in _runs(name)), key=len, default=range(len(self._texts)))
+        return {place for place in some if name in self._texts[place]}
+
+
+def _runs(text: str) -> set[str]:
+    return {text[at : at + 3] for at in range(len(text) - 2)}
 
 
 def _read(triple: object) -> Triple:
