@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
 
 import numpy as np
 from sqlalchemy import Connection
@@ -16,6 +18,7 @@ from hippomem.neocortex.neural_memory import Association, MapOptions, NeuralMemo
 from hippomem.neocortex.neural_memory.state import MapFile
 from hippomem.storage import learning as rows
 from hippomem.storage import reads
+from hippomem.storage.schema import LEARNING_ACTIONS
 
 Steps = Sequence[tuple[str, int]]  # "learn" an event or "rehearse", by number
 
@@ -61,17 +64,19 @@ class Following:
         log = reads.log_from(connection, namespace, memory.applied)
         if not log or (log[0].sequence, log[0].mark) != (memory.applied, memory.mark):
             return False
-        for entry in log[1:]:
-            if entry.action == "rehearse":
-                for done in rows.rehearsal_rows(connection, namespace, [entry.passage]):
+        # What one `forget` untaught is taken out at once: after each time the experts' weights are learned anew.
+        for action, entries in groupby((e for e in log[1:] if e.action in LEARNING_ACTIONS), attrgetter("action")):
+            numbers = list(dict.fromkeys(entry.passage for entry in entries))  # two of its passages may be forgotten
+            if action == "rehearse":
+                for done in rows.rehearsal_rows(connection, namespace, numbers):
                     memory.replay(done.events, done.absorbed)
-            elif entry.action in ("learn", "unlearn"):
-                if entry.action == "unlearn" and not memory.unlearn([entry.passage]):
-                    return False
-                found = list(associations(rows.event_rows(connection, namespace, self.encoder, [entry.passage])))
-                if any(memory.has_other_evidence(event) for event in found):
-                    return False
-                memory.learn(found)
+                continue
+            if action == "unlearn" and not memory.unlearn(numbers):
+                return False
+            found = list(associations(rows.event_rows(connection, namespace, self.encoder, numbers)))
+            if any(memory.has_other_evidence(event) for event in found):
+                return False
+            memory.learn(found)
         return True
 
     def _empty(self, events: Mapping[int, Association]) -> NeuralMemory:

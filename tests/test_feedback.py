@@ -26,7 +26,8 @@ from hippomem import (
 from hippomem.evidence import EXPERTS
 from hippomem.feedback import weighted
 from hippomem.hippocampus.recipe import U
-from hippomem.neocortex.neural_memory import NeuralMemory
+from hippomem.neocortex.neural_memory import Association, NeuralMemory
+from hippomem.neocortex.neural_memory.experts import ExpertWeights
 from hippomem.testing import HashEncoder, capitals
 
 Opened = Callable[..., Memory]
@@ -210,6 +211,35 @@ def test_forgetting_a_passage_unlearns_it(memory: Memory, tmp_path: Path) -> Non
     with pytest.raises(NotFoundError):
         memory.forget(both.id)
     assert memory.doctor().ok
+
+
+def test_what_one_forget_untaught_is_taken_out_at_once(fast: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With each of a hundred events by itself, the weights were learned anew a hundred times."""
+    memory, other = fast(), fast()
+    ids = fill(memory)
+    for place in range(40):
+        memory.feedback(f"question {place} about thing {place}", [ids[place % 2], *ids[2 : 2 + (place % 4 == 0)]])
+    learner = memory._learning
+    learner.rehearse(learner.draw(40, seed=1))
+    other.recall(QUESTION)
+    steps = 0
+    learn = ExpertWeights.learn
+
+    def counted(self: ExpertWeights, event: Association) -> None:
+        nonlocal steps
+        steps += 1
+        learn(self, event)
+
+    monkeypatch.setattr(ExpertWeights, "learn", counted)
+    assert memory.forget(ids[0]).learned == 20
+    assert memory.forget(ids[2]).learned == 10  # the same again, and the last of what these were about
+    assert steps <= 2 * 40
+    other.recall(QUESTION)
+    assert steps <= 3 * 40
+    monkeypatch.undo()
+    assert memory.stats()["learned"] == 20
+    assert memory.doctor().ok
+    assert other.doctor().ok
 
 
 def test_a_document_that_changes_takes_its_feedback_along(memory: Memory) -> None:
