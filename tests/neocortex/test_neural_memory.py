@@ -79,6 +79,24 @@ def test_a_coarse_choice_among_many_keys_reads_the_same() -> None:
     assert store.attend(held[7].key).cosines[0] < 0.99
 
 
+@pytest.mark.parametrize("others", [0, 500, CODED + 100])
+def test_of_a_question_asked_often_the_last_that_was_learned_counts_whatever_was_removed(others: int) -> None:
+    key, a, b = unit(3, 7)
+    held = events(others) if others else []
+    last = max((event.number for event in held), default=0)
+    held += [Association(last + n, key, a, (1,)) for n in range(1, 201)]
+    held += [Association(last + n, key, b, (2,)) for n in range(201, 206)]
+    store, again = FastStore(), FastStore()
+    store.write(held)
+    assert store.votes(store.attend(key))[2].attention == pytest.approx(5 / NEAREST, abs=1e-3)
+    gone = [event.number for event in held[:3]]
+    store.remove(gone)
+    again.write([event for event in held if event.number not in gone])  # as a process that opens the memory now
+    assert store.votes(store.attend(key)).keys() >= {1, 2}
+    for passage, vote in store.votes(store.attend(key)).items():
+        assert vote.attention == pytest.approx(again.votes(again.attend(key))[passage].attention, abs=1e-5)
+
+
 def test_a_query_asked_before_finds_what_was_useful() -> None:
     memory = NeuralMemory(64, 3)
     held = events(60, dimension=64)

@@ -24,6 +24,7 @@ BETA = 20.0  # inverse temperature of the attention
 NEAREST = 64  # keys that get attention
 COUNTED = 0.02  # of the attention: what a stored query must have to be told as one "like this one"
 CODED = 2048  # keys from which copies of one byte a number choose who may be nearest; cosines are always exact
+SAME = 1e-6  # between cosines of equal keys: what rounding makes of them
 CLIPPED = 0.4  # the largest number of a key that such a copy tells; in 384 dimensions most are below .15
 
 
@@ -144,7 +145,7 @@ class FastStore:
         if count <= NEAREST:
             return np.arange(count)
         if count < CODED:
-            return np.argpartition(self.keys @ query, count - NEAREST)[count - NEAREST :]
+            return self._newest_of_most_like(self.keys @ query)
         import faiss
 
         if self._codes is None:
@@ -152,9 +153,20 @@ class FastStore:
             self._codes = faiss.IndexScalarQuantizer(self.keys.shape[1], kind, faiss.METRIC_INNER_PRODUCT)
             self._codes.add(_coded(self.keys))
         with one_thread():
-            _, found = self._codes.search(_coded(query[None]), 2 * NEAREST)
+            scores, found = self._codes.search(_coded(query[None]), 2 * NEAREST)
+        if scores[0][NEAREST - 1] == scores[0][-1]:  # of one question that many: these need not be the newest
+            return self._newest_of_most_like(self.keys @ query)
         some = np.asarray(found[0], np.int64)
-        return np.asarray(some[np.argpartition(self._keys[some] @ query, NEAREST)[NEAREST:]])
+        return self._newest_of_most_like(self._keys[some] @ query, some)
+
+    def _newest_of_most_like(self, cosines: Floats, slots: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+        """The `NEAREST` slots of the highest cosines, of equal ones those of the newest events: where a question was
+        asked more often than that, what was learned of it last counts, and the same in every process."""
+        slots = np.arange(len(cosines)) if slots is None else slots
+        least = np.partition(cosines, len(cosines) - NEAREST)[len(cosines) - NEAREST]
+        above, equal = slots[cosines > least + SAME], slots[np.abs(cosines - least) <= SAME]
+        newest = sorted(equal.tolist(), key=lambda slot: -self._events[slot].number)[: NEAREST - len(above)]
+        return np.concatenate([above, np.array(newest, np.int64)])
 
     def _reserve(self, rows: int, dimension: int) -> None:
         if rows > len(self._keys):
