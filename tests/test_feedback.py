@@ -71,6 +71,13 @@ def test_what_was_useful_comes_first_the_next_time(memory: Memory) -> None:
     assert memory.stats()["learned"] == 2
 
 
+def test_a_question_that_many_have_asked_is_told_as_such(memory: Memory) -> None:
+    ids = fill(memory)
+    for _ in range(60):
+        memory.feedback(QUESTION, useful=[ids[-1]])
+    assert "moved up by 60 earlier queries like this one" in memory.recall(QUESTION).passages[0].why
+
+
 def test_a_learned_weight_multiplies_all_that_its_expert_says(memory: Memory) -> None:
     fill(memory)
     memory.add("A canoe goes well with a paddle.", title="Canoe")

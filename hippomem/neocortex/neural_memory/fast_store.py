@@ -22,7 +22,8 @@ from hippomem.threads import one_thread
 CAPACITY = 10_000  # keys: 31 MB with their values at 384 dimensions
 BETA = 20.0  # inverse temperature of the attention
 NEAREST = 64  # keys that get attention
-COUNTED = 0.02  # of the attention: what a stored query must have to be told as one "like this one"
+COUNTED = 0.02  # of the attention: what a stored query must have to be told as one "like this one";
+COUNTED_BESIDE = 0.5  # of the most that one has is enough, too: many that are equally like share the attention
 CODED = 2048  # keys from which copies of one byte a number choose who may be nearest; cosines are always exact
 SAME = 1e-6  # between cosines of equal keys: what rounding makes of them
 CLIPPED = 0.4  # the largest number of a key that such a copy tells; in 384 dimensions most are below .15
@@ -125,12 +126,13 @@ class FastStore:
     def votes(self, attention: Attention) -> dict[int, Vote]:
         """For each passage the attention that its queries get; below 0 where they found it of no use."""
         sums: dict[int, list[float]] = {}
+        least = min(COUNTED, COUNTED_BESIDE * float(attention.weights.max(initial=0.0)))
         for slot, weight in zip(attention.slots.tolist(), attention.weights.tolist(), strict=True):
             event = self._events[slot]
             for passage in event.passages:
                 entry = sums.setdefault(passage, [0.0, 0])
                 entry[0] += math.copysign(weight, event.confidence)
-                entry[1] += weight >= COUNTED
+                entry[1] += weight >= least
         return {passage: Vote(total, int(count)) for passage, (total, count) in sums.items()}
 
     def nearest_to(self, number: int, count: int) -> list[int]:
