@@ -110,6 +110,24 @@ def test_a_query_asked_before_finds_what_was_useful() -> None:
             assert float(reading.vector @ event.value) > float(event.key @ event.value) + 0.1
 
 
+def test_a_query_like_none_that_was_asked_is_not_moved() -> None:
+    first, second, value = np.eye(3, dtype=np.float32)
+    memory = NeuralMemory(3, 3)
+    memory.learn([Association(1, first, value, (1,))])
+    moved = {cosine: memory.read(at(first, second, cosine)).vector for cosine in (0.0, 0.1, 0.25, 0.5, 0.75)}
+    assert np.allclose(moved[0.0], second)
+    toward = {cosine: float(vector @ value) for cosine, vector in moved.items()}
+    assert toward[0.1] < 0.02 < toward[0.25] < 0.1
+    for cosine in (0.5, 0.75):  # from here on as far as ever
+        whole = at(first, second, cosine) + 0.35 * (value - first)
+        assert np.allclose(moved[cosine], whole / np.linalg.norm(whole), atol=1e-6)
+
+
+def at(one: np.ndarray, other: np.ndarray, cosine: float) -> np.ndarray:
+    """A unit vector of this cosine to `one`, between two that are at right angles."""
+    return (cosine * one + math.sqrt(1 - cosine**2) * other).astype(np.float32)
+
+
 def test_the_map_speaks_once_something_has_left_the_store() -> None:
     memory = NeuralMemory(64, 3, capacity=20)
     held = events(24, dimension=64)

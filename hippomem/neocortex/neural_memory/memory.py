@@ -22,6 +22,7 @@ from hippomem.neocortex.neural_memory.slow_map import Map, MapOptions, map_of
 
 # Chosen on the first two conversations of LoCoMo.
 MOVE = 0.35  # λ: how far a reading moves the query along what store and map say
+AKIN = 0.5  # cosine of the nearest stored query from which the store moves a query in full
 VOTE, SHARPNESS = 4.0, 8  # of a vote by a query like this one to the letter; how fast it falls with the cosine
 GUARD_LOSS = 0.05  # of the guard's recall, at most, or a rehearsal is rolled back
 KEPT_PAIRS = 256  # that dampening weighs the forgotten ones against
@@ -219,8 +220,9 @@ class NeuralMemory:
 
         q' = normalise(q + λ [g Σ a_i (v_i - q_i) + (1 - g) (M(q) - q)]) with g = max cos(q, q_i): where the store knows
         a query like this one it speaks, else the map. While all events are in the store it knows what the map knows,
-        and more exactly: then g is 1. The vote for p is 4 g^8 Σ_(i: p useful) a_i: decisive where the question was
-        asked before, next to nothing where it was not.
+        and more exactly: then q' = normalise(q + λ min(1, g/.5)² Σ a_i (v_i - q_i)). Attention sums up to 1 however
+        unlike all stored queries are, and what helped such is no help here. The vote for p is 4 g^8
+        Σ_(i: p useful) a_i: decisive where the question was asked before, next to nothing where it was not.
         """
         moved = query.astype(np.float32)
         votes: Mapping[int, Vote] = {}
@@ -229,7 +231,7 @@ class NeuralMemory:
         if len(self.store):
             attention = self.store.attend(query)
             likeness = max(0.0, float(attention.cosines[0]))
-            share = likeness if self.map_speaks else 1.0
+            share = likeness if self.map_speaks else min(1.0, likeness / AKIN) ** 2
             moved = moved + np.float32(MOVE * share) * self.store.shift(attention)
             scale = VOTE * likeness**SHARPNESS
             votes = {
