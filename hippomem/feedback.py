@@ -183,7 +183,8 @@ class Learning:
         with self.synced() as (_, connection):
             ids = list(passage_ids)
             found = [reads.by_id(connection, self.number(), id_) for id_ in ids]
-            return rows.events_about(connection, self.number(), [known[0] for known in found if known])
+            numbers = [known[0] for known in found if known]
+            return rows.events_about(connection, self.number(), numbers, only_useful=True)
 
     def probe(self, numbers: Sequence[int], *, whole: bool = False) -> list[Probe]:
         """Measured recall of events by their own cues: by the slow map, or by the `whole` neural memory."""

@@ -229,13 +229,18 @@ def numbers_of(connection: Connection, namespace: int, ids: Iterable[str]) -> di
     return found
 
 
-def events_about(connection: Connection, namespace: int, passage_numbers: Iterable[int]) -> list[int]:
-    """The events in which any of these passages was useful, ascending."""
+def events_about(
+    connection: Connection, namespace: int, passage_numbers: Iterable[int], only_useful: bool = False
+) -> list[int]:
+    """The events that are about any of these passages, ascending; `only_useful`: in which they were of use."""
     found: set[int] = set()
     for some in chunks(passage_numbers):
         query = select(learning_targets.c.event).where(
             learning_targets.c.namespace == namespace, learning_targets.c.passage.in_(some)
         )
+        if only_useful:
+            own = (learning_events.c.namespace == namespace) & (learning_events.c.number == learning_targets.c.event)
+            query = query.join(learning_events, own).where(learning_events.c.confidence > 0)
         found.update(connection.execute(query).scalars())
     return sorted(found)
 

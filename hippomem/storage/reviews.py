@@ -14,7 +14,16 @@ from typing import Any
 from sqlalchemy import Connection, Row, and_, case, exists, func, insert, select, update
 
 from hippomem.storage.chunks import chunks
-from hippomem.storage.schema import learning_targets, passages, review_log, reviews, schedules, statuses, usages
+from hippomem.storage.schema import (
+    learning_events,
+    learning_targets,
+    passages,
+    review_log,
+    reviews,
+    schedules,
+    statuses,
+    usages,
+)
 
 LEASE = timedelta(minutes=5)
 ATTEMPTS = 5  # claims that came to nothing, after which a row is dead: visible, and left alone
@@ -64,7 +73,7 @@ def set_schedule(connection: Connection, namespace: int, **values: Any) -> None:
 
 def unenrolled(connection: Connection, namespace: int, channel: str, limit: int) -> list[tuple[int, datetime]]:
     """Passages that the channel does not know yet, with the moment of their recording, oldest first. The neural one
-    knows only what feedback is about, without what is flagged."""
+    knows only what feedback called useful, without what is flagged."""
     known = exists().where(
         reviews.c.namespace == namespace, reviews.c.channel == channel, reviews.c.passage == passages.c.number
     )
@@ -76,7 +85,11 @@ def unenrolled(connection: Connection, namespace: int, channel: str, limit: int)
             statuses.c.flag != "",
         )
         taught = exists().where(
-            learning_targets.c.namespace == namespace, learning_targets.c.passage == passages.c.number
+            learning_targets.c.namespace == namespace,
+            learning_targets.c.passage == passages.c.number,
+            learning_events.c.namespace == namespace,
+            learning_events.c.number == learning_targets.c.event,
+            learning_events.c.confidence > 0,
         )
         query = query.where(taught, ~flagged)
     rows = connection.execute(query.order_by(passages.c.number).limit(limit))

@@ -70,6 +70,20 @@ def test_junk_is_kept_out_of_the_neural_memory(fast: Callable[..., Memory], cloc
     assert not report["replay neural"].counts.get("replayed")
 
 
+def test_what_was_of_no_use_is_neither_replayed_nor_missed(memory: Memory, clock: SimulatedClock) -> None:
+    ids = {p.text.split()[0]: p.id for p in memory.passages() if "bees" in p.text}
+    memory.feedback("honey of the bea household", [ids["Ada"]], confidence=-1)
+    useless = memory.add("Zoe has never seen a bee.")
+    memory.feedback("honey of the zoe household", [useless.id], confidence=-1)
+    assert len(memory._learning.events_of(ids.values())) == len(PEOPLE)
+    assert memory._learning.events_of([useless.id]) == []
+    for _ in range(20):
+        report = memory.consolidate()["replay neural"]
+        assert not report.counts.get("again") or clock.now() == NOW
+        clock.advance(timedelta(days=1))
+    assert memory.forget(useless.id).learned == 1
+
+
 def test_a_rehearsal_that_is_rolled_back_is_a_review_all_the_same(
     memory: Memory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
