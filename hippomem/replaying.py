@@ -292,9 +292,12 @@ class Replaying(Viewing):
             number = writes.existing(connection, self._writer.number, [event.id]).get(event.id, 0)
             status = statuses.status_of(connection, self._writer.number, [number]).get(number)
             has_facts = bool(links.stated_in(connection, self._writer.number, [number]))
+            into = [status.merged_into] if status and status.merged_into else []
+            kept = writes.existing(connection, self._writer.number, into).values()
+            brings_facts = any(links.brings_facts(connection, self._writer.number, number, other) for other in kept)
         with self._lock:
             heard = self._echoes.sources_of(event.text)
-        if status and status.merged_into in heard:
+        if status and status.merged_into in heard and not brings_facts:
             return  # what says it in its place, and was recalled just now
         is_echo = event.id in heard
         if (status and (status.archived_at or status.invalid_at)) or (has_facts and not is_dated and not is_echo):

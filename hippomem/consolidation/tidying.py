@@ -183,8 +183,8 @@ class _Desk:
             self._log("flag", number, passage.id, {"why": why})
 
     def merge(self, number: int, passage: Passage, other: int, kept: Passage, told_at: datetime | None) -> None:
-        """Archive the newer of two that say the same of the same, where they were said on the same occasion and nothing
-        of it has ended in between."""
+        """Archive the newer of two that say the same of the same, where they were said on the same occasion, nothing of
+        it has ended in between, and users stated no fact with it that the older one lacks."""
         own, other_ = ((p.title, p.session, p.occurred_at, said(p.text)) for p in (passage, kept))
         if own != other_ or passage.metadata.get("pinned"):
             return
@@ -195,6 +195,8 @@ class _Desk:
         found = validities.validities_of(self.connection, self.namespace, [other])
         if any(validity.invalid_at or validity.is_spared for validity in found.values()):
             return  # what had ended, or was found to hold after all, was said again: when, the newer one tells
+        if links.brings_facts(self.connection, self.namespace, number, other):
+            return
         if not (self._is_there(number) and self._is_there(other)):
             return
         self._did("merged", passage.id, f"says the same as {kept.id}")

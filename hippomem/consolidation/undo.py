@@ -77,9 +77,10 @@ def say_again(
     status = statuses.status_of(connection, namespace, [number]).get(number)
     if status is not None and status.archived_at is not None and status.merged_into is not None:
         kept = writes.existing(connection, namespace, [status.merged_into])
-        for id_, number in kept.items():  # says it in its place
-            say_again(connection, namespace, number, id_, at, is_dated)
-        return
+        for other_id, other in kept.items():  # says it in its place
+            say_again(connection, namespace, other, other_id, at, is_dated)
+        if not any(links.brings_facts(connection, namespace, number, other) for other in kept.values()):
+            return
     restore(connection, namespace, number, id_, why, at)
     known = validities.validities_of(connection, namespace, [number])
     for fact in validities.facts_in(connection, namespace, number):

@@ -70,6 +70,17 @@ def stated_in(connection: Connection, namespace: int, numbers: Sequence[int]) ->
     return found
 
 
+def brings_facts(connection: Connection, namespace: int, number: int, other: int) -> bool:
+    """Whether users stated facts with one passage that they did not with the other."""
+    query = select(
+        facts.c.passage, facts.c.subject, facts.c.relation, facts.c.object, facts.c.valid_from, facts.c.invalid_at
+    )
+    own = (facts.c.namespace == namespace, facts.c.passage.in_([number, other]), facts.c.extractor == "user")
+    stated = [(passage, tuple(fact)) for passage, *fact in connection.execute(query.where(*own))]
+    ours, theirs = ({fact for passage, fact in stated if passage == n} for n in (number, other))
+    return not ours <= theirs
+
+
 def names_in(connection: Connection, namespace: int, numbers: Sequence[int]) -> dict[int, dict[str, str]]:
     """For each passage, entity key -> the name as it stands there."""
     found: dict[int, dict[str, str]] = {}

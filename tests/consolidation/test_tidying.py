@@ -356,6 +356,23 @@ def test_the_same_said_twice_is_merged_and_can_be_taken_apart(memory: Memory, cl
     assert memory.consolidate()["tidy"].counts.get("merged", 0) == 0
 
 
+def test_what_users_stated_with_a_text_is_not_merged_away(memory: Memory) -> None:
+    question = "Whom did Zoe marry?"
+    stated = [("Zoe", "married", "Yan")]
+    first = memory.add("She said yes at the lighthouse that day.", source="a")
+    again = memory.add("She said yes at the lighthouse that day.", source="b", triples=stated)
+    third = memory.add("She said yes at the lighthouse that day.", source="c")
+    assert memory.consolidate()["tidy"].counts["merged"] == 1
+    found = [p.id for p in memory.recall(question, 50).passages]
+    assert found.index(again.id) < found.index(first.id)
+    assert third.id not in found
+    memory.add("She said yes at the lighthouse that day.", source="c", triples=[("Zoe", "married", "Xan")])
+    assert third.id in {p.id for p in memory.recall(question, 50).passages}
+    assert not memory.consolidate()["tidy"].counts.get("merged")
+    assert {p.id for p in memory.recall(question, 50).passages} >= {first.id, again.id, third.id}
+    assert memory.doctor().ok
+
+
 def test_the_same_of_something_else_is_not_merged_and_a_source_keeps_its_own(memory: Memory) -> None:
     for flat in "AB":
         memory.add("The rent is 1,240 euros a month.", title=f"Flat {flat}", source=f"flats/{flat}.md")
