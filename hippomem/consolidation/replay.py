@@ -255,6 +255,7 @@ class ReplayStep:
             known = reviews.schedule(connection, namespace)
             time = ReplayTime(known.wall, known.moment).at(round.now) if known else ReplayTime(round.now, round.now)
             plan = self._chosen(connection, namespace, time.moment, self._units(round))
+            round.spend(units=len(plan))  # what comes after it would not have them
             counts = Counter(f"would be replayed ({reason})" for _, reason in plan)
             counts["not scheduled yet"] = len(reviews.unenrolled(connection, namespace, self.channel.name, ENROLLED))
             notes = [

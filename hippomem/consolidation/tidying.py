@@ -79,23 +79,30 @@ class TidyStep:
         is_done = True
         looked_at = 0  # the change up to which a dry round has come
         measured: dict[str, Tellings] = {}  # each relation once a round: it takes a look at all of its facts
+        merged: set[int] = set()  # what a dry round would have archived
         while True:
             if round.is_over:
                 is_done = False
                 break
-            last = self._some(round, counts, notes, measured, looked_at)
+            last = self._some(round, counts, notes, measured, merged, looked_at)
             if not last:
                 break
             looked_at = last if round.is_dry else 0
-        if "strengthen" in self.switched and self.namespace() and not round.is_dry:
-            with self.store.write() as connection:
-                counts["strengthened"] += _strengthen(connection, self.namespace(), round.now)
+        if "strengthen" in self.switched and self.namespace():
+            with self.store.read() if round.is_dry else self.store.write() as connection:
+                counts["strengthened"] += _strengthen(connection, self.namespace(), round.now, round.is_dry)
         return StepReport(
             self.name, {k: v for k, v in counts.items() if v}, notes=tuple(notes)[:NOTES], is_done=is_done
         )
 
     def _some(
-        self, round: Round, counts: Counter[str], notes: dict[str, None], measured: dict[str, Tellings], looked_at: int
+        self,
+        round: Round,
+        counts: Counter[str],
+        notes: dict[str, None],
+        measured: dict[str, Tellings],
+        merged: set[int],
+        looked_at: int,
     ) -> int:
         """Look at a batch of changes. Returns the last of them, 0 where there was none."""
         namespace = self.namespace()
@@ -122,7 +129,7 @@ class TidyStep:
             others = reads.by_number(connection, namespace, sorted({other for _, other in pairs}))
             documents = statuses.ingested_sources(connection, namespace) if pairs else set()
             is_on = "invalidate" in self.switched
-            found = _contradictions(connection, namespace, there, measured, self.trust) if is_on else []
+            found = _contradictions(connection, namespace, there, measured, self.trust, merged) if is_on else []
             ending = {one.older.passage for one in found}
             raised = _promotions(connection, namespace) if is_last and "promote" in self.switched else {}
         deeds = deque(methodcaller("flag", *one) for one in there.items() if "flag" in self.switched)
@@ -135,7 +142,7 @@ class TidyStep:
         deeds.extend(methodcaller("promote", fact, support) for fact, support in raised.items())
         if round.is_dry:
             with self.store.read() as connection:
-                desk = _Desk(connection, namespace, now, counts, notes, is_dry=True)
+                desk = _Desk(connection, namespace, now, counts, notes, merged, is_dry=True)
                 for deed in deeds:
                     deed(desk)
             return last
@@ -145,7 +152,7 @@ class TidyStep:
                 if again is not None and again.tidied != tidied:
                     return last  # another process was faster
                 # What is done already, as this ended half-way, is passed over.
-                desk = _Desk(connection, namespace, now, counts, notes, is_dry=False)
+                desk = _Desk(connection, namespace, now, counts, notes, merged, is_dry=False)
                 ends = time.monotonic() + HELD_SECONDS
                 while deeds:
                     deeds.popleft()(desk)
@@ -169,6 +176,7 @@ class _Desk:
     now: datetime
     counts: Counter[str]
     notes: dict[str, None]  # in their order
+    merged: set[int]  # what a dry round would have archived by now
     is_dry: bool
 
     def flag(self, number: int, passage: Passage) -> None:
@@ -186,7 +194,7 @@ class _Desk:
         """Archive the newer of two that say the same of the same, where they were said on the same occasion, nothing of
         it has ended in between, and users stated no fact with it that the older one lacks."""
         own, other_ = ((p.title, p.session, p.occurred_at, said(p.text)) for p in (passage, kept))
-        if own != other_ or passage.metadata.get("pinned"):
+        if own != other_ or passage.metadata.get("pinned") or self.merged & {number, other}:
             return
         known = statuses.status_of(self.connection, self.namespace, [number, other])
         ours, theirs = known.get(number), known.get(other)
@@ -200,7 +208,9 @@ class _Desk:
         if not (self._is_there(number) and self._is_there(other)):
             return
         self._did("merged", passage.id, f"says the same as {kept.id}")
-        if not self.is_dry:
+        if self.is_dry:
+            self.merged.add(number)
+        else:
             statuses.set_status(self.connection, self.namespace, number, archived_at=self.now, merged_into=kept.id)
             reviews.count_uses(self.connection, self.namespace, [other], self.now)
             if told_at is not None:
@@ -283,6 +293,7 @@ def _contradictions(
     there: dict[int, Passage],
     measured: dict[str, Tellings],
     trust: Callable[[Passage], float],
+    merged: set[int],
 ) -> list[Contradiction]:
     subjects = statuses.subjects_of(connection, namespace, there)
     # Of an entity that much is said about only what may contradict itself is read. Spellings of a relation are one.
@@ -297,7 +308,7 @@ def _contradictions(
     if not facts:
         return []
     about = reads.by_number(connection, namespace, sorted({fact[0] for fact in facts}))
-    archived = {
+    archived = merged | {
         number
         for number, status in statuses.status_of(connection, namespace, about).items()
         if status.archived_at is not None
@@ -370,7 +381,7 @@ def _promotions(connection: Connection, namespace: int) -> dict[tuple[int, str, 
     return changed
 
 
-def _strengthen(connection: Connection, namespace: int, now: datetime) -> int:
+def _strengthen(connection: Connection, namespace: int, now: datetime, is_dry: bool) -> int:
     """Hebbian: an edge gains with each use a share of what is left to the most, and relaxes to 1. Where edges are read,
     those of one passage keep their sum (graph.py), so that what gains does so at the cost of the rest.
     """
@@ -389,6 +400,9 @@ def _strengthen(connection: Connection, namespace: int, now: datetime) -> int:
         moved = max(abs(own[entity] - before[passage][entity]) for entity in own)
         if moved < NOTICEABLE and passage not in used:
             continue
+        count += 1
+        if is_dry:
+            continue
         kept = {entity: strength for entity, strength in own.items() if strength > 1 + NOTICEABLE / 2}
         statuses.set_strengths(connection, namespace, passage, kept, now)
         id_ = statuses.id_of(connection, namespace, passage)
@@ -396,5 +410,4 @@ def _strengthen(connection: Connection, namespace: int, now: datetime) -> int:
             why = "its paths were of use" if passage in used else "relaxed: not used for a while"
             detail = {"why": why, "before": {str(entity): value for entity, value in before[passage].items()}}
             statuses.log_change(connection, namespace, "strengthen", passage, id_, now, detail)
-        count += 1
     return count

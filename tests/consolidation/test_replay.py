@@ -22,6 +22,7 @@ from hippomem.types import Triple
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 NAMES = "Ada Bea Cid Dov Eve Fay Gil Hal Ivy Jon Kay Lea Mia Ned Ola Pia Quin Ria Sol Tim".split()
+STEPS = "replay neural", "replay graph"
 
 
 @pytest.fixture
@@ -278,6 +279,32 @@ def test_a_dry_round_looks_at_all_that_has_changed(fast: Callable[..., Memory], 
             memory.add(f"Note {number} tells of Thing{number}.", source=source)
     dry = memory.consolidate(dry_run=True)["tidy"]
     assert dry.counts == memory.consolidate()["tidy"].counts == {"merged": 150}
+
+
+def test_a_dry_round_tells_what_is_then_done(fast: Callable[..., Memory], clock: SimulatedClock) -> None:
+    memory = fast(clock=clock)
+    for source in "abc":  # the third would be merged into one of the others, not into each
+        for number in range(150):
+            memory.add(f"Note {number} tells of Thing{number}.", source=source)
+    used = memory.recall("What tells of Thing7?", 1)
+    memory.feedback(used, [used.passages[0].id])
+    dry = memory.consolidate(dry_run=True)["tidy"]
+    assert dry.counts["merged"] == 300
+    assert dry.counts["strengthened"] == 1
+    assert memory.consolidate()["tidy"].counts == dry.counts
+    assert not memory.consolidate(dry_run=True)["tidy"].counts
+
+
+def test_a_dry_round_keeps_to_its_budget(memory: Memory, clock: SimulatedClock) -> None:
+    for passage in memory.passages()[:9]:
+        memory.feedback(f"what of {passage.text.split()[0]}", [passage.id])
+    memory.consolidate()
+    clock.advance(timedelta(days=9))
+    report = memory.consolidate(budget=6, dry_run=True)
+    told = {name: sum(n for what, n in report[name].counts.items() if what.startswith("would")) for name in STEPS}
+    assert sum(told.values()) == 6
+    done = memory.consolidate(budget=6)
+    assert {name: done[name].counts["replayed"] for name in STEPS} == told
 
 
 def test_forgetting_takes_the_reviews_along(memory: Memory, clock: SimulatedClock) -> None:
