@@ -141,6 +141,8 @@ def _strengthen(deed: _Deed) -> None:
     before = deed.detail.get("before")
     if before is None:
         raise InvalidInputError(f"change {deed.sequence} undid another one: there is nothing to undo in it")
+    if statuses.is_logged(deed.connection, deed.namespace, "strengthen", deed.id, deed.why):
+        raise InvalidInputError(f"change {deed.sequence} was undone already")
     own = {int(entity): float(value) for entity, value in before.items() if float(value) != 1.0}
     statuses.set_strengths(deed.connection, deed.namespace, deed.number, own, deed.at)
     statuses.log_change(deed.connection, deed.namespace, "strengthen", deed.number, deed.id, deed.at, {"why": deed.why})

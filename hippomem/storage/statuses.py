@@ -61,6 +61,14 @@ def change(connection: Connection, namespace: int, sequence: int) -> Any:
     return connection.execute(query).first()
 
 
+def is_logged(connection: Connection, namespace: int, action: str, id_: str, why: str) -> bool:
+    """Whether the log has a line of this kind about a passage that says just this."""
+    query = select(changes.c.detail).where(
+        changes.c.namespace == namespace, changes.c.passage_id == id_, changes.c.action == action
+    )
+    return any((detail or {}).get("why") == why for detail in connection.execute(query).scalars())
+
+
 # -- passages -------------------------------------------------------------------------------------------------------
 
 

@@ -530,8 +530,11 @@ def test_used_paths_grow_stronger_within_bounds_and_relax(memory: Memory, clock:
     assert 1.9 < max(strengths) <= 2.0
     assert memory.consolidate()["tidy"].counts.get("strengthened", 0) == 0  # again, at the same moment
     held = all_strengths(memory)
-    memory.undo(memory.history(target.id)[-1].sequence)
+    sequence = memory.history(target.id)[-1].sequence
+    memory.undo(sequence)
     assert all_strengths(memory) == []
+    with pytest.raises(InvalidInputError, match="undone already"):
+        memory.undo(sequence)
     memory._note_use(memory.recall(question, 9), [target.id])
     memory.consolidate()
     (was,) = (c for c in memory.history(target.id) if "undone" in (c.detail or {}).get("why", ""))
