@@ -64,6 +64,10 @@ class Following:
         log = reads.log_from(connection, namespace, memory.applied)
         if not log or (log[0].sequence, log[0].mark) != (memory.applied, memory.mark):
             return False
+        # First what has changed of events that are there: they are read as they are by now, as those that come.
+        changed = [entry.passage for entry in log[1:] if entry.action == "learn" and entry.passage in memory.store]
+        if not self._learn(connection, namespace, memory, changed):
+            return False
         # What one `forget` untaught is taken out at once: after each time the experts' weights are learned anew.
         for action, entries in groupby((e for e in log[1:] if e.action in LEARNING_ACTIONS), attrgetter("action")):
             numbers = list(dict.fromkeys(entry.passage for entry in entries))  # two of its passages may be forgotten
@@ -73,10 +77,16 @@ class Following:
                 continue
             if action == "unlearn" and not memory.unlearn(numbers):
                 return False
-            found = list(associations(rows.event_rows(connection, namespace, self.encoder, numbers)))
-            if any(memory.has_other_evidence(event) for event in found):
+            if not self._learn(connection, namespace, memory, numbers):
                 return False
-            memory.learn(found)
+        return True
+
+    def _learn(self, connection: Connection, namespace: int, memory: NeuralMemory, numbers: Sequence[int]) -> bool:
+        """False, with nothing learned, where the experts said something else by now."""
+        found = list(associations(rows.event_rows(connection, namespace, self.encoder, numbers)))
+        if any(memory.has_other_evidence(event) for event in found):
+            return False
+        memory.learn(found)
         return True
 
     def _empty(self, events: Mapping[int, Association]) -> NeuralMemory:

@@ -78,6 +78,29 @@ def test_a_question_that_many_have_asked_is_told_as_such(memory: Memory) -> None
     assert "moved up by 60 earlier queries like this one" in memory.recall(QUESTION).passages[0].why
 
 
+def test_what_is_taught_again_and_again_weighs_no_more_for_other_questions(fast: Opened) -> None:
+    memory, other = fast(), fast()
+    ids = fill(memory)
+    first_event = memory.feedback(QUESTION, useful=[ids[3]])
+    once = weights(memory)
+    assert once.any()
+    assert np.array_equal(weights(other), once)  # which hears of what follows only later, all at once
+    for _ in range(20):
+        memory.feedback(QUESTION, useful=[ids[3]])
+        assert np.array_equal(weights(memory), once)
+    memory.feedback(QUESTION, useful=[ids[3]])
+    new = memory.update(ids[3], "She ordered a drone and a kite for the birthday.")
+    for one in (memory, other, fast()):
+        assert np.array_equal(weights(one), once)
+        assert one.doctor().ok
+    memory.forget(first_event.id)  # then the second one counts
+    assert weights(memory).any()
+    assert memory.doctor().ok
+    before = weights(memory).copy()
+    memory.feedback("who has ever seen a canoe?", useful=[new.id])  # another question about it
+    assert not np.array_equal(weights(memory), before)
+
+
 def test_a_learned_weight_multiplies_all_that_its_expert_says(memory: Memory) -> None:
     fill(memory)
     memory.add("A canoe goes well with a paddle.", title="Canoe")

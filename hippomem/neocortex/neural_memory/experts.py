@@ -5,6 +5,7 @@ these weights (1 at first) follow the gradient of the log-likelihood that a soft
 the useful ones (ListNet with one list a query: Cao et al., ICML 2007), with AdaGrad steps (Duchi et al., JMLR 2011).
 A few numbers, so a few hundred events teach them, and wrong ones can do little. What the experts said is taken from the
 ranking without anything learned: no event leaves a trace in what another one teaches, so one can be unlearned exactly.
+What is taught once more of the same question is no step of its own (memory.py).
 """
 
 from __future__ import annotations

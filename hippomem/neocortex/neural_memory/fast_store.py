@@ -9,7 +9,7 @@ modern Hopfield models: Hu et al., arXiv 2309.12673).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +45,7 @@ class FastStore:
         self.beta = beta
         self._slot_of: dict[int, int] = {}
         self._events: list[Association] = []
+        self._about: dict[tuple[int, ...], set[int]] = {}
         self._keys = np.empty((0, 0), np.float32)
         self._values = np.empty((0, 0), np.float32)
         self._codes: Any = None
@@ -76,6 +77,10 @@ class FastStore:
         """(n, d) float32."""
         return self._values[: len(self._events)]
 
+    def about(self, passages: tuple[int, ...]) -> Collection[int]:
+        """The numbers of the events about just these passages."""
+        return self._about.get(passages, ())
+
     def write(self, events: Iterable[Association]) -> None:
         """Store events; one of a number that is there replaces it."""
         for event in events:
@@ -87,8 +92,10 @@ class FastStore:
                 if self._codes is not None:
                     self._codes.add(_coded(event.key[None]))
             else:
+                self._leave(self._events[slot])
                 self._events[slot] = event
                 self._codes = None
+            self._about.setdefault(event.passages, set()).add(event.number)
             self._keys[slot], self._values[slot] = event.key, event.value
 
     def remove(self, numbers: Iterable[int]) -> None:
@@ -98,6 +105,7 @@ class FastStore:
             if slot is None:
                 continue
             self._codes = None
+            self._leave(self._events[slot])
             last = len(self._events) - 1
             if slot != last:
                 self._events[slot] = self._events[last]
@@ -105,6 +113,12 @@ class FastStore:
                 self._slot_of[self._events[slot].number] = slot
             self._events.pop()
             self._keys[last] = self._values[last] = 0
+
+    def _leave(self, event: Association) -> None:
+        numbers = self._about[event.passages]
+        numbers.discard(event.number)
+        if not numbers:
+            del self._about[event.passages]
 
     def attend(self, query: Floats) -> Attention:
         """a = softmax(β cos(q, k_i) + ln |c_i|) over the nearest keys to `query` (d,), which is L2-normalised."""

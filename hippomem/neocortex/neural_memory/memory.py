@@ -26,6 +26,7 @@ AKIN = 0.5  # cosine of the nearest stored query from which the store moves a qu
 VOTE, SHARPNESS = 4.0, 8  # of a vote by a query like this one to the letter; how fast it falls with the cosine
 GUARD_LOSS = 0.05  # of the guard's recall, at most, or a rehearsal is rolled back
 KEPT_PAIRS = 256  # that dampening weighs the forgotten ones against
+REPEATED = 0.95  # cosine from which a question about the same passages is one that was asked before
 LEARNED_HALF = 0.5  # of its loss: an event whose loss the map has brought below this is absorbed
 
 
@@ -124,11 +125,27 @@ class NeuralMemory:
                 continue
             self.store.write([event])
             if event.number > self.experts.last:
-                self.experts.learn(event)
+                self._teach_experts(event)
         self.trim()
+
+    def _teach_experts(self, event: Association) -> None:
+        """What was taught before teaches them nothing: a question that is asked day after day would end up with all of
+        the weight on what speaks for it, at the cost of every other one."""
+        for number in self.store.about(event.passages):
+            earlier = self.store[number]
+            if (
+                number < event.number
+                and earlier.evidence is not None
+                and (earlier.confidence > 0) == (event.confidence > 0)
+                and float(earlier.key @ event.key) >= REPEATED
+            ):
+                return
+        self.experts.learn(event)
 
     def _amend(self, event: Association) -> None:
         """A useful passage has another text now: the store has it at once, the map with its next rebuild."""
+        if event.number in self.store and not _differ(self.store[event.number], event):
+            return
         self.stale += event.number in self.replayed
         if event.number in self.store:
             self.store.write([event])
@@ -169,7 +186,7 @@ class NeuralMemory:
             self._dampen(pairs)
         self.experts = ExpertWeights.new(self.terms)
         for number in self.store.numbers:
-            self.experts.learn(self.store[number])
+            self._teach_experts(self.store[number])
         return True
 
     def _dampen(self, pairs: Sequence[Association]) -> None:
