@@ -9,7 +9,8 @@ modern Hopfield models: Hu et al., arXiv 2309.12673).
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,7 +46,7 @@ class FastStore:
         self.beta = beta
         self._slot_of: dict[int, int] = {}
         self._events: list[Association] = []
-        self._about: dict[tuple[int, ...], set[int]] = {}
+        self._about: dict[tuple[int, ...], list[int]] = {}
         self._keys = np.empty((0, 0), np.float32)
         self._values = np.empty((0, 0), np.float32)
         self._codes: Any = None
@@ -77,9 +78,11 @@ class FastStore:
         """(n, d) float32."""
         return self._values[: len(self._events)]
 
-    def about(self, passages: tuple[int, ...]) -> Collection[int]:
-        """The numbers of the events about just these passages."""
-        return self._about.get(passages, ())
+    def before(self, event: Association, most: int) -> Iterator[Association]:
+        """Earlier events about just the same passages: the last ones, at most so many, newest first."""
+        numbers = self._about.get(event.passages, [])
+        end = bisect_left(numbers, event.number)
+        return (self[number] for number in reversed(numbers[max(0, end - most) : end]))
 
     def write(self, events: Iterable[Association]) -> None:
         """Store events; one of a number that is there replaces it."""
@@ -95,7 +98,7 @@ class FastStore:
                 self._leave(self._events[slot])
                 self._events[slot] = event
                 self._codes = None
-            self._about.setdefault(event.passages, set()).add(event.number)
+            insort(self._about.setdefault(event.passages, []), event.number)
             self._keys[slot], self._values[slot] = event.key, event.value
 
     def remove(self, numbers: Iterable[int]) -> None:
@@ -116,7 +119,7 @@ class FastStore:
 
     def _leave(self, event: Association) -> None:
         numbers = self._about[event.passages]
-        numbers.discard(event.number)
+        del numbers[bisect_left(numbers, event.number)]
         if not numbers:
             del self._about[event.passages]
 

@@ -27,6 +27,7 @@ VOTE, SHARPNESS = 4.0, 8  # of a vote by a query like this one to the letter; ho
 GUARD_LOSS = 0.05  # of the guard's recall, at most, or a rehearsal is rolled back
 KEPT_PAIRS = 256  # that dampening weighs the forgotten ones against
 REPEATED = 0.95  # cosine from which a question about the same passages is one that was asked before
+LOOKED_BACK = 256  # events about the same passages: were it all, thousands about one would cost the square of that
 LEARNED_HALF = 0.5  # of its loss: an event whose loss the map has brought below this is absorbed
 
 
@@ -126,21 +127,13 @@ class NeuralMemory:
             self.store.write([event])
             if event.number > self.experts.last:
                 self._teach_experts(event)
-        self.trim()
+            self.trim()  # each time: what the next one teaches depends on what is there
 
     def _teach_experts(self, event: Association) -> None:
         """What was taught before teaches them nothing: a question that is asked day after day would end up with all of
         the weight on what speaks for it, at the cost of every other one."""
-        for number in self.store.about(event.passages):
-            earlier = self.store[number]
-            if (
-                number < event.number
-                and earlier.evidence is not None
-                and (earlier.confidence > 0) == (event.confidence > 0)
-                and float(earlier.key @ event.key) >= REPEATED
-            ):
-                return
-        self.experts.learn(event)
+        if not any(_repeats(event, earlier) for earlier in self.store.before(event, LOOKED_BACK)):
+            self.experts.learn(event)
 
     def _amend(self, event: Association) -> None:
         """A useful passage has another text now: the store has it at once, the map with its next rebuild."""
@@ -404,6 +397,15 @@ class NeuralMemory:
         return tuple(
             n for n, own, at in zip(there, self.surprise(there), untouched, strict=True) if own < LEARNED_HALF * at
         )
+
+
+def _repeats(event: Association, earlier: Association) -> bool:
+    """Whether an event says once more what an earlier one about the same passages has taught the experts."""
+    return (
+        earlier.evidence is not None
+        and (earlier.confidence > 0) == (event.confidence > 0)
+        and float(earlier.key @ event.key) >= REPEATED
+    )
 
 
 def _differ(one: Association, two: Association) -> bool:
