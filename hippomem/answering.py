@@ -52,6 +52,7 @@ class Question:
             return Answer(NOT_IN_MEMORY, (), self.recall, is_in_memory=False, usage=self.recall.usage)
         read = read_answer(reply.text, self.recall.passages)
         flags = (*read.flags, "it is cut off at the model's limit") if reply.is_cut else read.flags
+        flags = (*flags, "a content filter of its server ended it") if reply.is_filtered else flags
         flags = (*flags, "it may have broken off: its server did not say that it ended") if reply.is_open else flags
         cut = [f"[{n}]" for n, passage in enumerate(self.recall.passages, 1) if len(passage.text) > READ_CHARS]
         if cut and not read.is_in_memory:

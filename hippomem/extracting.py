@@ -236,10 +236,12 @@ class ExtractionStep:
         tally.waited = 0.0
         tally.usage += reply.usage
         count = len(claim.works)
-        read = read_extractions(reply.text, count, reply.is_cut) if count > 1 else [read_extraction(reply.text)]
-        if reply.is_cut and count == 1 and not read[0].problem:  # asked again, it would be again
-            what = "its answer was cut off at the model's limit: raise max_tokens (llm_options)"
-            tally.note(f"{claim.works[0].passage_id}: {what}")
+        early = "cut off at the model's limit" if reply.is_cut else ""
+        early = "ended by a content filter of its server" if reply.is_filtered else early
+        read = read_extractions(reply.text, count, bool(early)) if count > 1 else [read_extraction(reply.text)]
+        if early and count == 1 and not read[0].problem:  # asked again, it would be again
+            advice = ": raise max_tokens (llm_options)" if reply.is_cut else ""
+            tally.note(f"{claim.works[0].passage_id}: its answer was {early}{advice}")
         # What an answer says about another passage than its own is not even kept.
         read = [grounded(one, work.title, work.text) for work, one in zip(claim.works, read, strict=True)]
         found = list(zip(claim.works, read, strict=True))
@@ -257,8 +259,7 @@ class ExtractionStep:
             self._apply(claim, usable, tally)
         if len(usable) < len(found):
             problem = next(extracted.problem for _, extracted in found if extracted.problem)
-            cut = " (it was cut off at the model's limit)" if reply.is_cut else ""
-            self._put_off(claim, Fault(Kind.odd), problem + cut, tally)
+            self._put_off(claim, Fault(Kind.odd), problem + (f" (it was {early})" if early else ""), tally)
 
     def _failed(self, claim: Claim, error: BaseException, seconds: float, tally: _Tally) -> None:
         fault = fault_of(error)

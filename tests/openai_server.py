@@ -17,12 +17,14 @@ from typing import Any
 class Server:
     """Answers with `script`, one after the other, the last again and again: a text, or an HTTP status with a message.
 
-    `asked` holds the requests: path, authorization and body. What it streams `breaks_off` before the last word.
+    `asked` holds the requests: path, authorization and body. What it streams `breaks_off` before the last word, or
+    `ends` for this reason.
     """
 
     script: Sequence[str | tuple[int, str]]
     seconds: float = 0.0
     breaks_off: bool = False
+    ends: str = "stop"
     asked: list[dict[str, Any]] = field(default_factory=list)
     url: str = ""
 
@@ -67,7 +69,7 @@ def openai_server(*script: str | tuple[int, str], seconds: float = 0.0) -> Itera
             if server.breaks_off:
                 events = events[:-1]
             else:
-                events += [piece("", "stop"), piece(None)]
+                events += [piece("", server.ends), piece(None)]
             for event in events:
                 self.wfile.write(b"data: " + json.dumps(event).encode() + b"\n\n")
                 self.wfile.flush()

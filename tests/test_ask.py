@@ -225,6 +225,14 @@ def test_a_stream_that_ends_without_saying_so(fast: Opened) -> None:
     assert [flag for flag in answer.flags if "broken off" in flag]
 
 
+def test_an_answer_that_a_content_filter_ended_is_flagged(fast: Opened) -> None:
+    with openai_server("Ada Thorne runs Northlight [1] and") as server:
+        server.ends = "content_filter"
+        ready = Settings(llm_base_url=server.url, llm_api_key="key")
+        answer = filled(fast(settings=ready, llm="openai:test-model")).ask_stream(QUESTION).answer
+    assert [flag for flag in answer.flags if "content filter" in flag]
+
+
 def test_the_rest_of_a_stream_after_a_cancelled_read(fast: Opened) -> None:
     class Slow(FakeListChatModel):
         def _stream(self, *args: Any, **kwargs: Any) -> Any:

@@ -205,12 +205,13 @@ def test_a_scripted_model_without_more_answers_is_not_waited_for(fast: Opened) -
     assert "no more answers" in str(job.reason)
 
 
+@pytest.mark.parametrize(("end", "told"), [("length", "cut off"), ("content_filter", "content filter")])
 def test_an_answer_that_was_cut_off_is_told_and_one_about_several_is_asked_for_again(
-    fast: Opened, monkeypatch: pytest.MonkeyPatch
+    fast: Opened, monkeypatch: pytest.MonkeyPatch, end: str, told: str
 ) -> None:
     def cut(text: str) -> dict[str, Any]:
         whole = completion(text)
-        whole["choices"][0]["finish_reason"] = "length" if text.count("{") > text.count("}") else "stop"
+        whole["choices"][0]["finish_reason"] = end if text.count("{") > text.count("}") else "stop"
         return whole
 
     monkeypatch.setattr("openai_server.completion", cut)
@@ -225,4 +226,4 @@ def test_an_answer_that_was_cut_off_is_told_and_one_about_several_is_asked_for_a
         memory.ingest([{"text": "Ada met Bea."}, {"text": "Cid met Dan. Cid met Eve."}])
         part = memory.consolidate()["extract"]
     assert (part.counts["passages"], part.counts["triples"], part.counts["retried"]) == (2, 2, 1)
-    assert ["cut off" in note for note in part.notes] == [True]
+    assert [told in note for note in part.notes] == [True]

@@ -29,6 +29,10 @@ T = TypeVar("T")
 SHOWN_CHARS = 300  # of what a server said
 MOST_TOKENS = 10**9  # of one call: what a server tells beyond is no count
 CUT = frozenset({"length", "max_tokens", "max_output_tokens"})  # why an answer ends that has no end
+FILTERED = frozenset(  # the same where its server lets no more of it out: OpenAI's, Anthropic's, Bedrock's, Gemini's
+    {"content_filter", "refusal", "content_filtered", "guardrail_intervened"}
+    | {"safety", "recitation", "blocklist", "prohibited_content", "spii"}
+)
 EXTRA_PACKAGES = frozenset({"langchain", "langchain_openai"})
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 8.0  # seconds before another try at most, doubled each time; a random part of it
 
@@ -36,13 +40,15 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 8.0  # seconds before another try at most, dou
 @dataclass(frozen=True, slots=True)
 class Reply:
     """What the model wrote, and what it cost. `model` is what answered, as it calls itself; `is_cut` where it stopped
-    at its limit, `is_open` where its server did not say that it ended, and would have.
+    at its limit, `is_filtered` where a content filter stopped it, `is_open` where its server did not say that it ended,
+    and would have.
     """
 
     text: str
     usage: Usage
     model: str = ""
     is_cut: bool = False
+    is_filtered: bool = False
     is_open: bool = False
 
 
@@ -297,13 +303,14 @@ def reply_of(message: Any) -> Reply:
     counted = getattr(message, "usage_metadata", None) or {}
     tokens = (counted.get(name) for name in ("input_tokens", "output_tokens"))
     told = getattr(message, "response_metadata", None) or {}
-    stopped = told.get("finish_reason") or told.get("stop_reason") or told.get("done_reason")
+    stopped = told.get("finish_reason") or told.get("stop_reason") or told.get("done_reason") or told.get("stopReason")
     # OpenAI's Responses API has a status instead, and why it is "incomplete".
     stopped = stopped or (told.get("incomplete_details") or {}).get("reason") or told.get("status")
     model = told.get("model_name") or told.get("model") or ""
     usage = Usage(1, *(min(max(0, count), MOST_TOKENS) if isinstance(count, int) else 0 for count in tokens))
     is_open = not stopped and told.get("model_provider") == "openai"  # of that protocol each answer says why it ends
-    return Reply(str(text), usage, str(model), str(stopped).lower() in CUT, is_open)
+    why = str(stopped).lower()
+    return Reply(str(text), usage, str(model), why in CUT, why in FILTERED, is_open)
 
 
 def _advice(error: BaseException) -> str:

@@ -231,18 +231,30 @@ def test_a_refused_call_is_not_held_against_schemas() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "cut", "opened"),
+    ("told", "how"),
     [
-        ({"finish_reason": "stop"}, False, False),
-        ({"finish_reason": "length"}, True, False),
-        ({}, False, True),
-        ({"status": "completed", "incomplete_details": None}, False, False),
-        ({"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}, True, False),
-        ({"status": "incomplete", "incomplete_details": {"reason": "content_filter"}}, False, False),
+        ({"finish_reason": "stop"}, ""),
+        ({"finish_reason": "length"}, "cut"),
+        ({"finish_reason": "content_filter"}, "filtered"),
+        ({}, "open"),
+        ({"status": "completed", "incomplete_details": None}, ""),
+        ({"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}, "cut"),
+        ({"status": "incomplete", "incomplete_details": {"reason": "content_filter"}}, "filtered"),
     ],
     ids=str,
 )
-def test_how_an_answer_of_openai_ended(told: dict[str, Any], cut: bool, opened: bool) -> None:
+def test_how_an_answer_of_openai_ended(told: dict[str, Any], how: str) -> None:
     """Also as its Responses API tells it."""
-    reply = reply_of(AIMessage("Oslo [1].", response_metadata={"model_provider": "openai", **told}))
-    assert (reply.is_cut, reply.is_open) == (cut, opened)
+    assert ended(model_provider="openai", **told) == how
+
+
+def test_how_answers_of_others_ended() -> None:
+    assert [ended(stop_reason=why) for why in ("end_turn", "max_tokens", "refusal")] == ["", "cut", "filtered"]
+    assert [ended(finish_reason=why) for why in ("STOP", "MAX_TOKENS", "SAFETY")] == ["", "cut", "filtered"]
+    assert [ended(stopReason=why) for why in ("end_turn", "guardrail_intervened")] == ["", "filtered"]
+
+
+def ended(**told: Any) -> str:
+    reply = reply_of(AIMessage("Oslo [1].", response_metadata=told))
+    ways = {"cut": reply.is_cut, "filtered": reply.is_filtered, "open": reply.is_open}
+    return " ".join(way for way, holds in ways.items() if holds)
