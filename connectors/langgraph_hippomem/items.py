@@ -23,6 +23,7 @@ RECORD = "langgraph"  # in the metadata of a record
 EXPIRES = "expires_at"  # beside it: changed alone when an item is read
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 BRIEF = 1000  # characters of a text that goes into the record itself
+LEVELS = 30  # of a value: metadata may have 32, and two are the record's
 
 Namespace = tuple[str, ...]
 Index = Literal[False] | list[str] | None
@@ -79,8 +80,9 @@ def documents_of(
     record: Mapping[str, Any],
     expires_at: str | None,
 ) -> list[Document]:
-    """What is stored for an item. `record` is kept with the value."""
+    """What is stored for an item. `record` is kept with the value. Raises InvalidInputError for what cannot be."""
     source = source_of(namespace, key)
+    _check(source, value)  # before its texts are drawn from it, which would fail in many ways
     texts = [text for text in dict.fromkeys(_texts(value, paths)) if any(map(str.isalnum, text))]
     is_brief = bool(texts) and len(texts[0]) <= BRIEF
     first = texts.pop(0) if is_brief else f"Item {key or 'without a key'} of {', '.join(namespace)}"
@@ -90,16 +92,31 @@ def documents_of(
     return [Document(text=first, source=source, whole=True, metadata=metadata), *rest]
 
 
-def check(documents: Iterable[Document]) -> None:
-    """Raises InvalidInputError for what no store can hold, before anything is written."""
-    for document in documents:
-        try:
-            text = json.dumps([document.source, document.metadata], allow_nan=False, ensure_ascii=False)
-            text.encode()
-        except (TypeError, ValueError, RecursionError) as error:
-            raise InvalidInputError(f"{document.source}: the value is not JSON that can be stored: {error}") from None
-        if _NUL.search(text):
-            raise InvalidInputError(f"{document.source}: the key or the value holds NUL characters")
+def _check(source: str, value: Any) -> None:
+    """Whether a memory takes the value as metadata: the ingest would refuse it alone, and write what came with it."""
+    if not isinstance(value, Mapping):
+        raise InvalidInputError(f"{source}: the value must be a dict, not {type(value).__name__}")
+    try:
+        text = json.dumps([source, value], allow_nan=False, ensure_ascii=False)
+        text.encode()
+        _check_nested(value, LEVELS)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidInputError(f"{source}: the value is not JSON that can be stored: {error}") from None
+    if _NUL.search(text):
+        raise InvalidInputError(f"{source}: the key or the value holds NUL characters")
+
+
+def _check_nested(value: Any, levels: int) -> None:
+    if levels < 0:
+        raise ValueError(f"it is nested more than {LEVELS} deep")
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str):
+                raise TypeError(f"the key {key!r} is no str")
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for inner in value:
+            _check_nested(inner, levels - 1)
 
 
 def is_record(passage: Passage) -> bool:

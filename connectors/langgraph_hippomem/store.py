@@ -45,7 +45,6 @@ from langgraph_hippomem.items import (
     Namespace,
     Stored,
     below,
-    check,
     documents_of,
     is_hit,
     is_record,
@@ -236,7 +235,6 @@ class HippomemStore(BaseStore):
                 expires = _expiry(now, op.ttl)
                 documents += documents_of(op.namespace, op.key, op.value, paths, record, expires)
         if documents:
-            check(documents)
             report = self.memory.ingest(documents)
             if report.failed:
                 raise InvalidInputError(f"{report.failed[0].source}: {report.failed[0].reason}")

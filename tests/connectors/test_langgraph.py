@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -261,13 +261,40 @@ def test_of_one_batch_reads_come_first_and_the_last_write_counts(store: Hippomem
     assert store.batch([]) == []
 
 
-@pytest.mark.parametrize(
-    "value", [{"x": {1, 2}}, {"x": float("nan")}, {"x": "a\0b"}, {"a\0": 1}, {"x": "\ud800"}, {"x": b"raw"}]
-)
-def test_what_cannot_be_stored_is_refused_and_nothing_of_its_batch_is_written(store: HippomemStore, value: Any) -> None:
+def nested(levels: int) -> Any:
+    return {"x": nested(levels - 1)} if levels else "deep"
+
+
+ENDLESS: dict[str, Any] = {}
+ENDLESS["x"] = ENDLESS
+
+
+WRONG = [
+    {"x": {1, 2}},
+    {"x": float("nan")},
+    {"x": "a\0b"},
+    {"a\0": 1},
+    {"x": "\ud800"},
+    {"x": b"raw"},
+    "text",
+    ["text"],
+]
+WRONG += [{1: "x"}, {"x": {2: 3}}, {"x": {"at": date.min}}, {"x": 10**5000}, nested(31), nested(500), ENDLESS]
+
+
+@pytest.mark.parametrize("index", [None, False, ["x"]])
+@pytest.mark.parametrize("value", WRONG, ids=lambda value: type(value).__name__)
+def test_what_cannot_be_stored_is_refused_and_nothing_of_its_batch_is_written(
+    store: HippomemStore, value: Any, index: Any
+) -> None:
     with pytest.raises(InvalidInputError):
-        store.batch([PutOp(ADA, "good", {"text": "Good."}), PutOp(ADA, "bad", value)])
+        store.batch([PutOp(ADA, "good", {"text": "Good."}), PutOp(ADA, "bad", value, index)])
     assert store.search(()) == []
+
+
+def test_a_value_of_thirty_levels_is_stored(store: HippomemStore) -> None:
+    store.put(ADA, "k", nested(30))
+    assert store.get(ADA, "k").value == nested(30)  # type: ignore[union-attr]
 
 
 def test_names_that_cannot_be(store: HippomemStore) -> None:
