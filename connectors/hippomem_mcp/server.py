@@ -136,6 +136,7 @@ def _add_ingest(server: MCPServer[Any], memory: Memory, folders: Sequence[Path])
         """Take in files and folders: text, Markdown, HTML, PDF, Word, JSON, CSV."""
 
         def tell(read: int, total: int | None, passages: int) -> None:
+            anyio.from_thread.check_cancelled()  # what is stored stays, and it goes on from there another time
             anyio.from_thread.run(ctx.report_progress, read, total, f"{passages} passages")
 
         parts = [without_stray_links(inside(path, folders)) for path in paths]

@@ -227,6 +227,28 @@ async def test_ingest_tells_how_far_it_is_and_stays_inside_its_folders(memory: M
     assert all(total and done <= total for done, total in heard)
 
 
+async def test_an_ingest_that_is_cancelled_ends_and_goes_on_another_time(memory: Memory, tmp_path: Path) -> None:
+    (tmp_path / "notes.jsonl").write_text(
+        "".join(json.dumps({"text": f"Note {n} is here."}) + "\n" for n in range(1000))
+    )
+    known, told = memory.stats()["passages"], asyncio.Event()
+
+    async def heard(*_: Any) -> None:
+        told.set()
+
+    server = create_server(memory, folders=[tmp_path])
+    async with Client(server, mode="legacy") as client:  # with messages, as over stdio
+        call = asyncio.create_task(client.call_tool("ingest", {"paths": ["."]}, progress_callback=heard))
+        await told.wait()
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+    assert 0 < memory.stats()["passages"] - known < 1000
+    async with Client(server) as client:
+        await said(client, "ingest", paths=["."])
+    assert memory.stats()["passages"] - known == 1000
+
+
 @pytest.fixture
 def database(small: Path, tmp_path: Path) -> Path:
     (tmp_path / "notes").mkdir()
