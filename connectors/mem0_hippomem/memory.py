@@ -160,7 +160,7 @@ class Memory:
 
     def history(self, memory_id: str) -> list[dict[str, Any]]:
         """What happened to a memory, oldest first; nothing where there never was one by this id."""
-        first, _, since = memory_id.partition(AGAIN)
+        first, since = _parts(memory_id)
         try:
             told_of = [c for c in self.memory.history(first) if c.action in _EVENTS]
         except NotFoundError:
@@ -207,7 +207,7 @@ class Memory:
     def _found(self, memory_id: str) -> Passage | None:
         """The memory that is known by an id. Its text, and so hippomem's id of it, may long be others."""
         try:
-            passage = self.memory.get(memory_id.partition(AGAIN)[0])
+            passage = self.memory.get(_parts(memory_id)[0])
         except NotFoundError:
             return None
         if KEY not in passage.metadata or _id(passage) == memory_id:
@@ -243,6 +243,14 @@ def _asked(filters: Mapping[str, Any] | None, given: Mapping[str, Any]) -> tuple
     ids = {name: conditions.pop(name, given.get(name)) for name in SCOPES if name not in anybody}
     scope = {} if anybody and not any(ids.values()) else scope_of(ids)
     return scope, conditions
+
+
+def _parts(memory_id: str) -> tuple[str, str]:
+    """hippomem's id of the text that made a memory, and where that was said before, since when it is this one."""
+    if not isinstance(memory_id, str):
+        raise InvalidInputError(f"memory_id must be a str, not {type(memory_id).__name__}")
+    first, _, since = memory_id.partition(AGAIN)
+    return first, since
 
 
 def _limit(top_k: int | None, given: Mapping[str, Any]) -> int:

@@ -135,6 +135,13 @@ def test_update_keeps_the_id_and_tells_the_history(mem0: Memory) -> None:
         mem0.update(id_)
 
 
+@pytest.mark.parametrize("wrong", [None, 5, {"id": "a"}])
+def test_an_id_that_is_no_text_is_told(mem0: Memory, wrong: Any) -> None:
+    for call in (mem0.get, mem0.delete, mem0.history, lambda id_: mem0.update(id_, "Oskar moved.")):
+        with pytest.raises(InvalidInputError, match="memory_id"):
+            call(wrong)
+
+
 def test_an_update_that_is_killed_keeps_the_id(mem0: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
     id_ = mem0.search("walnuts", user_id="oskar", top_k=1)["results"][0]["id"]
     update = mem0.memory.update
