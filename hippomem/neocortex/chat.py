@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import SecretStr
 
 from hippomem.errors import InvalidInputError, MissingDependencyError, ModelError
-from hippomem.neocortex.faults import Kind, fault_of, is_late, status_of
+from hippomem.neocortex.faults import Kind, causes, fault_of, is_late, status_of
 from hippomem.neocortex.prompts import Prompt
 from hippomem.types import Usage
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 SHOWN_CHARS = 300  # of what a server said
+SECRET_CHARS = 4  # of a part of a key that tells something of it
 MOST_TOKENS = 10**9  # of one call: what a server tells beyond is no count
 CUT = frozenset({"length", "max_tokens", "max_output_tokens"})  # why an answer ends that has no end
 FILTERED = frozenset(  # the same where its server lets no more of it out: OpenAI's, Anthropic's, Bedrock's, Gemini's
@@ -106,7 +107,8 @@ class Chat:
         self.ledger: Ledger | None = None
         self._llm = llm
         self._base_url = base_url
-        self._api_key = api_key if api_key and api_key.get_secret_value() else None
+        key = api_key.get_secret_value().strip() if api_key else ""  # one from a file ends with a line end
+        self._api_key = SecretStr(key) if key else None
         self.timeout = timeout
         self._retries = retries
 
@@ -259,15 +261,19 @@ class Chat:
         return ModelError(f"the chat model {self.identity!r} {what}: {type(error).__name__}: {said} ({advice})")
 
     def _is_safe(self, error: BaseException) -> bool:
-        """Whether an error may be chained: not where it would show a key in a traceback."""
-        return not any(secret in f"{error}{error!r}" for secret in self._secrets())
+        """Whether an error may be chained: not where it, or what it came of, would show a key in a traceback."""
+        shown = "".join(f"{cause}{cause!r}" for cause in causes(error))
+        return not any(secret in shown for secret in self._secrets())
 
     def _secrets(self) -> list[str]:
+        """What no message may show: keys, and the parts of one with a line end in it, which an error has escaped."""
         held = [self._api_key]
         # Also one that the provider's package has from its own environment variable, once the model is set up.
         model = vars(self).get("_model", self._llm)
         held += [value for value in getattr(model, "__dict__", {}).values() if isinstance(value, SecretStr)]
-        return [secret for key in held if key and (secret := key.get_secret_value())]
+        keys = [key.get_secret_value() for key in held if key]
+        parts = [part for key in keys for part in key.split() if len(part) >= SECRET_CHARS]
+        return [secret for secret in (*keys, *parts) if secret]
 
 
 def _on_thread(call: Callable[[], T]) -> Future[T]:

@@ -50,7 +50,7 @@ def fault_of(error: BaseException) -> Fault:
         return Fault(Kind.refused) if status >= 400 else Fault(Kind.odd)
     if is_late(error):
         return Fault(Kind.late)
-    if any(_says(cause, "ConnectError", "gaierror", "ConnectionRefused") for cause in _causes(error)):
+    if any(_says(cause, "ConnectError", "gaierror", "ConnectionRefused") for cause in causes(error)):
         return Fault(Kind.unreachable)
     is_cut = isinstance(error, OSError) or _says(error, "Connect", "ReadError", "WriteError", "RemoteProtocol")
     return Fault(Kind.passing if is_cut else Kind.odd)
@@ -58,12 +58,21 @@ def fault_of(error: BaseException) -> Fault:
 
 def status_of(error: BaseException) -> int | None:
     """The HTTP status that an error is about, or the one that it was raised for, as a provider's package tells it."""
-    return next((status for cause in _causes(error) if (status := _own_status(cause)) is not None), None)
+    return next((status for cause in causes(error) if (status := _own_status(cause)) is not None), None)
 
 
 def is_late(error: BaseException) -> bool:
     """Whether there was no answer in time."""
     return isinstance(error, TimeoutError) or _says(error, "Timeout")
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, and what it came of."""
+    for _ in range(10):
+        if error is None:
+            return
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def _own_status(error: BaseException) -> int | None:
@@ -78,16 +87,8 @@ def _says(error: BaseException, *names: str) -> bool:
     return any(name in type(error).__name__ for name in names)
 
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    for _ in range(10):
-        if error is None:
-            return
-        yield error
-        error = error.__cause__ or error.__context__
-
-
 def _wish(error: BaseException) -> float | None:
-    said = (getattr(getattr(cause, "response", None), "headers", None) for cause in _causes(error))
+    said = (getattr(getattr(cause, "response", None), "headers", None) for cause in causes(error))
     headers = next(filter(None, said), None)
     try:
         seconds = float(headers.get("retry-after")) if headers else None

@@ -120,6 +120,23 @@ def test_the_key_is_in_no_error_and_no_repr(status: int, monkeypatch: pytest.Mon
     assert KEY not in repr(chat) + str(chat) + chat.identity
 
 
+def test_a_key_from_a_file_is_taken_without_its_line_end() -> None:
+    with openai_server("Oslo.") as server:
+        assert Chat("openai:test-model", server.url, SecretStr(f"{KEY}\n")).ask(ASK, {}).text == "Oslo."
+    assert server.asked[0]["key"] == f"Bearer {KEY}"
+
+
+@pytest.mark.parametrize("key", [None, SecretStr(f"{KEY}\n{KEY}")])
+def test_a_key_that_no_header_can_hold_is_in_no_traceback(
+    key: SecretStr | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", f"{KEY}\n")  # which LangChain's package takes as it is
+    with openai_server("Oslo.") as server, pytest.raises(ModelError) as raised:
+        Chat("openai:test-model", server.url, key, retries=0).ask(ASK, {})
+    assert KEY not in "".join(traceback.format_exception(raised.value))
+    assert not server.asked
+
+
 @pytest.mark.parametrize(
     ("llm", "message"),
     [
