@@ -254,7 +254,13 @@ class Chat:
             raise self._failure(error, "cannot be set up", advice) from (error if self._is_safe(error) else None)
 
     def _failure(self, error: BaseException, what: str, advice: str) -> ModelError:
-        said = " ".join(str(error).split())
+        said = str(error)
+        if status_of(error) is None and fault_of(error).kind in (Kind.unreachable, Kind.passing, Kind.setup):
+            *_, first = causes(
+                error
+            )  # "Connection error." hides what the matter was: a certificate, an address, a proxy
+            said = said if str(first) in said else f"{said} {first}"
+        said = " ".join(said.split())
         for secret in self._secrets():
             said = said.replace(secret, "***")
         said = said if len(said) <= SHOWN_CHARS else said[:SHOWN_CHARS] + " …"

@@ -50,6 +50,9 @@ def fault_of(error: BaseException) -> Fault:
         return Fault(Kind.refused) if status >= 400 else Fault(Kind.odd)
     if is_late(error):
         return Fault(Kind.late)
+    # An address without http://, a key that no header can hold: nobody was asked, nor ever will be.
+    if any(_says(cause, "UnsupportedProtocol", "LocalProtocol", "InvalidURL") for cause in causes(error)):
+        return Fault(Kind.setup)
     if any(_says(cause, "ConnectError", "gaierror", "ConnectionRefused") for cause in causes(error)):
         return Fault(Kind.unreachable)
     is_cut = isinstance(error, OSError) or _says(error, "Connect", "ReadError", "WriteError", "RemoteProtocol")

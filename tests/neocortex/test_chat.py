@@ -20,6 +20,7 @@ from pydantic import SecretStr
 from hippomem import InvalidInputError, MissingDependencyError, ModelError, Usage
 from hippomem.neocortex import chat as module
 from hippomem.neocortex.chat import Chat, reply_of, resolve_chat
+from hippomem.neocortex.faults import Kind, fault_of
 from hippomem.neocortex.prompts import DECOMPOSE, EXTRACT, READ, Prompt
 from hippomem.testing import ScriptedChatModel
 
@@ -118,6 +119,19 @@ def test_the_key_is_in_no_error_and_no_repr(status: int, monkeypatch: pytest.Mon
         assert KEY not in shown
         assert "***" in shown
     assert KEY not in repr(chat) + str(chat) + chat.identity
+
+
+@pytest.mark.parametrize(
+    ("url", "told", "kind"),
+    [
+        ("localhost:1234/v1", "unsupported protocol", Kind.setup),
+        ("http://127.0.0.1:9/v1", "refused", Kind.unreachable),
+    ],
+)
+def test_a_server_that_cannot_be_asked_is_told_with_the_cause(url: str, told: str, kind: Kind) -> None:
+    with pytest.raises(ModelError, match=f"{told}.*llm_base_url") as raised:
+        chat_at(url, retries=0).ask(ASK, {})
+    assert fault_of(raised.value.__cause__ or raised.value).kind == kind
 
 
 def test_a_key_from_a_file_is_taken_without_its_line_end() -> None:
