@@ -108,6 +108,23 @@ class Edges:
         """How many entities they lead to."""
         return len(self.entity_starts) - 1
 
+    def lead_somewhere(self, sums: Sums) -> bool:
+        """Whether all that they lead to is there, which who walks along them does not look for (push_kernel.py)."""
+        passages, nodes, edges = self.passages, self.nodes, len(self.entities)
+        of_node = (sums.entity_weight, sums.frequency, sums.namings, self.title_starts[1:])
+        of_edge = (self.weights, self.masks, self.primary, self.rows, self.row_weights)
+        return (
+            len(sums.passage_weight) == passages
+            and all(len(values) == nodes for values in of_node)
+            and all(len(values) == edges for values in of_edge)
+            and _are_starts(self.starts, edges)
+            and _are_starts(self.entity_starts, edges)
+            and _are_starts(self.title_starts, len(self.title_rows))
+            and _are_below(nodes, self.entities)
+            and _are_below(passages, self.rows)
+            and _are_below(passages, self.title_rows)
+        )
+
     def row_of_edge(self) -> Ints:
         """The passage of each edge, in the order by passages: (edges,)."""
         return np.repeat(np.arange(self.passages, dtype=np.int32), np.diff(self.starts))
@@ -259,3 +276,11 @@ def _starts(sorted_numbers: Ints, size: int) -> Longs:
     starts = np.zeros(size + 1, np.int64)
     np.cumsum(np.bincount(sorted_numbers, minlength=size), out=starts[1:])
     return starts
+
+
+def _are_starts(starts: Longs, end: int) -> bool:
+    return bool(len(starts)) and starts[0] == 0 and starts[-1] == end and bool(np.all(starts[1:] >= starts[:-1]))
+
+
+def _are_below(size: int, numbers: Ints) -> bool:
+    return not len(numbers) or (int(numbers.min()) >= 0 and int(numbers.max()) < size)

@@ -213,11 +213,15 @@ class Snapshots:
         def part(name: str, *fields: str, mode: Literal["r", "c"] = "r") -> dict[str, Any]:
             return {field: array(f"{name}.{field}", mode) for field in fields}
 
+        edges = Edges(**part("edges", *EDGE_FIELDS))
+        sums = Sums(**part("sums", *SUM_FIELDS, mode="c"))  # pages that are written to are copied, the file stays
+        if not edges.lead_somewhere(sums):
+            raise ValueError("its edges are not what was written")
         graph = KnowledgeGraph(
-            Edges(**part("edges", *EDGE_FIELDS)),
+            edges,
             KeyTable(**part("keys", "text", "ends", "hashes", "nodes")),
             GramIndex(**part("grams", "hashes", "rows", "lines")),
-            Sums(**part("sums", *SUM_FIELDS, mode="c")),  # pages that are written to are copied, the file stays
+            sums,
         )
         return View(
             graph,
