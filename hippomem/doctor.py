@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, suppress
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, func, select
@@ -50,27 +51,33 @@ def examine(
     encoder_number: int,
     pipeline: Any,
     learning: Learning,
+    harmed: Callable[[], Sequence[Path]],
     tell: StepCallback,
 ) -> Diagnosis:
-    """All checks of one namespace; each runs whatever the others find. `held` gives its view and a transaction that
-    equals it, under the lock of the memory, `number` the namespace's number, which is known once it was asked to;
-    `tell` gets what is being done.
+    """All checks of one namespace; each runs whatever the others find, but that a view with `harmed` files is not used.
+    `held` gives it and a transaction that equals it, under the lock of the memory, `number` the namespace's number,
+    which is known once it was asked to; `tell` gets what is being done.
     """
     tell("the database", 0)
+    wrong = [str(file) for file in harmed()]
+    unused = f"{wrong[0]} does not hold what was written there{_advice(store)}" if wrong else ""
     dimension = None
-    with suppress(ForeignStoreError), held() as (view, _):
-        dimension = view.vectors.dimension if view.vectors else None
+    if not unused:
+        with suppress(ForeignStoreError), held() as (view, _):
+            dimension = view.vectors.dimension if view.vectors else None
     found = store.integrity()
     checks = [Check("database", not found, "; ".join(found) or "integrity and foreign keys hold")]
     with store.read() as connection:
         checks.append(_leftovers(connection, number(), encoder_number))
     tell("what is stored of each memory", 0)
     checks.append(_contents(store, number(), encoder_number))
-    checks.append(_if_readable("views", lambda: _views(store, held, number, encoder_number, tell)))
+    compared = _if_readable("views", lambda: _views(store, held, number, encoder_number, tell)) if not unused else None
+    checks.append(compared or Check("views", False, unused))
     tell("models and what was learned", 0)
     checks.append(_encoder(encoder, dimension))
     checks.append(_pipeline(pipeline))
-    checks.append(_if_readable("neural memory", lambda: _learning(learning, held)))
+    learned = _if_readable("neural memory", lambda: _learning(learning, held)) if not unused else None
+    checks.append(learned or Check("neural memory", False, "not compared, as it goes by the views"))
     return Diagnosis(tuple(checks))
 
 
@@ -135,9 +142,12 @@ def _views(
         compared += len(some)
         tell("views, comparing", compared)
         time.sleep(PAUSE)  # or this thread has the lock again before one that waits for it is awake
-    advice = f"; close this memory and remove {store.views}: it is made anew" if store.views else ""
     told = f"equal to their rebuild ({size} passages)"
-    return Check("views", not unlike, "; ".join(unlike[:SHOWN]) + advice if unlike else told)
+    return Check("views", not unlike, "; ".join(unlike[:SHOWN]) + _advice(store) if unlike else told)
+
+
+def _advice(store: Store) -> str:
+    return f"; close this memory and remove {store.views}: it is made anew" if store.views else ""
 
 
 def prove_gone(connection: Connection, namespace: int, view: View | None, ids: Iterable[str]) -> None:

@@ -453,7 +453,7 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         answers at all), and that each view equals its rebuild. Other threads go on meanwhile. `progress` shows on
         standard error, where that is a terminal, what is being done, or calls a function with (step, units done).
         """
-        parts = self._encoder, self._encoder_number, self.settings.pipeline, self._learning
+        parts = self._encoder, self._encoder_number, self.settings.pipeline, self._learning, self._harmed
         with StepBar("checking", progress) as bar:
             return with_chat(examine(self._store, self._held, lambda: self._number, *parts, bar.tell), self._chat)
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from pathlib import Path
 from typing import TypeVar
 from weakref import WeakSet
 
@@ -128,6 +129,13 @@ class Viewing:
         if self._view is None and self._snapshots:
             loaded = self._snapshots.load()
             self._view = loaded if loaded.applied else None
+
+    def _harmed(self) -> list[Path]:
+        """The files of the view that do not hold what was written."""
+        self._check_open()
+        with self._lock:
+            self._load()
+        return self._snapshots.harmed() if self._snapshots else []
 
     def _drop_snapshots(self) -> None:
         """Remove all snapshots; a new one is due."""

@@ -129,7 +129,7 @@ def test_bytes_of_the_manifest_are_harmed(snapshot: Path, is_right: Callable[[],
     manifest = snapshot / "manifest.json"
     data = manifest.read_bytes()
     start = data.index(b'"applied"')
-    places = {*range(start, start + 15), *range(0, len(data), 60)}
+    places = {*range(start, start + 15), *range(0, data.index(b'"sums"'), 60)}  # the doctor goes by those
     for place in sorted(places):
         harmed = bytearray(data)
         harmed[place] ^= 1
@@ -174,18 +174,23 @@ def test_arrays_of_another_kind(snapshot: Path, is_right: Callable[[], None]) ->
 
 
 def test_bits_that_fell_over_in_an_array_are_found_by_the_doctor(db: Path, snapshot: Path) -> None:
-    """Reading all of it on each opening to find them would be to rebuild it; a check is there for that."""
-    for name in ("sentences.vectors.npy", "edges.masks.npy", "vectors.npy"):
-        file = snapshot / name
+    """Reading all of it on each opening to find them would be to rebuild it; a check is there for that. It uses no
+    view that is harmed: of some of these it said that they equal their rebuild, of others nothing, as it failed.
+    """
+    with opened(db) as memory:
+        memory.feedback(memory.recall("ferry"), useful=[memory.recall("ferry").passages[1].id])
+        assert memory.doctor().ok
+    for file in sorted({*snapshot.glob("*.npy")} - {snapshot / f"edges.{name}.npy" for name in WALKED}):
         data = bytearray(file.read_bytes())
-        data[-100] ^= 64
+        data[-1 - len(data[128:]) // 2] ^= 64
         file.write_bytes(data)
         with opened(db) as memory:
-            (wrong,) = (check for check in memory.doctor().checks if not check.ok)
-            assert wrong.name == "views"
-            assert wrong.detail.endswith(f"; close this memory and remove {db}.views: it is made anew")
-        data[-100] ^= 64
+            wrong = {check.name: check.detail for check in memory.doctor().checks if not check.ok}
+        data[-1 - len(data[128:]) // 2] ^= 64
         file.write_bytes(data)
+        advice = f"; close this memory and remove {db}.views: it is made anew"
+        assert wrong.pop("views") == f"{file} does not hold what was written there{advice}"
+        assert [*wrong] == ["neural memory"]
 
 
 @pytest.mark.parametrize("name", WALKED)

@@ -12,6 +12,7 @@ import os
 import shutil
 import time
 import uuid
+import zlib
 from collections.abc import Iterator
 from contextlib import nullcontext, suppress
 from pathlib import Path
@@ -31,13 +32,14 @@ from hippomem.hippocampus.vectors import VectorIndex
 from hippomem.hippocampus.view import Sentences, View
 from hippomem.storage.files import make_views
 
-FORMAT = 11
+FORMAT = 12
 GROWTH = 4  # a snapshot is due when a quarter of its rows is new or gone: the cost of all of them stays linear
 SMALLEST = 64  # rows below which replaying the log is as fast
 PRICE = 16  # rows that are written in the time in which one is replayed
 REPLAYED = "replayed"  # in a snapshot's folder: a line for each process, with the rows that it replayed
 ABANDONED_SECONDS = 3600.0  # an unfinished snapshot that nobody has written to for so long
 UNFINISHED = "tmp-"
+READ_BYTES = 1 << 20  # of a file at a time, for its checksum
 DROPS = 20  # rounds, while other processes go on writing theirs
 
 
@@ -62,6 +64,21 @@ class Snapshots:
                 self._loaded = folder
                 return view
         return View()
+
+    def harmed(self) -> list[Path]:
+        """The files of the snapshot that was loaded which do not hold what was written, each of them read whole: that
+        is too much for each opening, which sees only what would end the process.
+        """
+        folder = self._loaded
+        if folder is None:
+            return []
+        try:
+            sums = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["sums"]
+            return [folder / name for name, known in sums.items() if _checksum(folder / name) != known]
+        except FileNotFoundError:  # others have saved a newer one
+            return []
+        except (OSError, ValueError, KeyError, AttributeError):
+            return [folder / "manifest.json"]
 
     def begin(self, view: View) -> Path:
         """Make the folder of a snapshot that `save` is to write. From then on it can be dropped, and then fails.
@@ -190,7 +207,8 @@ class Snapshots:
         sizes = {file.name: file.stat().st_size for file in folder.iterdir()}
         for name in sizes:
             _sync(folder / name)
-        manifest = {**self._marks, "applied": view.applied, "mark": view.mark, "files": sizes}
+        sums = {name: _checksum(folder / name) for name in sizes}
+        manifest = {**self._marks, "applied": view.applied, "mark": view.mark, "files": sizes, "sums": sums}
         (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
         _sync(folder / "manifest.json")
         _sync(folder)
@@ -251,6 +269,14 @@ def _is_abandoned(folder: Path) -> bool:
     with suppress(OSError):
         return folder.name.startswith(UNFINISHED) and time.time() - folder.stat().st_mtime > ABANDONED_SECONDS
     return False
+
+
+def _checksum(path: Path) -> int:
+    found = 0
+    with path.open("rb") as file:
+        while some := file.read(READ_BYTES):
+            found = zlib.crc32(some, found)
+    return found
 
 
 def _sync(path: Path) -> None:
