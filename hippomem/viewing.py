@@ -16,6 +16,7 @@ from weakref import WeakSet
 
 from sqlalchemy import Connection
 
+from hippomem.errors import ForeignStoreError, HippomemError
 from hippomem.hippocampus.catchup import catch_up, rebuilt_in_steps
 from hippomem.hippocampus.past import Past
 from hippomem.hippocampus.snapshot import Snapshots
@@ -60,6 +61,22 @@ class Viewing:
     @contextmanager
     def _synced(self) -> Iterator[tuple[View, Connection]]:
         """The view with every change that is committed, and the read transaction that it equals."""
+        try:
+            with self._in_step() as synced:
+                yield synced
+        except HippomemError:
+            raise
+        except Exception as error:  # whatever comes of numbers that are not those that were written
+            wrong = self._snapshots.harmed() if self._snapshots else []
+            if not wrong or self._snapshots is None:
+                raise
+            self._view = None
+            self._snapshots.discard()
+            told = "did not hold what was written there, and was removed: repeat this, and the view is made anew"
+            raise ForeignStoreError(f"{wrong[0]} {told}") from error
+
+    @contextmanager
+    def _in_step(self) -> Iterator[tuple[View, Connection]]:
         self._check_open()
         view = self._view or (self._snapshots.load() if self._snapshots else View())
         tell = _telling()

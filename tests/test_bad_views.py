@@ -22,7 +22,7 @@ import pytest
 from child_tasks import opened, records, said
 from traces import traces
 
-from hippomem import EncoderMismatchError, Memory, SimulatedClock, viewing
+from hippomem import EncoderMismatchError, ForeignStoreError, Memory, SimulatedClock, viewing
 from hippomem.hippocampus import snapshot as snapshots
 from hippomem.hippocampus.lexical import LexicalIndex
 from hippomem.hippocampus.view import View
@@ -191,6 +191,23 @@ def test_bits_that_fell_over_in_an_array_are_found_by_the_doctor(db: Path, snaps
         advice = f"; close this memory and remove {db}.views: it is made anew"
         assert wrong.pop("views") == f"{file} does not hold what was written there{advice}"
         assert [*wrong] == ["neural memory"]
+
+
+@pytest.mark.parametrize("name", ["sentences.starts", "words.rows"])
+def test_a_recall_that_fails_of_a_harmed_view_says_so_and_the_next_one_is_right(
+    db: Path, snapshot: Path, is_right: Callable[[], None], name: str
+) -> None:
+    file = snapshot / f"{name}.npy"
+    data = bytearray(file.read_bytes())
+    for at in range(128 + 2, len(data), 32):
+        data[at] ^= 64
+    file.write_bytes(data)
+    with opened(db) as memory:
+        with pytest.raises(ForeignStoreError, match=rf"{name}.npy did not hold what was written there.*: repeat this"):
+            answers(memory)
+        assert not snapshot.exists()
+        memory.recall("ferry")
+    is_right()
 
 
 @pytest.mark.parametrize("name", WALKED)
