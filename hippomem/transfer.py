@@ -19,6 +19,7 @@ from sqlalchemy import Connection
 from hippomem.analyse import titled
 from hippomem.errors import (
     EncoderMismatchError,
+    ForeignStoreError,
     HippomemError,
     NotFoundError,
     SourceError,
@@ -48,12 +49,13 @@ LONGEST = 10_000_000  # characters of the first line, which has two vectors
 
 def export(connection: Connection, namespace: int, name: str, encoder: int, path: Path, tell: StepCallback) -> int:
     """Write a namespace as it is in this transaction. Returns the number of passages, which `tell` gets on the way;
-    raises StoreAccessError, and InvalidInputError where the file is a database, a device or a pipe."""
+    raises StoreAccessError, ForeignStoreError where a row is damaged, and InvalidInputError where the file is a
+    database, a device or a pipe."""
     identity, means = (Store.info(connection, key) for key in ("encoder", f"{MEANS}{encoder}"))
     count, digest = 0, hashlib.sha256()
     try:
         with written_whole(path) as file:
-            for number, item in enumerate(_lines(connection, namespace, name, encoder, identity, means)):
+            for number, item in enumerate(_read_out(_lines(connection, namespace, name, encoder, identity, means))):
                 line = _as_line(item).encode()
                 file.write(line)
                 digest.update(line)
@@ -184,6 +186,14 @@ def _check_model(path: Path, writer: Writer) -> None:
             f"{path}, although the one that did has the same name: load it into a new store, run hippomem reencode "
             "there, and load what that exports"
         ) from error
+
+
+def _read_out(lines: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    try:
+        yield from lines
+    except (LookupError, ValueError, TypeError) as error:  # whatever comes of rows that are not what was written
+        reason = f"{type(error).__name__}: {error}"
+        raise ForeignStoreError(f"a memory is damaged ({reason}): hippomem doctor tells more") from error
 
 
 def _lines(

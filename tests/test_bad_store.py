@@ -202,6 +202,11 @@ def test_damaged_rows_are_found_and_told(
     except StoreError as error:
         # Some of it does not matter to a recall, and a text may be the one by which the encoder is known.
         assert "damaged" in str(error) or "its text is not" in told  # noqa: PT017
+    try:
+        memory.export(tmp_path / "dump")
+    except ForeignStoreError as error:  # and not that it could not be written, nor a KeyError
+        assert "damaged" in str(error)  # noqa: PT017
+        assert not (tmp_path / "dump").exists()
     if is_forgotten:
         assert check == "rows" or third.id in found.detail or "versions" in statement
         for passage in memory.passages():
