@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar
 
 from hippomem.answering import AnswerStream
 from hippomem.clock import Clock
-from hippomem.errors import ClosedError
+from hippomem.errors import ClosedError, HippomemError
 from hippomem.hippocampus.recipe import Recipe
 from hippomem.ingest.inputs import Input
 from hippomem.ingest.progress import ProgressCallback, StepCallback
 from hippomem.memory import Memory
 from hippomem.settings import Settings
+from hippomem.threads import starting
 from hippomem.types import (
     Answer,
     Budget,
@@ -349,7 +350,9 @@ class AsyncMemory:
         result: Future[T] = Future()
 
         def run() -> None:
-            if result.set_running_or_notify_cancel():  # what was cancelled before its turn asks nobody
+            if (
+                not result.done() and result.set_running_or_notify_cancel()
+            ):  # what was cancelled before its turn asks nobody
                 try:
                     found = _carried(call)
                 except BaseException as error:
@@ -357,20 +360,29 @@ class AsyncMemory:
                 else:
                     result.set_result(found)
 
+        def begin() -> None:
+            try:
+                with starting():
+                    self._thinking.submit(context.run, run)
+            except HippomemError as error:  # who waits is told; it is begun by the next one that gets a thread
+                result.set_exception(error)
+
         context = contextvars.copy_context()  # the caller's callbacks of the chat model go along
-        self._submitted(partial(self._thinking.submit, context.run, run))
+        self._submitted(begin)
         return await asyncio.wrap_future(result)
 
     def _submitted(self, call: Callable[[], T]) -> Future[T]:
         try:
-            return self._executor.submit(_carried, call)
+            with starting():
+                return self._executor.submit(_carried, call)
         except RuntimeError:  # it is shut down, which another thread may do at any moment
             raise ClosedError("this memory is closed: open it again with AsyncMemory.open(...)") from None
 
     @classmethod
     async def _made(cls, make: Callable[P, Memory], *args: P.args, **kwargs: P.kwargs) -> Self:
         executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="hippomem")
-        making = executor.submit(partial(_carried, make, *args, **kwargs))
+        with starting():
+            making = executor.submit(partial(_carried, make, *args, **kwargs))
         try:
             return cls(await asyncio.wrap_future(making), executor)
         except BaseException:

@@ -32,6 +32,7 @@ from hippomem.neocortex.prices import Price, charged
 from hippomem.storage import ledger
 from hippomem.storage.jobs import Work
 from hippomem.storage.outages import Outage
+from hippomem.threads import starting
 from hippomem.types import StepReport, Usage
 
 T = TypeVar("T")
@@ -95,14 +96,16 @@ class ExtractionStep:
 
         def work() -> None:
             try:
-                asyncio.run(self._run(round, tally))
+                with starting():
+                    asyncio.run(self._run(round, tally))
             except BaseException as error:
                 failed.append(error)
 
         # On a thread of its own: the caller may have an event loop, and one cannot run inside another.
         context = contextvars.copy_context()  # the caller's callbacks and tracing go along
         thread = threading.Thread(target=context.run, args=(work,), name="hippomem-extract", daemon=True)
-        thread.start()
+        with starting():
+            thread.start()
         try:
             thread.join()
         except BaseException:  # Ctrl-C: what is in flight is given back before we go
@@ -217,7 +220,12 @@ class ExtractionStep:
             await self._by_hand(tally, partial(self._apply, claim, found, tally))
             return
         began = time.monotonic()
-        future = self._chat.begin(claim.prompt, claim.data)
+        try:
+            future = self._chat.begin(claim.prompt, claim.data)
+        except RuntimeError:  # there is no thread for it, and nobody was asked
+            back = partial(self._claims.give_back, claim, 0.0, "no thread could be started", is_counted=False)
+            await self._by_hand(tally, back)
+            raise
         try:
             reply = await asyncio.wait_for(asyncio.wrap_future(future), self._chat.timeout)
         except asyncio.CancelledError:

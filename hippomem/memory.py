@@ -147,7 +147,11 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
             raise
         if background:
             memory._worker = memory._new_worker()
-            memory._worker.start()
+            try:
+                memory._worker.start()
+            except BaseException:
+                memory.close()
+                raise
         return memory
 
     # -- writing ------------------------------------------------------------------------------------------------

@@ -1,9 +1,11 @@
-"""How many threads compute."""
+"""How many threads compute, and that there may be no further one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from hippomem.errors import HippomemError
 
 
 @contextmanager
@@ -21,3 +23,17 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         faiss.omp_set_num_threads(before)
+
+
+@contextmanager
+def starting() -> Iterator[None]:
+    """Where a thread is started. Raises HippomemError where the system gives no further one."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "start new thread" not in str(error):
+            raise
+        raise HippomemError(
+            "no further thread can be started: end other processes, or raise the limit on them (ulimit -u, or the one "
+            "of the container)"
+        ) from error

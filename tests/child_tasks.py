@@ -6,6 +6,7 @@ acknowledged by a line in a log file: what is written there survives the process
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import os
 import random
@@ -13,6 +14,7 @@ import resource
 import shutil
 import signal
 import sqlite3
+import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -40,12 +42,21 @@ import hippomem.extraction_calls
 import hippomem.reencode
 import hippomem.storage.outages
 import hippomem.transfer
-from hippomem import HippomemError, Memory, Settings, SimulatedClock, StoreAccessError, StoreFullError, viewing
+from hippomem import (
+    AsyncMemory,
+    HippomemError,
+    Memory,
+    Settings,
+    SimulatedClock,
+    StoreAccessError,
+    StoreFullError,
+    viewing,
+)
 from hippomem.cli_graph import write_graph
 from hippomem.hippocampus import snapshot
 from hippomem.ingest.pipeline import Reading, Stored
 from hippomem.storage.rows import NewPassage
-from hippomem.testing import HashEncoder, capitals
+from hippomem.testing import HashEncoder, ScriptedChatModel, capitals
 from hippomem.writing import Writer
 
 PIPELINE = capitals()
@@ -266,6 +277,64 @@ def as_nobody(db: Path, log: Path) -> None:
             say(log, "forgot")
     except HippomemError as error:
         say(log, f"{type(error).__name__}: {error}")
+
+
+def without_threads(folder: Path, log: Path) -> None:
+    """Do what takes a thread where the system gives none, and say each error; then once more where it does."""
+    if os.getuid() == 0:  # whom no limit on processes holds
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+    model = ScriptedChatModel(answers=lambda _: '{"entities": ["Ada"], "triples": [["Ada", "met", "Bea"]]}')
+    settings = Settings(db=str(folder / "m.db"), encoder=HashEncoder(64), pipeline=PIPELINE, llm=model, batch=16)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NPROC)
+
+    def limited(what: str, call: Callable[[], Any]) -> None:
+        resource.setrlimit(resource.RLIMIT_NPROC, (1, hard))
+        try:
+            say(log, f"{what}: {call()}")
+        except HippomemError as error:
+            say(log, f"{what}: {error}")
+        finally:
+            resource.setrlimit(resource.RLIMIT_NPROC, (soft, hard))
+
+    def of_a_round() -> str | None:
+        return memory.consolidate().steps[0].error
+
+    async def opened_and_closed() -> None:
+        await (await AsyncMemory.open(settings=settings)).close()
+
+    async def asked() -> None:
+        async with await AsyncMemory.open(settings=settings) as beside:
+            resource.setrlimit(resource.RLIMIT_NPROC, (1, hard))
+            try:
+                await beside.recall("Whom did Ada meet?", decompose=True)
+            except HippomemError as error:
+                say(log, f"a recall: {error}")
+            resource.setrlimit(resource.RLIMIT_NPROC, (soft, hard))
+            await beside.recall("Whom did Ada meet?", decompose=True)
+
+    start = threading.Thread.start
+
+    def refused(thread: threading.Thread) -> None:
+        if thread.name == "hippomem-chat":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with Memory.open(settings=settings) as memory:
+        memory.add("Ada met Bea.")
+        limited("a round", of_a_round)
+        threading.Thread.start = refused  # type: ignore[method-assign]
+        say(log, f"a call: {of_a_round()}")
+        threading.Thread.start = start  # type: ignore[method-assign]
+        say(log, *[f"{job.state} {job.attempts}" for job in memory.jobs()])
+        assert of_a_round() is None
+        say(log, *[f"{job.state} {job.attempts}" for job in memory.jobs()])
+        limited("workers", lambda: memory.ingest(records(64), workers=1))
+    limited("background", lambda: Memory.open(settings=settings, background=True))
+    Memory.open(settings=settings, background=True).close()
+    limited("AsyncMemory", lambda: asyncio.run(opened_and_closed()))
+    asyncio.run(asked())
 
 
 def has_small_disk(folder: Path, size: int) -> bool:

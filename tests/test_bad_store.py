@@ -252,6 +252,29 @@ def test_without_rights(children: ForkServerContext, public: Path, database: byt
     assert outcome(0o666, 0o777, 0o000) == ["opened", "added", "recalled", "StoreAccessError"]
 
 
+@pytest.mark.sqlite
+def test_without_threads(children: ForkServerContext, public: Path) -> None:
+    log = public / "log"
+    log.touch()
+    log.chmod(0o666)
+    public.chmod(0o777)
+    child = children.Process(target=child_tasks.without_threads, args=(public, log))
+    child.start()
+    child.join()
+    assert child.exitcode == 0
+    told = "no further thread can be started: end other processes"
+    assert [line.split(",")[0] for line in said(log)] == [
+        f"a round: {told}",
+        f"a call: {told}",
+        "waiting 0",
+        "done 1",
+        f"workers: {told}",
+        f"background: {told}",
+        f"AsyncMemory: {told}",
+        f"a recall: {told}",
+    ]
+
+
 def fill(memory: Memory) -> None:
     for i in range(300):
         memory.add(f"Visitor{i} came to Oslo. " * 20)

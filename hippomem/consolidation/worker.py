@@ -15,6 +15,7 @@ from datetime import datetime
 
 from hippomem.clock import Clock
 from hippomem.errors import ClosedError, HippomemError
+from hippomem.threads import starting
 from hippomem.types import Report
 
 log = logging.getLogger("hippomem")
@@ -65,9 +66,12 @@ class Worker:
         return self._thread is not None and self._thread.is_alive()
 
     def start(self) -> None:
-        """Run on a thread of its own, which ends with the process at the latest."""
-        self._thread = threading.Thread(target=self.run, name="hippomem-worker", daemon=True)
-        self._thread.start()
+        """Run on a thread of its own, which ends with the process at the latest. Raises HippomemError where there can
+        be none."""
+        thread = threading.Thread(target=self.run, name="hippomem-worker", daemon=True)
+        with starting():
+            thread.start()
+        self._thread = thread
 
     def wake(self) -> None:
         """Look for work now."""

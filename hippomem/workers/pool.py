@@ -11,6 +11,7 @@ from typing import Protocol
 
 from hippomem.analyse import Text
 from hippomem.errors import ClosedError
+from hippomem.threads import starting
 from hippomem.workers.reading import Outcome
 
 
@@ -38,8 +39,10 @@ class Pool:
         self._is_closed = False
 
     def submit(self, texts: Sequence[Text]) -> Future[Outcome]:
-        """Have texts read by the worker that is free first. What goes wrong is raised by the future's `result()`."""
-        return self._threads.submit(self._read, texts)
+        """Have texts read by the worker that is free first. What goes wrong is raised by the future's `result()`; here
+        HippomemError, where no thread can wait for it."""
+        with starting():
+            return self._threads.submit(self._read, texts)
 
     def _read(self, texts: Sequence[Text]) -> Outcome:
         outcome = self._worker().read(texts)
