@@ -38,8 +38,8 @@ class Converter:
     def convert(self, path: Path, *, kind: str = "") -> tuple[str, str]:
         """The document as Markdown, and its title or "". `kind` is its ending where the name does not tell.
 
-        Raises SourceError for a document that is broken, too large, too slow, or crashes its reader, and
-        MissingDependencyError without markitdown; either way the next document can be converted.
+        Raises SourceError for a document that is broken, too large, too slow, or crashes its reader, or where that
+        cannot be started, and MissingDependencyError without markitdown; either way the next document can be converted.
         """
         request = {
             "path": str(path),
@@ -83,23 +83,33 @@ class _Worker:
     def __init__(self) -> None:
         # The child imports the same hippomem as this process, however that was found.
         paths = [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", "")]
-        self._process = subprocess.Popen(  # noqa: S603 - our own interpreter, our own module
-            [sys.executable, *_WORKER],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={
-                **os.environ,
-                **_ONE_THREAD,
-                **_TELLING_NOBODY,
-                "PYTHONPATH": os.pathsep.join(filter(None, paths)),
-            },
-        )
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter, our own module
+                [sys.executable, *_WORKER],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env={
+                    **os.environ,
+                    **_ONE_THREAD,
+                    **_TELLING_NOBODY,
+                    "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+                },
+            )
+        except OSError as error:  # too many processes, too little memory
+            raise _unstarted(error) from error
         self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._stdin = cast(IO[bytes], self._process.stdin)
         self._stdout = cast(IO[bytes], self._process.stdout)
         self._listener = threading.Thread(target=self._listen, daemon=True)
-        self._listener.start()
+        try:
+            self._listener.start()
+        except RuntimeError as error:  # too many threads
+            self._process.kill()
+            self._process.wait()
+            self._stdin.close()
+            self._stdout.close()
+            raise _unstarted(error) from error
         self._ready = False
 
     def is_alive(self) -> bool:
@@ -149,3 +159,7 @@ class _Worker:
             code = self._process.wait(timeout=1.0)
             return SourceError(f"crashed its reader ({f'exit code {code}' if code >= 0 else f'signal {-code}'})")
         return SourceError("confused its reader, which answered something that is not JSON")
+
+
+def _unstarted(error: Exception) -> SourceError:
+    return SourceError(f"its reader cannot be started ({error}): ingest it again")

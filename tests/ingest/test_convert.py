@@ -11,10 +11,12 @@ import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ingest_documents import pdf, write_docx
 
+from hippomem import Memory
 from hippomem.errors import MissingDependencyError, SourceError
 from hippomem.ingest import convert as module
 from hippomem.ingest.convert import Converter
@@ -244,6 +246,43 @@ def test_what_a_library_prints_is_no_answer(page: Callable[[str], Path], monkeyp
     with Converter() as converter:
         assert converter.convert(page("<p>PRINT")) == ("PRINT", "")
         assert converter.convert(page("<p>fine")) == ("fine", "")
+
+
+def test_where_no_process_can_be_started(
+    tmp_path: Path, page: Callable[[str], Path], fast: Callable[..., Memory]
+) -> None:
+    """It costs the documents, and not the ingest: the next one reads them."""
+    page("<p>Ada met Bea.</p>")
+    (tmp_path / "notes.md").write_text("Bea met Cid.")
+    memory = fast()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(sys, "executable", str(tmp_path / "nowhere"))
+        (failed,) = memory.ingest(tmp_path).failed
+    assert failed.source.endswith("page.html")
+    assert failed.reason.startswith("its reader cannot be started ([Errno 2] No such file")
+    assert memory.ingest(tmp_path).passages == 1
+    assert memory.ingest(tmp_path).skipped == 2
+
+
+def test_where_no_thread_can_be_started(page: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+    popen = subprocess.Popen
+
+    def no_thread(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    def kept(*args: Any, **options: Any) -> subprocess.Popen[bytes]:
+        started.append(popen(*args, **options))
+        return started[-1]
+
+    monkeypatch.setattr(subprocess, "Popen", kept)
+    with monkeypatch.context() as patched, Converter() as own:
+        patched.setattr(threading.Thread, "start", no_thread)
+        with pytest.raises(SourceError, match="can't start new thread"):
+            own.convert(page("<p>Ada</p>"))
+        assert started[0].poll() is not None
+        patched.undo()
+        assert own.convert(page("<p>Ada</p>"))[0] == "Ada"
 
 
 @needs_signals
