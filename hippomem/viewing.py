@@ -61,9 +61,14 @@ class Viewing:
     @contextmanager
     def _synced(self) -> Iterator[tuple[View, Connection]]:
         """The view with every change that is committed, and the read transaction that it equals."""
+        with self._harm_told(), self._in_step() as synced:
+            yield synced
+
+    @contextmanager
+    def _harm_told(self) -> Iterator[None]:
+        """Where something fails of a view that is damaged, say so and have it made anew."""
         try:
-            with self._in_step() as synced:
-                yield synced
+            yield
         except HippomemError:
             raise
         except Exception as error:  # whatever comes of numbers that are not those that were written
@@ -130,7 +135,7 @@ class Viewing:
         for _ in range(ATTEMPTS):
             with self._held() as (view, _):
                 copied, at = copy(view), view.applied
-            with self._store.read() as connection:
+            with self._harm_told(), self._store.read() as connection:
                 if reads.last_sequence(connection, self._writer.number) == at:
                     return use(copied, connection)
         with self._held() as (view, connection):
