@@ -89,7 +89,10 @@ async def ingest_records(namespace: Namespace, request: Request) -> StreamingRes
     `triples`; all else is metadata. What is in already is not read again. What fails is in the report, as
     `records#INDEX`, and does not stop the rest.
     """
-    spool = tempfile.TemporaryFile()  # noqa: SIM115
+    try:
+        spool = tempfile.TemporaryFile()  # noqa: SIM115
+    except OSError as error:
+        raise unsaved(error) from error
     try:
         async for chunk in request.stream():
             spool.write(chunk)

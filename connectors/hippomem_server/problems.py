@@ -91,10 +91,10 @@ def refusal(status: int, detail: str, headers: Mapping[str, str] | None = None) 
     return answer(_problem(status, detail), headers)
 
 
-def unsaved(error: OSError) -> HTTPException:
-    """What is answered where what was sent could not be put aside."""
+def unsaved(error: OSError, what: str = "what was sent") -> HTTPException:
+    """What is answered where something could not be put aside."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return HTTPException(507 if full else 503, "the server cannot keep what was sent: its disk is full or not to write")
+    return HTTPException(507 if full else 503, f"the server cannot keep {what}: its disk is full or not to write")
 
 
 def handle_in(app: FastAPI) -> None:

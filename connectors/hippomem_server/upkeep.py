@@ -10,8 +10,9 @@ from typing import Any
 from fastapi import Request
 from fastapi.responses import StreamingResponse
 
-from hippomem import Budget, Check, Report
+from hippomem import Budget, Check, Memory, Report, StoreAccessError
 from hippomem_server.aside import Folder
+from hippomem_server.problems import unsaved
 from hippomem_server.routes import LINES, Namespace, Opened, memories_of, router
 from hippomem_server.shapes import Counts, Diagnosed, Round
 
@@ -67,15 +68,27 @@ def consolidate(memory: Opened, budget: Round) -> Report:
 )
 def export(namespace: Namespace, request: Request) -> StreamingResponse:
     """All that this namespace holds, vectors included, as it is at one moment."""
-    folder = Folder()
+    try:
+        folder = Folder()
+    except OSError as error:
+        raise unsaved(error, "an export") from error
     try:
         with memories_of(request).use(namespace) as memory:
-            memory.export(Path(folder.name, "export.jsonl"))
+            _write(memory, Path(folder.name, "export.jsonl"))
     except BaseException:
         folder.cleanup()
         raise
     attached: dict[str, Any] = {"content-disposition": 'attachment; filename="export.jsonl"'}
     return StreamingResponse(_read(folder), media_type=LINES, headers=attached)
+
+
+def _write(memory: Memory, file: Path) -> None:
+    try:
+        memory.export(file)
+    except StoreAccessError as error:
+        if isinstance(error.__cause__, OSError):  # the file's, and not the database's
+            raise unsaved(error.__cause__, "an export") from error
+        raise
 
 
 def _read(folder: Folder) -> Iterator[bytes]:

@@ -190,6 +190,32 @@ def test_a_server_that_stops_lets_requests_end_and_ingests_at_their_transaction(
 
 
 @pytest.mark.slow
+def test_where_nothing_can_be_put_aside(
+    unchanged: httpx.Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    sent = unchanged.post("/ingest/records", content=records(1), headers=JSON_LINES)
+    files = unchanged.post("/ingest/files", files={"files": ("a.md", b"Ada.")})
+    for answer, what in ((sent, "what was sent"), (files, "what was sent"), (unchanged.get("/export"), "an export")):
+        assert answer.status_code == 503
+        assert answer.json()["detail"] == f"the server cannot keep {what}: its disk is full or not to write"
+
+
+def test_a_full_disk_under_an_export_is_not_told_as_the_database_s(
+    unchanged: httpx.Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        answer = unchanged.get("/export")
+    assert answer.status_code == 507
+    assert answer.json()["detail"] == "the server cannot keep an export: its disk is full or not to write"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_server_that_stops_does_not_wait_for_a_client_that_reads_no_more(tmp_path: Path) -> None:
     db = tmp_path / "m.db"
     with opener(db)("default") as memory:
