@@ -137,8 +137,8 @@ class ExtractionStep:
         try:
             while True:
                 pause: float | None = None
+                asked_at = self._claims.now()
                 if not self._is_over(round, tally) and len(running) < self._concurrency:
-                    asked_at = self._claims.now()
                     free, units, tokens = self._concurrency - len(running), round.units_left(), round.tokens_left()
                     found = await self._by_hand(tally, partial(self._claim, free, units, tokens, tally))
                     for claim in found.claims:
@@ -146,9 +146,12 @@ class ExtractionStep:
                         running.add(asyncio.create_task(self._one(claim, round, tally)))
                     if not found.claims:
                         pause = self._pause(asked_at, found, not running, tally)
-                if not running and (pause is None or self._is_over(round, tally)):
+                is_idle = not running
+                if is_idle and (pause is None or self._is_over(round, tally)):
                     return
                 await self._wait(running, pause, round)
+                if is_idle and self._claims.now() <= asked_at:  # a clock that stands still would be waited for for ever
+                    return
         finally:
             await self._give_up(running)
             tally.hands.shutdown()

@@ -333,6 +333,18 @@ def test_a_lease_that_is_over_and_a_clock_that_goes_back(fast: Opened, tmp_path:
     assert "process ended" in str(job.reason)
 
 
+@pytest.mark.timeout(60)
+def test_a_round_does_not_wait_for_a_clock_that_stands_still(fast: Opened) -> None:
+    clock = SimulatedClock()
+    memory = fast(llm=ScriptedChatModel(answers=lambda _: "no idea"), clock=clock)
+    memory.add(TEXT)
+    for attempts in (1, 2):
+        memory.consolidate()
+        (job,) = memory.jobs()
+        assert (job.state, job.attempts) == ("waiting", attempts)
+        clock.advance(timedelta(minutes=1))
+
+
 def test_a_slow_worker_does_not_overwrite_what_a_faster_one_did(fast: Opened) -> None:
     clock = SimulatedClock()
     late = threading.Event()
