@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,7 @@ from hippomem import (
     SourceError,
     StoreAccessError,
     StoreFullError,
+    Triple,
 )
 from hippomem.cli_graph import write_graph
 from hippomem.storage import writes
@@ -146,6 +150,62 @@ def test_what_was_changed_is_refused(dump: Path, what: str) -> None:
     lines = lines_of(dump)
     CHANGES[what](lines)
     dump.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), errors="surrogatepass")
+    is_refused(dump, match="dump.jsonl")
+
+
+def of_type(lines: Lines, type_: str) -> dict[str, Any]:
+    return next(line for line in lines if line["type"] == type_)
+
+
+NO_STORE_HOLDS = {
+    what: CHANGES[what] for what in CHANGES if re.match("no te|a (text|NUL|surr|type|vec|sen|pos|ti|fact)", what)
+}
+NO_STORE_HOLDS |= {what: CHANGES[what] for what in ("no type", "a list", "metadata")}
+NO_STORE_HOLDS |= {
+    "a fact that is a word": lambda lines: lines[3].update(facts=["Adam"]),
+    "a fact with a time that is none": lambda lines: lines[3].update(
+        facts=[["Ada", "met", "Bea", "user", "now", None]]
+    ),
+    "a fact of a number": lambda lines: lines[3].update(facts=[["Ada", 5, "Bea", "user"]]),
+    "a session": lambda lines: lines[3].update(session=5),
+    "a count that is true": lambda lines: lines[3].update(position=True),
+    "no vector": lambda lines: lines[3].update(vector=""),
+    "documents": lambda lines: of_type(lines, "document").update(documents=-1),
+    "a version of nothing": lambda lines: of_type(lines, "version").update(of="0" * 32),
+    "a version from no time": lambda lines: of_type(lines, "version").update(valid_from=None),
+    "a version to no time": lambda lines: of_type(lines, "version").update(superseded_at=None),
+    "the standing of nothing": lambda lines: of_type(lines, "standing").update(passage="0" * 32),
+    "a strength": lambda lines: of_type(lines, "standing").update(strengths=[["ada", 0.5]]),
+    "a strength without end": lambda lines: of_type(lines, "standing").update(strengths=[["ada", 1e30]]),
+    "a learning event's id": lambda lines: of_type(lines, "learning").update(id="x"),
+    "a learning event of nothing": lambda lines: of_type(lines, "learning").update(useful=[]),
+    "a learning event without a time": lambda lines: of_type(lines, "learning").update(at=None),
+    "its confidence": lambda lines: of_type(lines, "learning").update(confidence=2),
+    "its vector": lambda lines: of_type(lines, "learning").update(vector=lines[3]["vector"][:128]),
+    "its evidence": lambda lines: of_type(lines, "learning").update(evidence="AAA="),
+}
+
+
+@pytest.mark.parametrize("what", NO_STORE_HOLDS)
+def test_what_no_store_can_hold_is_refused_whatever_its_checksum(dump: Path, what: str) -> None:
+    with opened(dump.with_name("source.db")) as memory:
+        first, last = memory.passages(source="")[:: len(memory.passages(source="")) - 1]
+        memory.feedback("Where was Ada?", [last.id])
+        memory.update(first.id, "Ada met Cid.")
+        let = Triple("Ada", "rents", "Mill Street", invalid_at=datetime(2020, 1, 1, tzinfo=UTC))
+        memory.add("Ada rents a flat.", triples=[let])
+        memory.export(dump)
+
+    def signed(lines: Lines) -> None:
+        told = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines[:-1])
+        lines[-1]["sha256"] = hashlib.sha256(told.encode(errors="surrogatepass")).hexdigest()
+        dump.write_text(told + json.dumps(lines[-1]) + "\n", errors="surrogatepass")
+
+    signed(lines_of(dump))
+    load(dump, dump.with_name("whole.db")).close()
+    lines = lines_of(dump)
+    NO_STORE_HOLDS[what](lines)
+    signed(lines)
     is_refused(dump, match="dump.jsonl")
 
 
