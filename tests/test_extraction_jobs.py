@@ -343,6 +343,10 @@ def test_a_round_does_not_wait_for_a_clock_that_stands_still(fast: Opened) -> No
         (job,) = memory.jobs()
         assert (job.state, job.attempts) == ("waiting", attempts)
         clock.advance(timedelta(minutes=1))
+    (spent,) = memory.stats()["chat_models"]  # that a job is claimed again takes nothing from the calls before
+    assert (spent["answered_calls"], spent["failed_calls"], spent["lost_calls"]) == (2, 0, 0)
+    memory.add("Bea left.")
+    assert len(memory.jobs(limit=1)) == 1
 
 
 def test_a_slow_worker_does_not_overwrite_what_a_faster_one_did(fast: Opened) -> None:

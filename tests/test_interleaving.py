@@ -175,6 +175,24 @@ def test_adding_and_forgetting_while_the_store_is_encoded_anew(fast: Opened, tmp
     assert [p.text for p in new.recall("Ebba", 1).passages] == ["Ebba met Falk."]
 
 
+def test_an_export_while_the_store_is_encoded_anew_has_the_vectors_of_now(
+    fast: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = fast()
+    old.update(old.add("Ada met Bea.").id, "Ada met Cid.")
+    old.export(tmp_path / "before")
+    take_over = reencode._take_over
+
+    def exported(*args: Any) -> bool:  # the vectors of both encoders are there
+        old.export(tmp_path / "meanwhile")
+        return take_over(*args)
+
+    monkeypatch.setattr(reencode, "_take_over", exported)
+    assert Memory.reencode(tmp_path / "m.db", encoder=HashEncoder(32)) == 2
+    assert (tmp_path / "meanwhile").read_text() == (tmp_path / "before").read_text()
+    assert Memory.reencode(tmp_path / "m.db", encoder=HashEncoder(32)) == 0
+
+
 def test_what_is_forgotten_just_before_another_encoder_takes_over_is_told_as_forgotten(
     fast: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

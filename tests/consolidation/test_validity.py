@@ -76,6 +76,21 @@ def test_an_end_that_is_still_to_come_comes(memory: Memory, clock: SimulatedCloc
     assert id_ not in found(memory)
 
 
+def test_a_fact_of_two_spellings_ends_where_one_of_them_says_so(memory: Memory) -> None:
+    id_ = memory.add("Ada rents a flat.", triples=[FLAT, ("ADA", "rents", "Mill Street")]).id
+    assert memory.get(id_).invalid_at == TAKEN
+    assert memory.stats()["consolidation"]["archived"] == 0
+
+
+def test_what_stood_before_an_update_held_from_when_its_user_says(memory: Memory, clock: SimulatedClock) -> None:
+    old = memory.add("Ada rents a flat.", triples=[FLAT]).id
+    clock.advance(timedelta(days=1))
+    memory.update(old, "Ada rents two flats.")
+    (then,) = memory.recall(ASKED, 9, as_of=datetime(2012, 1, 1, tzinfo=UTC)).passages
+    assert (then.text, then.valid_from) == ("Ada rents a flat.", LET)
+    assert found(memory, as_of=LET - timedelta(days=1)) == []
+
+
 def test_said_again_with_other_times_it_has_those_and_without_it_keeps_them(memory: Memory) -> None:
     text = "Ada rents a flat."
     id_ = memory.add(text, triples=[FLAT]).id
