@@ -9,17 +9,23 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from langchain_core.messages import BaseMessage
 from sqlalchemy import select
 from unchanged import state
 
-from hippomem import Document, Memory, Settings, SimulatedClock, Triple
+from hippomem import Document, Memory, Settings, SimulatedClock, Triple, extracting
 from hippomem.storage.schema import metadata
 from hippomem.testing import HashEncoder, ScriptedChatModel, capitals
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 PEOPLE = "Ada Bea Cid Dov Eve Fay Gil Hal Ivy Jon Kay Lea".split()
 QUESTION = "Where does Ada live?"
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extracting, "FIRST_PAUSE", 0.01)
 
 
 def answer(messages: list[BaseMessage]) -> str:
