@@ -38,4 +38,4 @@ def history(connection: Connection, namespace: int, passage_id: str) -> list[Cha
     told = links.facts_of(connection, namespace, list(last)) | versions.facts_of(connection, namespace, last)
     for number, triples in told.items():
         found[last[number]] = replace(found[last[number]], triples=tuple(triples))
-    return [found[sequence] for sequence in sorted(found)]
+    return list(found.values())
