@@ -6,9 +6,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 import pytest
 
 from hippomem import InvalidInputError, Memory, NotFoundError
+from hippomem.hippocampus.about import SHARE, with_names_of
 
 Opened = Callable[..., Memory]
 TEXTS = {
@@ -49,6 +51,18 @@ def test_it_may_be_about_several_and_name_something_itself(memory: Memory) -> No
 
 def test_about_nothing_is_the_plain_recall(memory: Memory) -> None:
     assert memory.recall(FOLLOW_UP, 3, about=()).passages == memory.recall(FOLLOW_UP, 3).passages
+
+
+def test_seeds_are_shares_of_one(memory: Memory) -> None:
+    memory.recall(FOLLOW_UP, 1)
+    view = memory._view
+    assert view is not None
+    rows = np.arange(3)
+    alone = with_names_of(view.graph, {}, rows)
+    assert sum(alone.values()) == pytest.approx(1)
+    beside = with_names_of(view.graph, {max(alone) + 1: 1.0}, rows)
+    assert sum(beside.values()) == pytest.approx(1)
+    assert {entity: beside[entity] / SHARE for entity in alone} == pytest.approx(alone)
 
 
 def test_it_is_about_passages_as_they_stood(memory: Memory) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hippomem.hippocampus import lists
 from hippomem.hippocampus import vectors as module
 from hippomem.hippocampus.lists import InvertedLists, list_count
 from hippomem.hippocampus.vectors import VectorIndex
@@ -153,3 +154,18 @@ def test_a_file_that_holds_something_else_is_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "vectors.npy", np.zeros(5))
     with pytest.raises(ValueError, match="holds no vectors"):
         VectorIndex.load(tmp_path / "vectors.npy")
+
+
+@pytest.mark.usefixtures("few")
+def test_what_is_saved_in_pieces_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    index = VectorIndex(D)
+    index.add(_clustered(1500))
+    rows = np.random.default_rng(2).permutation(1500)[:1200]
+    for name in ("whole", "pieces"):
+        (tmp_path / name).mkdir()
+        index.save(tmp_path / name / "vectors.npy", rows)
+        monkeypatch.setattr(module, "CHUNK", 100)
+        monkeypatch.setattr(lists, "CHUNK", 100)
+    whole, pieces = ({f.name: f.read_bytes() for f in (tmp_path / name).iterdir()} for name in ("whole", "pieces"))
+    assert sorted(whole) == ["vectors.lists", "vectors.npy"]
+    assert whole == pieces
