@@ -350,9 +350,8 @@ class AsyncMemory:
         result: Future[T] = Future()
 
         def run() -> None:
-            if (
-                not result.done() and result.set_running_or_notify_cancel()
-            ):  # what was cancelled before its turn asks nobody
+            # What was cancelled before its turn, or could not be begun, asks nobody.
+            if not result.done() and result.set_running_or_notify_cancel():
                 try:
                     found = _carried(call)
                 except BaseException as error:

@@ -256,9 +256,8 @@ class Chat:
     def _failure(self, error: BaseException, what: str, advice: str) -> ModelError:
         said = str(error)
         if status_of(error) is None and fault_of(error).kind in (Kind.unreachable, Kind.passing, Kind.setup):
-            *_, first = causes(
-                error
-            )  # "Connection error." hides what the matter was: a certificate, an address, a proxy
+            # "Connection error." hides what the matter was: a certificate, an address, a proxy.
+            *_, first = causes(error)
             said = said if str(first) in said else f"{said} {first}"
         said = " ".join(said.split())
         for secret in self._secrets():
