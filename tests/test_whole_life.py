@@ -109,7 +109,9 @@ def rows(memory: Memory) -> dict[str, list[Any]]:
     number = memory._writer.number
     with memory._store.read() as connection:
         return {
-            table.name: [tuple(row) for row in connection.execute(select(table).where(table.c.namespace == number))]
+            table.name: sorted(
+                map(tuple, connection.execute(select(table).where(table.c.namespace == number))), key=repr
+            )
             for table in metadata.sorted_tables
             if "namespace" in table.c
         }
