@@ -313,6 +313,7 @@ def test_arguments_of_a_wrong_type(memory: Memory, tmp_path: Path, wrong: Any) -
     assert not (tmp_path / "other.db").exists()
 
 
+@pytest.mark.sqlite  # a database of a server has no path
 def test_a_store_to_encode_anew_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match=r"there is no database .*mistyped\.db"):
         Memory.reencode(tmp_path / "mistyped.db", encoder=HashEncoder())

@@ -43,6 +43,7 @@ def place(tmp_path: Path) -> Path:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a shell that closes it")
+@pytest.mark.sqlite  # the commands are processes, each with a file
 @pytest.mark.parametrize(
     ("command", "closed"),
     [
