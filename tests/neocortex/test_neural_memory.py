@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -283,6 +284,20 @@ def test_surprise_novelty_and_contradiction_tell_what_they_should() -> None:
     contrary = Association(99, held[3].key, -held[3].value, (1,))
     assert memory.contradiction(same) == pytest.approx(0, abs=1e-5)
     assert memory.contradiction(contrary) > 1.5
+
+
+def test_a_batch_beyond_the_capacity_is_learned_as_one_event_after_the_other() -> None:
+    evidence, useful = np.eye(4, 3, dtype=np.float32), np.array([True, False, False, False])
+    first, second, third, again = (replace(e, confidence=1.0, evidence=evidence, useful=useful) for e in events(4))
+    again = replace(again, key=first.key, passages=first.passages)
+    at_once, singly = (NeuralMemory(D, 3, capacity=2) for _ in range(2))
+    at_once.learn([first, second, third, again])
+    for event in (first, second, third, again):
+        singly.learn([event])
+    assert at_once.differences(singly) == []
+    kept = NeuralMemory(D, 3)
+    kept.learn([first, second, third, again])  # where the first is still there, it is not taught again
+    assert not np.allclose(kept.experts.multipliers, singly.experts.multipliers, atol=1e-6)
 
 
 def test_thousands_of_random_events_leave_everything_finite() -> None:

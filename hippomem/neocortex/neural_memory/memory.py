@@ -20,7 +20,8 @@ from hippomem.neocortex.neural_memory.experts import ExpertWeights
 from hippomem.neocortex.neural_memory.fast_store import CAPACITY, FastStore
 from hippomem.neocortex.neural_memory.slow_map import Map, MapOptions, map_of
 
-# Chosen on the first two conversations of LoCoMo.
+# Chosen on the first two conversations of LoCoMo, but AKIN and REPEATED, which single lessons and one repeated lesson
+# on eval/notes.json and HotpotQA called for.
 MOVE = 0.35  # λ: how far a reading moves the query along what store and map say
 AKIN = 0.5  # cosine of the nearest stored query from which the store moves a query in full
 VOTE, SHARPNESS = 4.0, 8  # of a vote by a query like this one to the letter; how fast it falls with the cosine
