@@ -162,6 +162,13 @@ OF_VERSION = "WHERE content = (SELECT content FROM versions)"
         ("UPDATE analyses SET vector = zeroblob(16) || vector OF_ONE", "contents", "cannot be read", True),
         ("UPDATE analyses SET sentences = x'00' OF_ONE", "contents", "cannot be read", True),
         ("UPDATE analyses SET sentences = x'' OF_ONE", "contents", "vectors of its sentences", True),
+        (
+            # a bit of an exponent fell over
+            "UPDATE analyses SET sentence_vectors = CAST(x'0078' || substr(sentence_vectors, 3) AS BLOB) OF_ONE",
+            "contents",
+            "vectors of its sentences",
+            True,
+        ),
         ("UPDATE versions SET facts = '{'", "contents", "cannot be read", True),
         ("DELETE FROM analyses OF_ONE", "rows", "1 passages without vectors", False),
         ("DELETE FROM analyses OF_VERSION", "rows", "1 earlier versions without vectors", False),

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import DBAPIError
 
@@ -67,11 +68,17 @@ def _wrong(passage: Passage, content: str, row: ViewRow | None, width: int) -> I
         yield f"{passage.id}: its text is not the one that was added"
     if row is None:
         return
-    length = float(np.linalg.norm(row.vector))
-    if len(row.vector) != width or not (abs(length - 1) < OFF or length == 0):
+    if len(row.vector) != width or not _are_vectors(row.vector):
+        length = float(np.linalg.norm(row.vector))
         yield f"{passage.id}: its vector is of {len(row.vector)} numbers and length {length:.2f}"
-    if len(row.sentence_vectors) != len(row.lines) - (not passage.title) or not np.isfinite(row.sentence_vectors).all():
+    if len(row.sentence_vectors) != len(row.lines) - (not passage.title) or not _are_vectors(row.sentence_vectors):
         yield f"{passage.id}: the vectors of its sentences are not those of its sentences"
+
+
+def _are_vectors(vectors: NDArray[np.floating]) -> bool:
+    """Whether these are of length 1 or 0, as all that is encoded."""
+    lengths = np.linalg.norm(vectors.astype(np.float32), axis=-1)  # not a number where one of the numbers is none
+    return bool(((abs(lengths - 1) < OFF) | (lengths == 0)).all())
 
 
 def _width(connection: Connection, namespace: int, encoder: int) -> int:

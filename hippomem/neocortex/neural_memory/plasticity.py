@@ -46,7 +46,8 @@ def with_weights(step: Step, weights: Weights) -> Step:
 
 class EWC(Plasticity):
     """Rank-1 elastic weight consolidation (arXiv 2509.23593): λ/2 c* (μᵀ(θ - θ*))² with μ = E[g] over the last round
-    and c* = E[(μᵀg)²] / ‖μ‖⁴. To be used with replay. The pull never overshoots θ*.
+    and c* = E[(μᵀg)²] / ‖μ‖⁴. As μ is known only when its round is over, the expectation is along that of the round
+    before (in the first round c* is 1). To be used with replay. The pull never overshoots θ*.
     """
 
     name = "ewc"
