@@ -151,9 +151,9 @@ def test_a_context_is_a_whole_number(fast: Opened, context: object) -> None:
 def test_a_recipe_leaves_terms_out(fast: Opened) -> None:
     memory = fast()
     talk(memory)
-    whole = memory.recall("Who brings sandwiches, Ada?", 1).passages[0]
+    whole = memory.recall("Who brings sandwiches, Ada?", 1, recipe=Recipe(turn_hop=0)).passages[0]
     assert whole.causes["words"] > 0 > whole.causes["brevity"]
-    bare = memory.recall("Who brings sandwiches, Ada?", 1, recipe=Recipe(words=0, brevity=0)).passages[0]
+    bare = memory.recall("Who brings sandwiches, Ada?", 1, recipe=Recipe(turn_hop=0, words=0, brevity=0)).passages[0]
     assert bare.causes["words"] == bare.causes["brevity"] == 0
     assert bare.score == pytest.approx(whole.score - whole.causes["words"] - whole.causes["brevity"], abs=1e-3)
 
@@ -161,8 +161,8 @@ def test_a_recipe_leaves_terms_out(fast: Opened) -> None:
 @pytest.mark.parametrize(
     "recipe",
     [{"sentences": 0}, {"known": 0}, {"passage_share": 0}, {"names": False}, {"words_once": False},
-     {"near_likeness": False}, {"near_words": False}, {"title_hop": 0}, {"cosine": 0}, {"terse": 0},
-     {"walk_of_turns": 0}, {"walk": 0, "named_walk": 0}],
+     {"near_likeness": False}, {"near_words": False}, {"title_hop": 0}, {"turn_hop": 0}, {"teller": 0},
+     {"cosine": 0}, {"terse": 0}, {"walk_of_turns": 0}, {"walk": 0, "named_walk": 0}],
 )  # fmt: skip
 def test_every_mechanism_can_be_switched_off(fast: Opened, recipe: dict[str, float]) -> None:
     memory = fast()

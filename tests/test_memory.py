@@ -59,8 +59,8 @@ def test_explain_tells_entities_path_facts_and_scores_by_cause(memory: Memory) -
     assert explained.entities == ("Ada",)
     assert explained.path is not None
     assert "Ada – is head of – Northlight Labs" in explained.path.text
-    terms = {"walk", "named walk", "cosine", "words", "brevity", "asking", "title hop", "speaker", "crowding"}
-    assert set(explained.causes) == terms
+    terms = {"walk", "named walk", "cosine", "words", "brevity", "asking", "teller", "title hop", "turn hop"}
+    assert set(explained.causes) == {*terms, "speaker", "crowding"}
     assert {"encode", "link", "dense", "walk", "total"} <= recall.timings.keys()
     assert "Ada" in str(explained)
 

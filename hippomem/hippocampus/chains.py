@@ -202,6 +202,14 @@ class Chains:
         after[~near[after] | (after == NONE)] = NONE  # NONE looks at the last row, whatever it is
         return before, after
 
+    def onward(self, rows: Rows) -> tuple[Rows, Rows]:
+        """The rows near after each of `rows` (n,), and those near after these, NONE where there is none."""
+        _, next_ = self.around(rows)
+        next_but_one = np.full_like(next_, NONE)
+        there = next_ != NONE
+        next_but_one[there] = self.around(next_[there])[1]
+        return next_, next_but_one
+
     def are_asking(self, rows: Rows) -> NDArray[np.bool_]:
         """Which of `rows` (n,) ask in a conversation, and answer nothing: (n,)."""
         return np.asarray(self._asks.array[rows] & ~self.are_alone(rows) & ~self.are_answers(rows))
@@ -232,6 +240,10 @@ class Chains:
                 count[step % 2] += there
         own, other = total / np.maximum(count, 1)
         return np.where(count[1] > 0, np.maximum(0, other - own - np.float32(TERSE)), np.float32(0))
+
+    def say_who(self, rows: Rows) -> NDArray[np.bool_]:
+        """Which of `rows` (n,) are turns that say who speaks: (n,)."""
+        return np.asarray(self._spoken.array[rows])
 
     def are_told(self, rows: Rows) -> NDArray[np.bool_]:
         """Which of `rows` (n,) are turns of a session or notes, and no documents or parts of such: (n,)."""

@@ -126,6 +126,10 @@ def _why(path: Path | None, causes: Mapping[str, float], queries: int) -> tuple[
     why = [path.text] if path else ["no name in the question leads here: found by likeness alone"]
     if causes.get("title hop", 0.0) > 0:
         why.append("a leading passage names this one's title")
+    if causes.get("teller", 0.0) < 0:
+        why.append("told by another than the one who is asked about")
+    if causes.get("turn hop", 0.0) > 0:
+        why.append("told next, after a leading passage")
     if causes.get("speaker", 0.0) < 0:
         why.append("stands aside: neither names who is asked about, nor was told where they speak")
     if causes.get("crowding", 0.0) < 0:

@@ -157,6 +157,14 @@ class KnowledgeGraph:
         found = map(int, chain(self.base.titled(entity), self._titled_new.get(entity, ())))
         return list(islice((row for row in found if self._alive.array[row]), most))
 
+    def are_titled(self, rows: Longs, entities: Iterable[int]) -> NDArray[np.bool_]:
+        """Which of `rows` (n,) have a title that names one of `entities`; none that are below 0: (n,)."""
+        titled = np.zeros(self.rows, np.bool_)
+        for entity in entities:
+            titled[self.base.titled(entity)] = True
+            titled[self._titled_new.get(entity, [])] = True
+        return np.asarray(titled[rows] & (rows >= 0))
+
     def edge_count(self) -> int:
         """Edges between what is there."""
         return int(self.frequency.sum())

@@ -1,4 +1,6 @@
-"""Terms that depend on which passages lead once the others are summed up: ranking.py says what they are for."""
+"""Terms that depend on who speaks, and on which passages lead once the others are summed up: ranking.py says what they
+are for.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +9,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from hippomem.hippocampus.chains import NONE
+from hippomem.hippocampus.graph import KnowledgeGraph
 from hippomem.hippocampus.recipe import Recipe
 from hippomem.hippocampus.view import View
 
@@ -56,6 +60,40 @@ def title_hop(view: View, rows: Rows, score: Floats, named: Mapping[int, str], r
     return bonus
 
 
+def told_by_others(view: View, rows: Rows, named: Mapping[int, str], recipe: Recipe) -> NDArray[np.bool_]:
+    """Which turns another tells than the one speaker whom the question names: what is asked about somebody, they mostly
+    tell themselves.
+    """
+    others = np.zeros(len(rows), np.bool_)
+    speakers = _speakers(view.graph, named, recipe) if recipe.teller and view.chains.any else []
+    if len(speakers) == 1:
+        others = view.chains.say_who(rows) & ~view.graph.are_titled(rows, speakers)
+    return others
+
+
+def turn_hop(view: View, rows: Rows, score: Floats, named: Mapping[int, str], recipe: Recipe) -> Floats:
+    """For turns that go on after a leading one: the first of the next two that is told by whom the question names, or
+    where it names nobody who speaks, the second, as two take turns. The sooner that one comes, the more, from 1 down,
+    and less where nobody asked for it. Memory goes on rather than back, too (Kahana, "Associative retrieval processes
+    in free recall", 1996).
+    """
+    bonus = np.zeros(len(rows), np.float32)
+    chains = view.chains
+    if not recipe.turn_hop or not chains.any:
+        return bonus
+    first, second = chains.onward(rows[best(score, view.ties[rows], recipe.hop_from)])
+    told = second
+    if speakers := _speakers(view.graph, named, recipe):
+        told = np.where(view.graph.are_titled(second, speakers), second, NONE)
+        told = np.where(view.graph.are_titled(first, speakers), first, told)
+    worth = np.float32(1) / np.arange(1, len(told) + 1, dtype=np.float32)
+    there = np.minimum(np.searchsorted(rows, told), len(rows) - 1)
+    known = rows[there] == told
+    worth[known] *= np.where(chains.are_answers(told[known]), np.float32(1), np.float32(recipe.unasked))
+    np.maximum.at(bonus, there[known], worth[known])
+    return bonus
+
+
 def stand_aside(view: View, rows: Rows, score: Floats, named: Mapping[int, str], recipe: Recipe, k: int) -> Floats:
     """1 for all but the leading passages that name a speaker whom the question names, or are told where that one is
     seen to speak; 0 for all where there is no such speaker. A memory of one conversation stays as it was; one that
@@ -65,14 +103,14 @@ def stand_aside(view: View, rows: Rows, score: Floats, named: Mapping[int, str],
     graph, chains = view.graph, view.chains
     if not recipe.speaker or not chains.are_told(rows).any():
         return aside
-    speakers = [entity for entity in named if len(graph.titled(entity, recipe.hop_titles + 1)) > recipe.hop_titles]
+    speakers = _speakers(graph, named, recipe)
     if not speakers:
         return aside
     leading = best(score, view.ties[rows], k + SPEAKING)
     every = chains.with_neighbours(rows[leading])
     places, entities, masks = graph.edges_at(every)
     names = np.isin(entities, speakers)
-    says = names & ((masks < 0) | (masks & 1 > 0)) & chains.are_told(every)[places]
+    says = names & _are_in_title(masks) & chains.are_told(every)[places]
     if says.any():
         aside[:] = 1
         near = np.isin(rows[leading], every[places[names]]) | chains.among(rows[leading], every[places[says]])
@@ -103,7 +141,7 @@ def _crowded(view: View, rows: Rows, subjects: list[int], recipe: Recipe) -> Flo
     crowded = np.zeros(len(rows), np.float32)
     untold = np.flatnonzero(~view.chains.are_told(rows))
     places, entities, masks = view.graph.edges_at(rows[untold])
-    is_subject = np.isin(entities, subjects) & ((masks < 0) | (masks & 1 > 0))
+    is_subject = np.isin(entities, subjects) & _are_in_title(masks)
     about: dict[int, list[int]] = {}
     for place, subject in zip(places[is_subject].tolist(), entities[is_subject].tolist(), strict=True):
         about.setdefault(place, []).append(subject)
@@ -113,3 +151,13 @@ def _crowded(view: View, rows: Rows, subjects: list[int], recipe: Recipe) -> Flo
         for subject in own:
             told[subject] += 1
     return crowded
+
+
+def _speakers(graph: KnowledgeGraph, named: Mapping[int, str], recipe: Recipe) -> list[int]:
+    """The entities that the question names and so many passages have for a title that these are turns."""
+    return [entity for entity in named if len(graph.titled(entity, recipe.hop_titles + 1)) > recipe.hop_titles]
+
+
+def _are_in_title(masks: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Of the lines that an entity stands in, as bits: whether the title is one."""
+    return np.asarray((masks < 0) | (masks & 1 > 0))

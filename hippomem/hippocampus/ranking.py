@@ -2,17 +2,19 @@
 
     f(p) = .7 r [ln x1 - max] + .7 r [ln x2 - max] + 6 D(p)
          + 3 L(p) / max(F, 4.5) + min(0, ln((1 + w(p)) / 40) + t(p)) - .5 asks(p)
-         + 2.5 bonus(p) - 3 aside(p) - 3 crowded(p)
+         - others(p) + 2.5 bonus(p) + 1.25 onward(p) - 3 aside(p) - 3 crowded(p)
 
 x1 is personalized PageRank (HippoRAG, arXiv 2405.14831) from everything the question suggests: passages by cosine,
 entities that it names, entities of the sentences most like it. x2 is the same from the named entities alone. D is the
 cosine of question and passage, L the BM25 of the question's words that name no entity (each word is used once, by the
 graph or here), F that of all its words in the passage that matches them best, w the number of words, and the bonus the
-title hop: a passage titled by an entity that a leading passage names. A turn that asks, and answers nothing, is seldom
-an answer; one that follows a question is whole however short it is, and t spares who is brief beside the one they talk
-with, as a user beside an assistant. Where the question names who speaks in a conversation, a passage stands aside that
-neither names them nor is told where they speak. One is crowded where two that lead it are about the same thing that the
-question names. D, L and F are smoothed over what was said before and after (chains.py).
+title hop: a passage titled by an entity that a leading passage names. A turn goes onward where it is what the one asked
+about says next after a leading one. A turn that asks, and answers nothing, is seldom an answer; one that follows a
+question is whole however short it is, and t spares who is brief beside the one they talk with, as a user beside an
+assistant. Where the question names who speaks in a conversation, and nobody else who does, turns lose by it that others
+tell; and a passage stands aside that neither names such a one nor is told where they speak. One is crowded where two
+that lead it are about the same thing that the question names. D, L and F are smoothed over what was said before and
+after (chains.py).
 
 r in [0, 1] is how far the graph knows the passage, by the weight s of its edges: r = s^8 / (s^8 + 4.7^8). What is
 missing of 1 goes to the mean logarithm of the five passages most like the question, weighted by their r and no lower
@@ -41,8 +43,9 @@ from numpy.typing import NDArray
 
 from hippomem.hippocampus.about import with_names_of
 from hippomem.hippocampus.arrays import merged
+from hippomem.hippocampus.chains import NONE
 from hippomem.hippocampus.keys import plain
-from hippomem.hippocampus.leading import are_crowded, best, stand_aside, title_hop
+from hippomem.hippocampus.leading import are_crowded, best, stand_aside, title_hop, told_by_others, turn_hop
 from hippomem.hippocampus.lexical import MOST
 from hippomem.hippocampus.lexical import terms as terms_of
 from hippomem.hippocampus.names import linked_names
@@ -151,7 +154,8 @@ def rank(
     if is_local:
         worded = view.chains.with_neighbours(view.lexical.leading(untold, recipe.postings, alive))
         voted = near[:0] if learned is None else learned.rows
-        wanted = merged(near, worded, voted, *_of_eligible(view, vector, eligible, recipe))
+        onward = [told[told != NONE] for told in view.chains.onward(near[lead])] if view.chains.any else []
+        wanted = merged(near, worded, voted, *onward, *_of_eligible(view, vector, eligible, recipe))
     walks = [walk(graph, (near, passage_seeds), entity_seeds, wanted, recipe.epsilon)]
     if wanted is not None:
         wanted = merged(wanted, walks[0].heaviest(recipe.walked))
@@ -177,6 +181,7 @@ def rank(
     terms["words"] = np.float32(recipe.words) * words
     terms["brevity"] = np.float32(recipe.brevity) * _shortness(view, rows, by_itself, recipe)
     terms["asking"] = np.float32(0) - np.float32(recipe.asking) * view.chains.are_asking(rows)
+    terms["teller"] = np.float32(0) - np.float32(recipe.teller) * told_by_others(view, rows, named, recipe)
     if learned is not None and len(learned.rows):
         terms["learned"] = np.zeros(len(rows), np.float32)
         terms["learned"][np.searchsorted(rows, learned.rows)] = learned.votes
@@ -185,6 +190,8 @@ def rank(
     score = np.asarray(np.sum(list(terms.values()), axis=0, dtype=np.float32))
     terms["title hop"] = np.float32(recipe.title_hop) * title_hop(view, rows, score, named, recipe)
     score = score + terms["title hop"]
+    terms["turn hop"] = np.float32(recipe.turn_hop) * turn_hop(view, rows, score, named, recipe)
+    score = score + terms["turn hop"]
     if eligible is not None:
         score = np.where(eligible[rows], score, np.float32(-np.inf))
     terms["speaker"] = np.float32(0) - np.float32(recipe.speaker) * stand_aside(view, rows, score, named, recipe, k)

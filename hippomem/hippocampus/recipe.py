@@ -35,6 +35,7 @@ class Recipe:
     brief: int = 40  # words below which a passage is seldom an answer
     terse: float = 1.0  # of that which is spared by a turn whose speaker is brief beside the other
     asking: float = 0.5  # lost by a turn that ends with a question and answers none
+    teller: float = 1.0  # lost by a turn that another tells than the one speaker whom the question names
     cosine: float = 6.0
     alone: float = 8.0  # more for cosines above those of the leading passages, where there is no more to go by
     unmet: float = 0.1  # share of the rarity of the question's words up to which no passage is said to hold them
@@ -44,9 +45,11 @@ class Recipe:
     compared: int = 5  # leading passages whose mean stands for what is not known of another
     floor: float = 1e-8  # added to a mass before its logarithm
     title_hop: float = 2.5
-    hop_from: int = 10  # leading passages
+    hop_from: int = 10  # leading passages, of either hop
     hop_frequency: int = 100  # entities in more passages than this lead nowhere
     hop_titles: int = 5  # titles of more passages than this name a speaker or a source, not a subject
+    turn_hop: float = 1.25
+    unasked: float = 0.6  # of that for what does not answer a question
     speaker: float = 3.0  # lost where a passage neither names the speaker asked about nor is told where they speak
     crowding: float = 3.0
     crowd: int = 2  # passages about one thing that do not crowd

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from hippomem import Memory, Recall, Recipe
+from hippomem.hippocampus.recipe import U
 from hippomem.testing import HashEncoder, capitals
 
 MOMENT = datetime(2024, 5, 1, tzinfo=UTC)
@@ -28,6 +29,7 @@ OTHERS = [("Uma", "Bergen is where my cousin sells fish."), ("Vera", "Tell me ab
 DOCUMENTS = ("Bergen", "Harbours of Bergen", "Rain in Bergen", "Ships of Bergen")
 NOTE = "For the harbour office of Bergen: Ida is our guest."
 ASIDE = "stands aside: neither names who is asked about, nor was told where they speak"
+BY_ANOTHER = "told by another than the one who is asked about"
 QUESTION = "What did Ida do in Bergen?"
 
 
@@ -84,6 +86,26 @@ def test_a_snapshot_and_a_limit_change_nothing(memory: Memory, tmp_path: Path) -
         assert causes(again.recall(QUESTION, k=20)) == before
         only = again.recall(QUESTION, k=20, session="two")
         assert {p.session for p in only.passages} == {"two"}
+
+
+def test_who_is_asked_about_tells_it_themselves(memory: Memory) -> None:
+    found = memory.recall(QUESTION, k=20)
+    lost = {passage.text: passage.causes["teller"] for passage in found.passages}
+    own = {text for speaker, text in TURNS if speaker == "Ida"}
+    others = {text for speaker, text in [*TURNS, *OTHERS] if speaker != "Ida"}
+    assert {text for text in lost if lost[text]} == others
+    assert {lost[text] for text in own} == {0.0}
+    assert {lost[text] for text in others} == {-U.teller}
+    assert all((BY_ANOTHER in passage.why) == (passage.causes["teller"] < 0) for passage in found.passages)
+    without = memory.recall(QUESTION, k=20, recipe=Recipe(teller=0))
+    assert {passage.causes["teller"] for passage in without.passages} == {0.0}
+
+
+def test_of_two_who_are_asked_about_either_may_tell_it(memory: Memory) -> None:
+    for number in range(4):
+        memory.add(f"I have {number} kites.", title="Rolf", session="one", occurred_at=MOMENT)
+    assert {p.causes["teller"] for p in memory.recall("What did Ida tell Rolf?", k=30).passages} == {0.0}
+    assert {p.causes["teller"] for p in memory.recall("What has Rolf got?", k=30).passages} == {0.0, -U.teller}
 
 
 def test_once_the_turns_are_forgotten_nobody_speaks(memory: Memory) -> None:
