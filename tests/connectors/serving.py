@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import ssl
 import subprocess
 import sys
@@ -20,6 +19,7 @@ import uvicorn
 from hippomem import Memory
 from hippomem.testing import HashEncoder, capitals
 from hippomem_server import Options, Tokens, create_app
+from hippomem_tools.addresses import listening
 
 TLS = ssl.create_default_context()  # which no client here needs, and each would take a moment to make
 PROCESS = str(Path(__file__).with_name("server_process.py"))
@@ -35,7 +35,7 @@ def opener(db: Path, **options: Any) -> Callable[[str], Memory]:
 def served(opened: Callable[[str], Memory], tokens: Tokens, options: Options | None = None) -> Iterator[str]:
     """A server on a thread: its address."""
     server = uvicorn.Server(uvicorn.Config(create_app(opened, tokens, options), log_level="critical"))
-    with socket.create_server(("127.0.0.1", 0)) as bound:
+    with listening("127.0.0.1", 0) as bound:
         thread = threading.Thread(target=server.run, args=([bound],))
         thread.start()
         while not server.started:

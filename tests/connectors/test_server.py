@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from hippomem.cli_output import plain, recall_json
 from hippomem.errors import EncoderMismatchError
 from hippomem.testing import HashEncoder, ScriptedChatModel
 from hippomem_server import Options, Tokens
+from hippomem_tools.addresses import listening
 
 
 @pytest.fixture
@@ -323,6 +325,13 @@ def test_a_request_under_way_ends_before_the_memories_close(
             answer = pool.submit(httpx.post, f"{url}/v1/default/recall", **asked, timeout=60, trust_env=False)
             assert begun.wait(30)
         assert answer.result(10).json()["passages"]  # the server has been asked to end, and has
+
+
+def test_no_answer_waits_until_its_beginning_is_acknowledged() -> None:
+    with listening("127.0.0.1", 0) as bound, socket.create_connection(bound.getsockname()):
+        accepted, _ = bound.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_few_memories_stay_open(small: Path, tmp_path: Path) -> None:
