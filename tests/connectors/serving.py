@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +31,17 @@ def opener(db: Path, **options: Any) -> Callable[[str], Memory]:
     return lambda name: Memory.open(db, namespace=name, **known)
 
 
-@contextmanager
-def served(opened: Callable[[str], Memory], tokens: Tokens, options: Options | None = None) -> Iterator[str]:
+def served(
+    opened: Callable[[str], Memory], tokens: Tokens, options: Options | None = None
+) -> AbstractContextManager[str]:
     """A server on a thread: its address."""
-    server = uvicorn.Server(uvicorn.Config(create_app(opened, tokens, options), log_level="critical"))
+    return served_app(create_app(opened, tokens, options))
+
+
+@contextmanager
+def served_app(app: Any) -> Iterator[str]:
+    """Any application on a thread: its address."""
+    server = uvicorn.Server(uvicorn.Config(app, log_level="critical"))
     with listening("127.0.0.1", 0) as bound:
         thread = threading.Thread(target=server.run, args=([bound],))
         thread.start()

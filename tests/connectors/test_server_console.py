@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
-from serving import client_of, opener, served
+from serving import client_of, opener, served, served_app
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
-from hippomem_server import Tokens, new_token
+from hippomem_server import Tokens, create_app, new_token
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Route
@@ -224,3 +226,17 @@ def test_an_address_with_a_token_signs_in_where_the_console_is_open(console: Con
     page.evaluate(f"location.hash = 'token={console.secret}'")
     console.said("Signed in as this run, to write.")
     assert page.url == f"{console.url}/"
+
+
+def test_below_a_path_it_asks_the_server_there(browser: Browser, small: Path, tmp_path: Path) -> None:
+    tokens, secret = Tokens.for_one_run()
+    app = create_app(opener(Path(shutil.copy(small, tmp_path / "m.db"))), tokens)
+    with served_app(Starlette(routes=[Mount("/ada/memory", app)])) as url, browser.new_context() as context:
+        page = context.new_page()
+        for end in ("/", ""):
+            page.goto(f"{url}/ada/memory{end}#token={secret}")
+            playwright.expect(page.get_by_role("status")).to_contain_text("Signed in")
+            assert page.url == f"{url}/ada/memory/"
+            page.get_by_role("button", name="Browse").click()
+            playwright.expect(page.locator("#listed > li")).to_have_count(4)
+            page.get_by_role("button", name="Sign out").click()

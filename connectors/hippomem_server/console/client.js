@@ -25,7 +25,7 @@ export class Client {
 
   // What the token is for.
   bearer() {
-    return this.#ask("GET", "/v1");
+    return this.#ask("GET", "v1");
   }
 
   get(path, query = {}) {
@@ -42,9 +42,10 @@ export class Client {
 
   #at(path, query = {}) {
     const asked = new URLSearchParams(query).toString();
-    return `/v1/${encodeURIComponent(this.namespace)}/${path}${asked && `?${asked}`}`;
+    return `v1/${encodeURIComponent(this.namespace)}/${path}${asked && `?${asked}`}`;
   }
 
+  // The path is below the page's own, which a proxy may have elsewhere than at "/".
   async #ask(method, path, body) {
     const headers = { authorization: `Bearer ${this.token}` };
     if (body !== undefined) headers["content-type"] = "application/json";
