@@ -240,3 +240,39 @@ def test_below_a_path_it_asks_the_server_there(browser: Browser, small: Path, tm
             page.get_by_role("button", name="Browse").click()
             playwright.expect(page.locator("#listed > li")).to_have_count(4)
             page.get_by_role("button", name="Sign out").click()
+
+
+def test_nothing_is_wider_than_the_page_and_no_name_than_its_node(console: Console) -> None:
+    page, name = console.page, "Ada " + "W" * 29
+    page.set_viewport_size({"width": 360, "height": 800})
+    console.client.post("/memories", json={"text": "A long title.", "title": "T" * 300})
+    console.client.post("/memories", json={"text": "A long source.", "source": "notes/" * 60})
+    fact = {"subject": name, "relation": "is related " * 100, "object": "Bea"}
+    console.client.post("/memories", json={"text": f"{name} signed.", "triples": [fact]})
+    page.get_by_label("Question").fill(f"What did {name} sign?")
+    page.keyboard.press("Enter")
+    console.said("passages")
+    assert page.locator("#found svg .relation", has_text="is related").count() > 0
+    widths = "[...document.querySelectorAll('#found svg')].map((one) => one.width.baseVal.value)"
+    assert max(page.evaluate(widths)) < 2000
+    overflowing = """() => [...document.querySelectorAll('svg rect')].filter((box) =>
+        box.nextSibling.getComputedTextLength() > box.width.baseVal.value).map((box) => box.nextSibling.textContent)"""
+    assert page.evaluate(overflowing) == []
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    page.get_by_role("button", name="Browse").click()
+    console.said("7 memories shown")
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+
+
+def test_right_to_left_text_is_read_so_and_scrambles_nothing_beside_it(console: Console) -> None:
+    page = console.page
+    console.client.post(
+        "/memories", json={"text": "אדה תורן (1904).", "title": "אדה", "session": "יום שני", "source": "a\u202eb"}
+    )
+    page.get_by_role("button", name="Browse").click()
+    console.said("5 memories shown")
+    item = page.locator("#listed > li").last
+    for part in ("h3", ".text"):
+        assert item.locator(part).evaluate("(one) => getComputedStyle(one).direction") == "rtl"
+    source, session, date = (one.bounding_box() or {} for one in item.locator(".facts bdi").all())
+    assert source["x"] < session["x"] < date["x"]

@@ -81,7 +81,7 @@ function recalled(query, passage, path) {
   item.prepend(element("span", passage.score.toFixed(2), { class: "score", title: "score" }));
   const why = element("details");
   why.append(element("summary", "Why"));
-  for (const reason of passage.why) why.append(element("p", reason, { class: "facts" }));
+  for (const reason of passage.why) why.append(element("p", reason, { class: "facts", dir: "auto" }));
   if (path) why.append(drawnPath(path));
   why.append(table(Object.entries(passage.causes).filter(([, value]) => value !== 0), "Cause", "Score"));
   why.open = true;
@@ -147,11 +147,14 @@ async function figures() {
 
 function shown(passage) {
   const item = element("li", "", { "data-id": passage.id });
-  item.append(element("h3", passage.title || passage.source || "(untitled)"));
-  item.append(element("p", passage.text, { class: "text" }));
+  item.append(element("h3", passage.title || passage.source || "(untitled)", { dir: "auto" }));
+  item.append(element("p", passage.text, { class: "text", dir: "auto" }));
+  const facts = element("p", "", { class: "facts" });
   const happened = passage.occurred_at ?? passage.recorded_at;
-  const facts = [passage.source, passage.session && `session ${passage.session}`, happened?.slice(0, 10)];
-  item.append(element("p", facts.filter(Boolean).join(" · "), { class: "facts" }));
+  for (const fact of [passage.source, passage.session && `session ${passage.session}`, happened?.slice(0, 10)]) {
+    if (fact) facts.append(facts.firstChild ? " · " : "", element("bdi", fact));
+  }
+  item.append(facts);
   const actions = element("div", "", { class: "actions" });
   if (mayWrite) {
     const forget = element("button", "Forget", { type: "button", class: "danger" });

@@ -3,9 +3,9 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 const HEIGHT = 34;
-const LETTER = 7.2; // width of one, about
-const MOST = 34; // letters of a node
+const MOST = 34; // letters of a node, or on a line
 const ROW = 78;
+const pen = document.createElement("canvas").getContext("2d");
 
 export function element(name, text = "", attributes = {}) {
   const made = document.createElement(name);
@@ -19,24 +19,24 @@ export function element(name, text = "", attributes = {}) {
 export function drawnPath(path) {
   const nodes = [{ label: "question", kind: "question" }];
   for (const step of path.steps) {
-    nodes.push({ label: step.entity, kind: "entity" });
-    nodes.push({ label: step.passage_title || "(untitled)", kind: "passage", relation: step.facts[0]?.relation ?? "" });
+    nodes.push({ label: cut(step.entity), kind: "entity" });
+    const relation = cut(step.facts[0]?.relation ?? "");
+    nodes.push({ label: cut(step.passage_title || "(untitled)"), kind: "passage", relation });
   }
   const svg = shape("svg", { role: "img", height: ROW });
   svg.append(titled(path.text));
   let right = 1;
   nodes.forEach((node, place) => {
-    const label = cut(node.label);
-    const width = label.length * LETTER + 20;
+    const width = long(node.label, 13) + 20;
     if (place > 0) {
-      const gap = Math.max(28, (node.relation ?? "").length * 6 + 12);
+      const gap = Math.max(28, long(node.relation ?? "", 11) + 12);
       svg.append(shape("line", { class: "edge", x1: right, y1: ROW / 2, x2: right + gap, y2: ROW / 2 }));
-      if (node.relation) svg.append(words(cut(node.relation), right + gap / 2, ROW / 2 - 7, "relation"));
+      if (node.relation) svg.append(words(node.relation, right + gap / 2, ROW / 2 - 7, "relation"));
       right += gap;
     }
     const round = node.kind === "passage" ? 3 : HEIGHT / 2;
     const box = { class: `node ${node.kind}`, x: right, y: (ROW - HEIGHT) / 2, width, height: HEIGHT, rx: round };
-    svg.append(shape("rect", box), words(label, right + width / 2, ROW / 2 + 4, "label"));
+    svg.append(shape("rect", box), words(node.label, right + width / 2, ROW / 2 + 4, "label"));
     right += width;
   });
   svg.setAttribute("width", right + 1);
@@ -62,6 +62,12 @@ function words(text, x, y, kind) {
   const made = shape("text", { x, y, class: kind, "text-anchor": "middle" });
   made.textContent = text;
   return made;
+}
+
+// How long a text is in letters of this size, which are wider in some scripts than in others.
+function long(text, size) {
+  pen.font = `${size}px ${getComputedStyle(document.body).fontFamily}`;
+  return pen.measureText(text).width;
 }
 
 function cut(text) {
