@@ -276,3 +276,85 @@ def test_right_to_left_text_is_read_so_and_scrambles_nothing_beside_it(console: 
         assert item.locator(part).evaluate("(one) => getComputedStyle(one).direction") == "rtl"
     source, session, date = (one.bounding_box() or {} for one in item.locator(".facts bdi").all())
     assert source["x"] < session["x"] < date["x"]
+
+
+def test_what_is_no_answer_of_the_server_is_told(console: Console) -> None:
+    page = console.page
+    statuses = [502, 200]  # of a proxy whose server is gone, and of one that wants a password
+    page.route("**/recall", lambda route: route.fulfill(status=statuses.pop(), body="<h1>Proxy</h1>"))
+    page.get_by_label("Question").fill("Who keeps bees?")
+    for told in ("no whole answer came (200)", "no whole answer came (502)"):
+        page.keyboard.press("Enter")
+        console.said(told)
+    console.wrong.clear()  # the browser speaks of the second
+
+
+def test_a_note_that_is_being_written_is_not_lost(console: Console) -> None:
+    page, text = console.page, console.page.get_by_label("Text")
+    held: list[Route] = []
+    page.route("**/memories", lambda route: held.append(route))
+    page.get_by_role("button", name="Add a note").click()
+    text.fill("Oskar pays on Fridays.")
+    with page.expect_request("**/memories"):
+        page.get_by_role("button", name="Remember").dblclick()
+    text.fill("Ada pays on Mondays.")  # while the first is on its way
+    held.pop().continue_()
+    console.said("Remembered.")
+    assert held == []
+    playwright.expect(text).to_have_value("Ada pays on Mondays.")
+    page.unroute("**/memories")
+    page.route("**/memories", lambda route: route.fulfill(status=401, json={"detail": "who?"}), times=1)
+    page.get_by_role("button", name="Remember").click()  # at a server that was started anew, with another token
+    console.said("not known")
+    console.wrong.clear()
+    page.evaluate(f"location.hash = 'token={console.secret}'")
+    console.said("Signed in")
+    page.get_by_role("button", name="Add a note").click()
+    playwright.expect(text).to_have_value("Ada pays on Mondays.")
+    page.get_by_role("button", name="Remember").click()
+    console.said("Remembered.")
+    assert console.client.get("/stats").json()["passages"] == 6
+
+
+def test_what_is_asked_goes_to_the_namespace_that_is_shown(console: Console) -> None:
+    page = console.page
+    page.get_by_role("button", name="Add a note").click()
+    page.get_by_label("Namespace").fill("work")  # and not opened
+    page.get_by_label("Text").fill("Oskar pays on Fridays.")
+    page.get_by_role("button", name="Remember").click()
+    console.said("Remembered.")
+    assert console.client.get("/stats").json()["passages"] == 4
+    page.get_by_role("button", name="Figures").click()
+    console.said("The namespace work holds 1 passages.")
+    page.get_by_label("Namespace").fill("")
+    page.get_by_role("button", name="Browse").click()
+    console.said("1 memories shown.")
+    playwright.expect(page.get_by_label("Namespace")).to_have_value("work")
+
+
+def test_signing_in_takes_the_last_token_and_leaves_nothing_open(console: Console) -> None:
+    page, token = console.page, console.page.get_by_label("Token")
+    page.get_by_role("button", name="Browse").click()
+    page.get_by_role("button", name="Forget").first.click()
+    page.evaluate(f"location.hash = 'token={console.secret}'")
+    playwright.expect(page.get_by_role("dialog")).to_be_hidden()
+    console.said("Signed in")
+    assert page.locator("#doomed").text_content() == ""
+    page.get_by_role("button", name="Sign out").click()
+    held: list[Route] = []
+    page.route("**/v1", lambda route: held.append(route), times=1)
+    token.fill("wrong")
+    with page.expect_request("**/v1"):
+        page.keyboard.press("Enter")
+    token.fill(console.secret)
+    page.keyboard.press("Enter")
+    console.said("Signed in")
+    with page.expect_response("**/v1"):
+        held.pop().continue_()
+    page.get_by_role("button", name="Browse").click()
+    console.said("4 memories shown")
+    page.get_by_role("button", name="Sign out").click()
+    token.fill("tøken 1…")
+    page.keyboard.press("Enter")
+    console.said("not known")
+    console.wrong.clear()  # the browser tells what was refused

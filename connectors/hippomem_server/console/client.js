@@ -51,10 +51,11 @@ export class Client {
     if (body !== undefined) headers["content-type"] = "application/json";
     const sent = fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
     const answer = await sent.catch(() => null);
-    const told = await answer?.json().catch(() => ({}));
+    const told = await answer?.json().catch(() => null);
     if (this.#isLeft) throw new Left();
     if (!answer) throw new Problem(0, "the server cannot be reached");
-    if (!answer.ok) throw new Problem(answer.status, told.detail ?? answer.statusText);
+    // Else it broke off, or comes from what stands between, as a proxy whose server is gone.
+    if (!answer.ok || !told) throw new Problem(answer.status, told?.detail ?? `no whole answer came (${answer.status})`);
     return told;
   }
 }

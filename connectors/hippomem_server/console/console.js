@@ -16,6 +16,8 @@ const turns = {}; // by part, the last time that it was asked for something
 // -- signing in and out ------------------------------------------------------------------------------------------------
 
 async function enter(token) {
+  if (/[^!-~]/.test(token)) throw new Problem(401, "no token has such letters"); // which cannot even be sent
+  client?.leave();
   client = new Client(token);
   const bearer = await client.bearer();
   sessionStorage.setItem(KEPT, token);
@@ -31,12 +33,13 @@ async function enter(token) {
   await show("recall");
 }
 
-function leave(why = "Signed out.") {
+function leave(why = "Signed out.", kept = null) {
   sessionStorage.removeItem(KEPT);
   client?.leave();
   client = null;
-  for (const id of [...RESULTS, "namespaces"]) $(id).replaceChildren();
-  for (const form of document.forms) form.reset();
+  $("confirm").close("no");
+  for (const id of [...RESULTS, "namespaces", "doomed"]) $(id).replaceChildren();
+  for (const form of document.forms) if (form !== kept) form.reset();
   $("inside").hidden = $("place").hidden = true;
   $("entrance").hidden = false;
   $("token").focus();
@@ -105,9 +108,13 @@ function recalled(query, passage, path) {
 
 async function add() {
   const told = { text: $("text").value, title: $("about").value, session: $("session").value || null };
-  const event = await client.post("memories", told);
-  $("adding").reset();
-  $("text").focus();
+  const button = $("adding").querySelector("button");
+  button.disabled = true; // a second click would be told that this was remembered already
+  const event = await client.post("memories", told).finally(() => (button.disabled = false));
+  if ($("text").value === told.text) {
+    $("adding").reset(); // unless the next is being typed
+    $("text").focus();
+  }
   say(event.created ? "Remembered." : "This was remembered already.");
 }
 
@@ -138,7 +145,7 @@ function list(page) {
 }
 
 async function figures() {
-  const counts = await client.get("stats");
+  const counts = await latest("stats", client.get("stats"));
   $("counts").replaceChildren(...rows(flat(counts)));
   say(`The namespace ${counts.namespace} holds ${counts.passages} passages.`);
 }
@@ -213,8 +220,9 @@ async function attempt(deed) {
   } catch (error) {
     if (error instanceof Left) return;
     if (!(error instanceof Problem)) throw error;
-    if (error.status === 401) leave("This token is not known to the server.");
-    say(error.status === 401 ? "This token is not known to the server." : error.message, true);
+    const isUnknown = error.status === 401;
+    if (isUnknown) leave("", $("adding")); // a server that was started anew takes no note away that is being written
+    say(isUnknown ? "This token is not known to the server." : error.message, true);
   }
 }
 
@@ -225,20 +233,33 @@ function on(id, deed) {
   });
 }
 
-on("enter", () => enter($("token").value.trim()));
-on("asking", recall);
-on("adding", add);
-on("browsing", browse);
-on("place", async () => {
+function open() {
   client.leave();
   client = new Client(client.token, $("namespace").value);
   for (const id of RESULTS) $(id).replaceChildren();
+}
+
+// A deed in the namespace that the page names, also where that was typed and not opened.
+function inside(deed) {
+  return () => {
+    $("namespace").value ||= client.namespace;
+    if ($("namespace").value !== client.namespace) open();
+    return deed();
+  };
+}
+
+on("enter", () => enter($("token").value.trim()));
+on("asking", inside(recall));
+on("adding", inside(add));
+on("browsing", inside(browse));
+on("place", async () => {
+  open();
   await show(document.querySelector("nav button[aria-current]").dataset.part);
 });
 $("leave").addEventListener("click", () => leave());
 $("more").addEventListener("click", () => attempt(more));
 for (const button of document.querySelectorAll("nav button")) {
-  button.addEventListener("click", () => attempt(() => show(button.dataset.part)));
+  button.addEventListener("click", () => attempt(inside(() => show(button.dataset.part))));
 }
 
 // The token in the address, which no server is sent.
@@ -252,7 +273,7 @@ function given() {
 addEventListener("hashchange", () => {
   const token = given();
   if (!token) return;
-  leave();
+  if (client) leave();
   attempt(() => enter(token));
 });
 const token = given() ?? sessionStorage.getItem(KEPT);
