@@ -39,6 +39,7 @@ def test_sources_are_listed(memory: Memory) -> None:
     assert memory.sources("nowhere/") == ()
     memory.add("A note from nowhere in particular.")
     assert memory.sources() == tuple(sorted(NOTES))
+    assert memory.stats()["sources"] == len(NOTES)
     with pytest.raises(InvalidInputError, match="'docs/'"):
         memory.sources("docs")
 

@@ -357,9 +357,12 @@ def counts(connection: Connection, namespace: int) -> dict[str, int]:
         )
         for name, t in tables.items()
     }
-    ingested = select(func.count(), func.sum(documents.c.documents)).where(documents.c.namespace == namespace)
-    sources, held = connection.execute(ingested).one()
-    return {**counted, "sources": int(sources), "documents": int(held or 0)}
+    named = select(func.count(passages.c.source.distinct())).where(
+        passages.c.namespace == namespace, passages.c.source != ""
+    )
+    held = select(func.sum(documents.c.documents)).where(documents.c.namespace == namespace)
+    names, ingested = (connection.execute(query).scalar() for query in (named, held))
+    return {**counted, "sources": int(names or 0), "documents": int(ingested or 0)}
 
 
 def namespace_names(connection: Connection) -> list[str]:
