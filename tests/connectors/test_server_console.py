@@ -246,7 +246,7 @@ def test_nothing_is_wider_than_the_page_and_no_name_than_its_node(console: Conso
     page, name = console.page, "Ada " + "W" * 29
     page.set_viewport_size({"width": 360, "height": 800})
     console.client.post("/memories", json={"text": "A long title.", "title": "T" * 300})
-    console.client.post("/memories", json={"text": "A long source.", "source": "notes/" * 60})
+    console.client.post("/memories", json={"text": "x" * 300, "source": "notes/" * 60})
     fact = {"subject": name, "relation": "is related " * 100, "object": "Bea"}
     console.client.post("/memories", json={"text": f"{name} signed.", "triples": [fact]})
     page.get_by_label("Question").fill(f"What did {name} sign?")
@@ -261,6 +261,15 @@ def test_nothing_is_wider_than_the_page_and_no_name_than_its_node(console: Conso
     assert page.evaluate("document.documentElement.scrollWidth") == 360
     page.get_by_role("button", name="Browse").click()
     console.said("7 memories shown")
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    page.locator("#listed > li", has_text="xxx").get_by_role("button", name="Forget").click()
+    dialog = page.get_by_role("dialog").bounding_box()
+    assert dialog
+    assert dialog["width"] <= 360
+    page.keyboard.press("Escape")
+    page.get_by_label("Namespace").fill("x" * 255)
+    page.get_by_role("button", name="Figures").click()
+    console.said("holds 0 passages")
     assert page.evaluate("document.documentElement.scrollWidth") == 360
 
 
