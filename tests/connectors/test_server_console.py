@@ -14,6 +14,7 @@ from serving import client_of, opener, served, served_app
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
+from hippomem import ClosedError, Memory
 from hippomem_server import Tokens, create_app, new_token
 
 if TYPE_CHECKING:
@@ -230,8 +231,15 @@ def test_an_address_with_a_token_signs_in_where_the_console_is_open(console: Con
 
 def test_below_a_path_it_asks_the_server_there(browser: Browser, small: Path, tmp_path: Path) -> None:
     tokens, secret = Tokens.for_one_run()
-    app = create_app(opener(Path(shutil.copy(small, tmp_path / "m.db"))), tokens)
-    with served_app(Starlette(routes=[Mount("/ada/memory", app)])) as url, browser.new_context() as context:
+    make, opened = opener(Path(shutil.copy(small, tmp_path / "m.db"))), []
+
+    def opening(name: str) -> Memory:
+        opened.append(make(name))
+        return opened[-1]
+
+    app = create_app(opening, tokens)
+    above = Starlette(routes=[Mount("/ada/memory", app)], lifespan=app.router.lifespan_context)
+    with served_app(above) as url, browser.new_context() as context:
         page = context.new_page()
         for end in ("/", ""):
             page.goto(f"{url}/ada/memory{end}#token={secret}")
@@ -240,6 +248,8 @@ def test_below_a_path_it_asks_the_server_there(browser: Browser, small: Path, tm
             page.get_by_role("button", name="Browse").click()
             playwright.expect(page.locator("#listed > li")).to_have_count(4)
             page.get_by_role("button", name="Sign out").click()
+    with pytest.raises(ClosedError):
+        opened[0].get("x")
 
 
 def test_nothing_is_wider_than_the_page_and_no_name_than_its_node(console: Console) -> None:
@@ -296,6 +306,22 @@ def test_what_is_no_answer_of_the_server_is_told(console: Console) -> None:
         page.keyboard.press("Enter")
         console.said(told)
     console.wrong.clear()  # the browser speaks of the second
+
+
+def test_what_an_earlier_question_comes_to_is_not_told_of_the_last(console: Console) -> None:
+    page = console.page
+    held: list[Route] = []
+    page.route("**/recall", lambda route: held.append(route), times=1)
+    for question in ("Who keeps bees?", "Who runs Northlight Labs?"):
+        page.get_by_label("Question").fill(question)
+        with page.expect_request("**/recall"):
+            page.keyboard.press("Enter")
+    console.said("4 passages")
+    with page.expect_response("**/recall"):
+        held.pop().fulfill(status=503, json={"detail": "busy"})
+    page.wait_for_timeout(100)
+    console.said("4 passages")
+    console.wrong.clear()  # the browser speaks of it
 
 
 def test_a_note_that_is_being_written_is_not_lost(console: Console) -> None:

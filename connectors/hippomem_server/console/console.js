@@ -61,12 +61,12 @@ async function show(part) {
   if (part === "stats") await figures();
 }
 
-// An answer, where nothing else was asked for in this part meanwhile.
-async function latest(part, asked) {
+// An answer, or what went wrong, where nothing else was asked for in this part meanwhile.
+function latest(part, asked) {
   const turn = (turns[part] = {});
-  const answer = await asked;
-  if (turns[part] !== turn) throw new Left();
-  return answer;
+  return asked.finally(() => {
+    if (turns[part] !== turn) throw new Left();
+  });
 }
 
 async function recall() {
