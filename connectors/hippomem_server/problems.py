@@ -31,6 +31,7 @@ from hippomem import (
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = 5
+_NOWHERE = "nothing is here: /openapi.json lists what is; a namespace whose name holds a slash cannot be named"
 log = logging.getLogger("hippomem")
 
 # The first that fits.
@@ -108,7 +109,8 @@ def handle_in(app: FastAPI) -> None:
         assert isinstance(error, HTTPException)  # noqa: S101
         if error.status_code == 400 and isinstance(error.__cause__, OSError):  # as the files of a form were put aside
             error = unsaved(error.__cause__)
-        return refusal(error.status_code, str(error.detail), error.headers)
+        is_nowhere = error.status_code == 404 and error.detail == "Not Found"  # what is said where no route is found
+        return refusal(error.status_code, _NOWHERE if is_nowhere else str(error.detail), error.headers)
 
     async def invalid(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)  # noqa: S101

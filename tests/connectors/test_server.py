@@ -225,6 +225,12 @@ def test_what_cannot_be_is_a_problem(
     assert "Traceback" not in answer.text
 
 
+def test_a_path_that_leads_nowhere_is_told_as_that(unchanged: httpx.Client) -> None:
+    answer = unchanged.get(unchanged.base_url.copy_with(raw_path=b"/v1/team%2Fada/stats"))
+    assert answer.status_code == 404
+    assert "a namespace whose name holds a slash cannot be named" in answer.json()["detail"]
+
+
 @pytest.mark.parametrize(
     "body",
     [
