@@ -27,6 +27,7 @@ from hippomem_server.routes import LINES, Namespace, memories_of, router
 
 EVENTS = "text/event-stream"
 NAME_BYTES = 200  # of a file's name on the disk
+ALL_BAD = 1000  # lines without a record, after which it is something else that was sent
 _EVENT = {
     "type": "object",
     "description": "One event.",
@@ -87,7 +88,7 @@ async def ingest_files(
 async def ingest_records(namespace: Namespace, request: Request) -> StreamingResponse:
     """Take in records, a JSON object a line: `text`, and where wanted `title`, `source`, `session`, `occurred_at`,
     `triples`; all else is metadata. What is in already is not read again. What fails is in the report, as
-    `records#INDEX`, and does not stop the rest.
+    `records#INDEX`, and does not stop the rest; where the first 1,000 lines hold no record, that is the `problem`.
     """
     try:
         spool = tempfile.TemporaryFile()  # noqa: SIM115
@@ -161,12 +162,17 @@ def _ingest_records(memories: Memories, namespace: str, spool: IO[bytes], size: 
 
 def _records(lines: IO[bytes], bad: dict[str, str]) -> Iterator[Any]:
     """What the lines hold. In the place of one that is not JSON, whose reason goes into `bad`, stands None, which fails
-    too: so that records keep their number.
+    too: so that records keep their number. Of a table or of JSON over several lines, each line would fail, and a report
+    of millions might be more than there is memory for: InvalidInputError where the first ALL_BAD hold no record.
     """
+    is_any = False
     for number, line in enumerate(filter(bytes.strip, iter(lines.readline, b""))):
         try:
             record = json.loads(line)
         except (ValueError, RecursionError) as error:
             bad[f"records#{number}"] = f"is not JSON: {error}"
             record = None
+        is_any = is_any or isinstance(record, dict | str)
+        if number + 1 == ALL_BAD and not is_any:
+            raise InvalidInputError(f"the first {ALL_BAD:,} lines hold no record: send a JSON object on each line")
         yield {"text": record} if isinstance(record, str) else record

@@ -84,6 +84,15 @@ def test_records_with_progress_and_a_report_and_again(client: httpx.Client) -> N
     assert client.get("/stats").json()["passages"] == 102
 
 
+@pytest.mark.parametrize("line", [b"colour,town", b"1", b'  "text": "Ada",'])
+def test_what_is_no_json_lines_is_told_once_and_not_of_each_line(unchanged: httpx.Client, line: bytes) -> None:
+    events = ingested(unchanged, "/ingest/records", content=(line + b"\n") * 1001, headers=JSON_LINES)
+    assert [(name, told["status"]) for name, told in events if name != "progress"] == [("problem", 422)]
+    assert events[-1][1]["detail"] == "the first 1,000 lines hold no record: send a JSON object on each line"
+    late = ingested(unchanged, "/ingest/records", content=(line + b"\n") * 999, headers=JSON_LINES)
+    assert len(late[-1][1]["failed"]) == 999
+
+
 def test_files_are_skipped_or_replaced_by_their_names(client: httpx.Client) -> None:
     files = [("files", ("bees.md", b"# Bees\n\nBea Lind keeps bees.")), ("files", ("data.jsonl", records(3)))]
     report = ingested(client, "/ingest/files", files=files, params={"below": "docs/"})[-1][1]
