@@ -190,7 +190,9 @@ def rank(
     score = np.asarray(np.sum(list(terms.values()), axis=0, dtype=np.float32))
     terms["title hop"] = np.float32(recipe.title_hop) * title_hop(view, rows, score, named, recipe)
     score = score + terms["title hop"]
-    terms["turn hop"] = np.float32(recipe.turn_hop) * turn_hop(view, rows, score, named, recipe)
+    # What earlier feedback lifts answers by itself: nothing goes on from there.
+    unlearned = score - terms["learned"] if "learned" in terms else score
+    terms["turn hop"] = np.float32(recipe.turn_hop) * turn_hop(view, rows, unlearned, named, recipe)
     score = score + terms["turn hop"]
     if eligible is not None:
         score = np.where(eligible[rows], score, np.float32(-np.inf))

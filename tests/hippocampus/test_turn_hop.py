@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hippomem import Memory, Recipe
+from hippomem.hippocampus.ranking import Learned, rank
 from hippomem.hippocampus.recipe import U
 from hippomem.testing import HashEncoder, capitals
 
@@ -79,6 +81,16 @@ def test_it_is_worth_less_where_nobody_asked_and_the_later_the_leading_turn_come
             expected[texts[onward]] = max(worth, expected.get(texts[onward], 0))
     assert len(set(expected.values())) > 3
     assert hops(memory, QUESTION) == pytest.approx(expected, abs=1e-5)
+
+
+def test_what_feedback_lifts_leads_nowhere(memory: Memory) -> None:
+    vector, recipe = HashEncoder().encode_query(QUESTION), Recipe(hop_from=1)
+    lifted = Learned(vector, np.array([7], np.int64), np.array([50], np.float32), np.array([1], np.int64))
+    with memory._lock, memory._synced() as (view, _):
+        for learned in (None, lifted):
+            ranking = rank(view, QUESTION, vector, 1, recipe=recipe, learned=learned)
+            assert ranking.order.tolist() == [7 if learned else 0]
+            assert ranking.rows[np.nonzero(ranking.terms["turn hop"])[0]].tolist() == [2]
 
 
 def test_a_session_ends_where_it_ends(memory: Memory) -> None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from hippomem.neocortex.neural_memory.association import Association
 
-RATE = 0.2
+RATE = 0.1
 BEGIN = 0.01  # what AdaGrad's sums of squares begin with
 LEAST, MOST = 0.0, 4.0
 CERTAIN = 0.9  # of the mass on what was of no use: more counts as this much
