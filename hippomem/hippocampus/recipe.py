@@ -13,7 +13,8 @@ class Recipe:
     """The constants, chosen on hotpotqa_train and musique_train, the title hop's also on 200 questions of 2wiki,
     `crowding` and `everything` with popqa in view as well; `known`, `steepness`, `matched`, `brevity`, `asking`,
     `alone`, `raised`, `unknown` and `compared` with everyday notes, LoCoMo and all sets of documents in view, `terse`,
-    `unmet`, `met` and `walk_of_turns` with other chats as well. All but the cosine's are flat around these.
+    `unmet`, `met`, `walk_of_turns`, `turn_hop`, `unasked` and `teller` with other chats as well. All but the cosine's
+    are flat around these.
 
     `Memory.recall(…, recipe=Recipe(words=0))` leaves a term out, to see what it is worth; a weight, `sentences`,
     `known` or `passage_share` of 0 switches off what it stands for, as False does for the mechanisms at the end.
