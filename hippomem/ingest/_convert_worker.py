@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 from hippomem.errors import SourceError
 from hippomem.ingest.decode import clean, decode
 from hippomem.ingest.division import undivided
-from hippomem.ingest.streams import in_units
+from hippomem.ingest.streams import LIMIT_NAME, in_units, open_capped
 
 MEMORY_BYTES = 4 << 30
 ZIP_KINDS = frozenset({".docx", ".pptx", ".xlsx", ".epub"})
@@ -85,13 +85,13 @@ def forbid_outside_world() -> None:
     sys.addaudithook(hook)
 
 
-def check_zip(path: str, max_expanded_bytes: int) -> None:
-    """Raise SourceError where the zip container `path` would expand to more than `max_expanded_bytes`.
+def check_zip(stream: BinaryIO, max_expanded_bytes: int) -> None:
+    """Raise SourceError where the zip container in `stream` would expand to more than `max_expanded_bytes`.
 
     The sizes are the ones its directory claims. That is enough: `zipfile`, which all readers of these formats use,
     never returns more of an entry than the directory claims for it.
     """
-    with zipfile.ZipFile(path) as container:
+    with zipfile.ZipFile(stream) as container:
         entries = container.infolist()
     if len(entries) > _MAX_ZIP_ENTRIES:
         raise SourceError(f"holds {len(entries)} files, limit {_MAX_ZIP_ENTRIES}")
@@ -100,11 +100,12 @@ def check_zip(path: str, max_expanded_bytes: int) -> None:
         raise SourceError(f"would expand to {in_units(expanded)}, limit {in_units(max_expanded_bytes)}")
 
 
-def to_markdown(path: str, kind: str, max_expanded_bytes: int) -> tuple[str, str]:
+def to_markdown(path: str, kind: str, max_unpacked_bytes: int, max_expanded_bytes: int) -> tuple[str, str]:
     """The Markdown and the title ("" for none) of a document; `kind` is its ending. Raises what its reader raises."""
-    if kind in ZIP_KINDS:
-        check_zip(path, max_expanded_bytes)
-    with Path(path).open("rb") as stream:
+    with _opened(Path(path), max_unpacked_bytes) as stream:
+        if kind in ZIP_KINDS:
+            check_zip(stream, max_expanded_bytes)
+            stream.seek(0)
         text, title = _pdf(stream) if kind == ".pdf" else _with_markitdown(stream, path, kind)
     if len(text) > max_expanded_bytes:
         raise SourceError(f"holds {in_units(len(text))} of text, limit {in_units(max_expanded_bytes)}")
@@ -112,7 +113,14 @@ def to_markdown(path: str, kind: str, max_expanded_bytes: int) -> tuple[str, str
     return re.sub(r"\n{3,}", "\n\n", text).strip(), " ".join(clean(title).split())
 
 
-def _pdf(stream: io.BufferedReader) -> tuple[str, str]:
+def _opened(path: Path, max_unpacked_bytes: int) -> io.BufferedReader | io.BytesIO:
+    if path.suffix.lower() != ".gz":
+        return path.open("rb")
+    with open_capped(path, max_unpacked_bytes, setting=LIMIT_NAME) as packed:
+        return io.BytesIO(packed.read())
+
+
+def _pdf(stream: io.BufferedReader | io.BytesIO) -> tuple[str, str]:
     # Not markitdown's own reader: it reads pages that look like a form in another way, which joins words in documents
     # set with TeX ("JonathanCarterwaselected"). This is what it reads all other pages with.
     from pdfminer.high_level import extract_text
@@ -182,7 +190,9 @@ def _plain_html(data: bytes, path: str) -> tuple[str, str]:
 
 def _handle(request: dict[str, Any]) -> dict[str, Any]:
     try:
-        text, title = to_markdown(request["path"], request["kind"], request["max_expanded_bytes"])
+        text, title = to_markdown(
+            request["path"], request["kind"], request["max_unpacked_bytes"], request["max_expanded_bytes"]
+        )
     except MemoryError:
         # What is left of the memory is in pieces; the parent ends this process and starts a fresh one.
         return {"error": f"needs more memory than {in_units(MEMORY_BYTES)}", "exhausted": True}

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +13,7 @@ from hippomem.ingest.decode import decode_mixed
 from hippomem.ingest.records import RECORD_ENDINGS, read_records, record_ending
 from hippomem.ingest.sources import EmptySourceError, Source
 from hippomem.ingest.split import is_passage
-from hippomem.ingest.streams import in_units, open_capped
+from hippomem.ingest.streams import LIMIT_NAME, in_units, open_capped
 from hippomem.types import Document, Failure
 
 CONVERTED_ENDINGS = frozenset({".html", ".htm", ".xhtml", ".pdf", ".docx", ".pptx", ".xlsx", ".epub"})
@@ -43,7 +40,6 @@ _FENCE = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
 _HEADING = re.compile(r"^#[ \t]+(\S.*)$", re.MULTILINE)
 _MARKUP = re.compile(r"!?\[([^\]]*)\]\([^)]*\)|(?<!\w)[*_`]{1,3}(?=\w)|(?<=\w)[*_`]{1,3}(?!\w)|[ \t]+#+[ \t]*$")
 _MAX_TITLE_CHARS = 200
-_LIMIT_NAME = "HIPPOMEM_MAX_DOCUMENT_BYTES"
 
 
 def read(source: Source, converter: Converter, *, max_document_bytes: int) -> Iterator[Document | Failure]:
@@ -72,9 +68,9 @@ def read(source: Source, converter: Converter, *, max_document_bytes: int) -> It
         kind = _sniffed(source) or kind
     title = stray = ""
     if kind in CONVERTED_ENDINGS:
-        text, title = _converted(source, kind, converter, max_document_bytes)
+        text, title = converter.convert(source.path, kind=kind, max_unpacked_bytes=max_document_bytes)
     else:
-        with open_capped(source.path, max_document_bytes, setting=_LIMIT_NAME) as stream:
+        with open_capped(source.path, max_document_bytes, setting=LIMIT_NAME) as stream:
             text, stray = decode_mixed(stream.read(), source.name)
     yield _finished(Document(text=text, source=source.name), title, kind, source, max_document_bytes)
     if stray:
@@ -99,24 +95,10 @@ def _finished(document: Document, title: str, kind: str, source: Source, max_doc
             )
         raise EmptySourceError("holds no text")
     if len(text) * 4 > max_document_bytes and (size := len(text.encode())) > max_document_bytes:
-        raise SourceError(f"holds {in_units(size)} of text, limit {in_units(max_document_bytes)}: raise {_LIMIT_NAME}")
+        raise SourceError(f"holds {in_units(size)} of text, limit {in_units(max_document_bytes)}: raise {LIMIT_NAME}")
     is_markdown = kind in MARKDOWN_ENDINGS | CONVERTED_ENDINGS - {".pdf"}
     title = title[:_MAX_TITLE_CHARS] or title_of(text, source.path.name, is_markdown=is_markdown)
     return replace(document, title=title, metadata={"media_type": _MEDIA_TYPES.get(kind, "text/plain")})
-
-
-def _converted(source: Source, kind: str, converter: Converter, max_document_bytes: int) -> tuple[str, str]:
-    if source.path.suffix.lower() != ".gz":
-        return converter.convert(source.path, kind=kind)
-    with ExitStack() as stack:
-        try:
-            path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hippomem-")), "document" + kind)
-            with open_capped(source.path, max_document_bytes, setting=_LIMIT_NAME) as stream, path.open("wb") as file:
-                shutil.copyfileobj(stream, file)
-        except OSError as error:
-            reason = f"cannot be unpacked into the folder for temporary files: {error.strerror or error}"
-            raise SourceError(f"{reason}; see that it has space, or let TMPDIR name another one") from error
-        return converter.convert(path, kind=kind)
 
 
 def _sniffed(source: Source) -> str:

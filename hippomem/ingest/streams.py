@@ -10,6 +10,8 @@ from typing import BinaryIO, cast
 
 from hippomem.errors import SourceError
 
+LIMIT_NAME = "HIPPOMEM_MAX_DOCUMENT_BYTES"  # the setting for documents
+
 
 def open_capped(path: Path, max_bytes: int, *, setting: str = "") -> io.BufferedReader:
     """The bytes of `path`, expanded where its name ends in `.gz`.

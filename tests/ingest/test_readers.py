@@ -29,7 +29,7 @@ def converter() -> Iterator[Converter]:
 class NoConverter(Converter):
     """For files that have no business in the child process."""
 
-    def convert(self, path: Path, *, kind: str = "") -> tuple[str, str]:
+    def convert(self, path: Path, *, kind: str = "", max_unpacked_bytes: int = 0) -> tuple[str, str]:
         raise AssertionError(f"{path} was converted as {kind}")
 
 
@@ -174,11 +174,11 @@ def test_a_link_is_read_by_its_own_name(
         assert {(document.title, document.source) for document in found} == {(title, blob.resolve().as_posix())}
 
 
-@pytest.mark.parametrize("name", ["a.txt", "a.md.gz", "a", "a.json", "a.html"])
+@pytest.mark.parametrize("name", ["a.txt", "a.md.gz", "a", "a.json", "a.html", "a.html.gz"])
 def test_the_limit_names_the_setting_that_raises_it(tmp_path: Path, converter: Converter, name: str) -> None:
     fits, over = "12345678", "123456789"
     if name.endswith(".gz"):
-        assert read_one(tmp_path / name, gzip.compress(fits.encode()), limit=8).text == fits
+        assert read_one(tmp_path / name, gzip.compress(fits.encode()), converter, limit=8).text == fits
         data = gzip.compress(over.encode())
     else:
         assert read_one(tmp_path / name, fits, converter, limit=8).text == fits
@@ -241,7 +241,13 @@ def test_real_documents(shared_data: Path, converter: Converter) -> None:
     assert titles["a_christmas_carol.txt"] == "a christmas carol"
 
 
-def test_no_space_for_temporary_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_unpacked_onto_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that is killed would leave it there."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
-    with pytest.raises(SourceError, match=r"cannot be unpacked.*TMPDIR"):
-        read_all(tmp_path / "a.pdf.gz", gzip.compress(pdf("Ada")))
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "missing"))
+    word = write_docx(tmp_path / "x", "Käse", "Brie.").read_bytes()
+    with Converter() as converter:
+        assert read_one(tmp_path / "a.pdf.gz", gzip.compress(pdf("Ada")), converter).text == "Ada"
+        assert read_one(tmp_path / "a.docx.gz", gzip.compress(word), converter).text == "# Käse\n\nBrie."
+        with pytest.raises(SourceError, match="is a damaged or truncated gzip file"):
+            read_all(tmp_path / "b.pdf.gz", gzip.compress(pdf("Ada"))[:-20], converter)
