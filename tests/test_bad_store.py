@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import itertools
 import os
 import random
@@ -28,9 +30,11 @@ from hippomem import (
     NewerStoreError,
     SourceError,
     StoreAccessError,
+    StoreBusyError,
     StoreError,
     StoreFullError,
 )
+from hippomem.storage import engine
 
 Opened = Callable[..., Memory]
 NOISE = random.Random(5)  # noqa: S311
@@ -419,6 +423,55 @@ def test_a_disk_that_cannot_be_read_is_not_told_as_a_full_one(tmp_path: Path, fa
     os.close(unreadable)
     assert memory.get(added.id).text == "Bea met Cid in Oslo."
     assert memory.doctor().ok
+
+
+@pytest.mark.sqlite
+def test_where_files_cannot_be_locked_that_is_told(
+    tmp_path: Path, fast: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on some network drives. SQLite says of "No locks available" that somebody else has locked it."""
+    monkeypatch.setattr(engine, "BUSY_SECONDS", 0.1)
+    memory = fast()
+    memory.add("Ada met Bea in Oslo.")
+
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    with contextlib.closing(sqlite3.connect(tmp_path / "m.db")) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreBusyError, match="another process has been writing"):
+            memory.add("Bea met Cid in Oslo.")
+        monkeypatch.setattr(fcntl, "lockf", no_locks)
+        with pytest.raises(StoreAccessError, match=r"cannot be locked there.*keep it"):
+            memory.add("Bea met Cid in Oslo.")
+    memory.add("Bea met Cid in Oslo.")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["m.db", "m.db-shm", "m.db-wal"]
+
+
+@pytest.mark.sqlite
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs to know the handles of a file")
+def test_a_lock_that_fails_is_not_told_as_a_full_disk(tmp_path: Path) -> None:
+    db = tmp_path / "m.db"
+    with opened(db) as memory:
+        memory.add("Ada met Bea in Oslo.")
+    connect = sqlite3.connect
+
+    def connected(*args: Any, **options: Any) -> sqlite3.Connection:
+        connection = connect(*args, **options)
+        unreadable = os.open(db, os.O_WRONLY)  # what cannot be read cannot be locked by those who read
+        for number in [int(link.name) for link in Path("/proc/self/fd").iterdir() if link.resolve() == db]:
+            if number != unreadable:
+                os.dup2(unreadable, number)
+        os.close(unreadable)
+        return connection
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(sqlite3, "connect", connected)
+        patched.setattr(sqlite3.dbapi2, "connect", connected)
+        with pytest.raises(StoreAccessError, match="cannot be locked there"):
+            opened(db)
+    with opened(db) as memory:
+        assert memory.doctor().ok
 
 
 @pytest.mark.sqlite

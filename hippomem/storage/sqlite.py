@@ -9,6 +9,8 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
+import sys
+import tempfile
 import time
 import weakref
 from collections.abc import Iterator
@@ -39,6 +41,10 @@ LET_IN_SECONDS = 0.15  # longer than SQLite pauses between two attempts of one t
 ROWS = 1_000_000  # that SQLite takes a namespace to have in a table
 WRITING = "BEGIN IMMEDIATE"
 FAILED_READS = (sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_FSTAT)
+FAILED_SHARING = (
+    *(sqlite3.SQLITE_IOERR_LOCK, sqlite3.SQLITE_IOERR_RDLOCK, sqlite3.SQLITE_IOERR_CHECKRESERVEDLOCK),
+    *(sqlite3.SQLITE_IOERR_UNLOCK, sqlite3.SQLITE_IOERR_SHMLOCK, sqlite3.SQLITE_IOERR_SHMMAP),
+)
 # kB. In a large store every row touches pages all over the indexes; what does not fit is written twice.
 READING_CACHE, WRITING_CACHE = 65536, 131072
 
@@ -168,12 +174,18 @@ class SQLite(Database):
 
     def error(self, error: DBAPIError) -> StoreError:
         message, where = str(error.orig), self.name
-        low = message.lower()
-        if "i/o error" in low and getattr(error.orig, "sqlite_errorcode", None) in FAILED_READS:
+        low, code = message.lower(), getattr(error.orig, "sqlite_errorcode", None)
+        is_busy = "locked" in low or "busy" in low
+        if code in FAILED_SHARING or (is_busy and self.path is not None and not _can_lock(self.path.parent)):
+            return StoreAccessError(
+                f"{where}: {message}, as its files cannot be locked there, or mapped into memory. Some network drives "
+                "know neither: keep it on a disk of this machine"
+            )
+        if "i/o error" in low and code in FAILED_READS:
             return StoreAccessError(f"{where}: {message} as it was read. See what the system tells of its disk")
         if "full" in low or "i/o error" in low:
             return StoreFullError(f"{where}: {message}. Nothing of this write was kept; free some space and repeat it")
-        if "locked" in low or "busy" in low:
+        if is_busy:
             return StoreBusyError(
                 f"{where}: another process has been writing for over {engine.BUSY_SECONDS:.0f} s; try again"
             )
@@ -273,6 +285,20 @@ def _is_out_of_handles() -> bool:
     except OSError as error:
         return error.errno in (errno.EMFILE, errno.ENFILE)
     return False
+
+
+def _can_lock(folder: Path) -> bool:
+    """Whether files in a folder can be locked. Where they cannot, SQLite takes it for a lock of somebody else."""
+    if sys.platform == "win32":
+        return True
+    import fcntl
+
+    with suppress(OSError), tempfile.TemporaryFile(dir=folder) as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+    return True
 
 
 def _prepare(connection: sqlite3.Connection, _record: object) -> None:
