@@ -177,6 +177,17 @@ def ingest(db: Path, number: int) -> None:
         memory.ingest(records(number))
 
 
+def killed_as_it_saves(db: Path) -> None:
+    def die(_: Path) -> int:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return 0
+
+    snapshot._checksum = die
+    with opened(db) as memory:
+        memory.ingest(records(300))
+        memory.recall("ferry")
+
+
 def ingest_file(db: Path, file: Path) -> None:
     with opened(db, batch=4) as memory:
         memory.ingest(file)

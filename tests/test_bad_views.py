@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import shutil
+import signal
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -26,6 +27,7 @@ from hippomem import EncoderMismatchError, ForeignStoreError, Memory, SimulatedC
 from hippomem.hippocampus import snapshot as snapshots
 from hippomem.hippocampus.lexical import LexicalIndex
 from hippomem.hippocampus.view import View
+from hippomem.storage.files import lock
 from hippomem.testing import HashEncoder
 
 pytestmark = pytest.mark.sqlite
@@ -248,16 +250,36 @@ def test_other_things_in_the_folder(db: Path, snapshot: Path, is_right: Callable
 
 
 def test_the_remains_of_a_killed_save_are_cleared_away(db: Path, snapshot: Path) -> None:
-    young, old = snapshot.with_name("tmp-young"), snapshot.with_name("tmp-old")
-    young.mkdir()
-    old.mkdir()
-    (old / "keys.text.npy").write_bytes(b"ada thorne")
+    others, left, old = (snapshot.with_name(f"tmp-{name}") for name in ("others", "left", "old"))
+    for folder in (others, left, old):
+        folder.mkdir()
+        (folder / "keys.text.npy").write_bytes(b"ada thorne")
     os.utime(old, (0, 0))
+    held = [lock(others), lock(old)]  # as by another process that is at it
     with opened(db) as memory:
         memory.ingest(records(300))
-    assert young.exists()  # another process may be at it
+    assert others.exists()
+    assert not left.exists()
     assert not old.exists()
     assert not snapshot.exists()
+    for number in held:
+        assert number is not None
+        os.close(number)
+
+
+def test_saves_that_are_killed_one_after_the_other_leave_no_more_than_one(
+    db: Path, snapshot: Path, children: ForkServerContext
+) -> None:
+    for _ in range(3):
+        victim = children.Process(target=child_tasks.killed_as_it_saves, args=(db,))
+        victim.start()
+        victim.join()
+        assert victim.exitcode == -signal.SIGKILL
+        assert len(list(snapshot.parent.glob("tmp-*"))) == 1
+    with opened(db) as memory:
+        memory.ingest(records(300))
+        assert memory.doctor().ok
+    assert not list(snapshot.parent.glob("tmp-*"))
 
 
 @pytest.mark.parametrize("place", ["m.db.views", "m.db.views/folder"])

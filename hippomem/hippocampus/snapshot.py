@@ -30,14 +30,14 @@ from hippomem.hippocampus.lexical import LexicalIndex
 from hippomem.hippocampus.names import KeyTable
 from hippomem.hippocampus.vectors import VectorIndex
 from hippomem.hippocampus.view import Sentences, View
-from hippomem.storage.files import make_views
+from hippomem.storage.files import lock, make_views
 
 FORMAT = 12
 GROWTH = 4  # a snapshot is due when a quarter of its rows is new or gone: the cost of all of them stays linear
 SMALLEST = 64  # rows below which replaying the log is as fast
 PRICE = 16  # rows that are written in the time in which one is replayed
 REPLAYED = "replayed"  # in a snapshot's folder: a line for each process, with the rows that it replayed
-ABANDONED_SECONDS = 3600.0  # an unfinished snapshot that nobody has written to for so long
+ABANDONED_SECONDS = 3600.0  # an unfinished snapshot that nobody has written to for so long, where none can be locked
 UNFINISHED = "tmp-"
 READ_BYTES = 1 << 20  # of a file at a time, for its checksum
 DROPS = 20  # rounds, while other processes go on writing theirs
@@ -51,6 +51,7 @@ class Snapshots:
         self.folder = views / name
         self._marks = {"format": FORMAT, "store": store_id, "encoder": encoder}
         self._loaded: Path | None = None
+        self._held: dict[Path, int] = {}  # what is being written, locked while this process lives
 
     def load(self) -> View:
         """The newest usable snapshot as a view, or an empty view."""
@@ -81,13 +82,20 @@ class Snapshots:
             return [folder / "manifest.json"]
 
     def begin(self, view: View) -> Path:
-        """Make the folder of a snapshot that `save` is to write. From then on it can be dropped, and then fails.
+        """Make the folder of a snapshot that `save` is to write. From then on it can be dropped, and then fails. What
+        processes that were killed have left goes first: of a large memory it may fill the disk.
 
         Raises OSError.
         """
         make_views(self.folder)
+        for other in self._everything():
+            if _is_abandoned(other):
+                shutil.rmtree(other, ignore_errors=True)
         work = self.folder / f"{UNFINISHED}{view.applied:015d}-{uuid.uuid4().hex[:12]}"
         work.mkdir()
+        held = lock(work)
+        if held is not None:
+            self._held[work] = held
         return work
 
     def save(self, view: View, begun: Path | None = None) -> None:
@@ -105,9 +113,12 @@ class Snapshots:
         except BaseException:
             shutil.rmtree(work, ignore_errors=True)
             raise
+        finally:
+            if (held := self._held.pop(work, None)) is not None:
+                os.close(held)
         for other in self._everything():
             # Also one of the same change: had it been usable, there would have been no need for ours.
-            if (other.name[:15] <= final.name[:15] and other != final) or _is_abandoned(other):
+            if other.name[:15] <= final.name[:15] and other != final:
                 shutil.rmtree(other, ignore_errors=True)
 
     def is_due(self, view: View) -> bool:
@@ -266,8 +277,13 @@ def _parts(view: View, rows: NDArray[np.int64], folder: Path) -> Iterator[tuple[
 
 def _is_abandoned(folder: Path) -> bool:
     """Whether a process ended while it wrote this snapshot."""
+    if not folder.name.startswith(UNFINISHED):
+        return False
+    if (held := lock(folder)) is not None:
+        os.close(held)
+        return True
     with suppress(OSError):
-        return folder.name.startswith(UNFINISHED) and time.time() - folder.stat().st_mtime > ABANDONED_SECONDS
+        return time.time() - folder.stat().st_mtime > ABANDONED_SECONDS
     return False
 
 

@@ -39,7 +39,7 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
     held = None
     try:
         with work.open("xb") as file:
-            held = _held(work)
+            held = lock(work)
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -58,15 +58,15 @@ def _clear_left(folder: Path, beginning: str) -> None:
     with suppress(OSError):
         for file in folder.iterdir():
             if re.fullmatch(re.escape(beginning) + "[0-9a-f]{8}[.]part", file.name):
-                held = _held(file)
+                held = lock(file)
                 if held is not None:
                     file.unlink(missing_ok=True)
                     os.close(held)
 
 
-def _held(file: Path) -> int | None:
-    """Lock a file until the number that comes back is closed, or the process ends. None where somebody else does, or
-    files cannot be locked there."""
+def lock(file: Path) -> int | None:
+    """Lock a file or folder until the number that comes back is closed, or the process ends. None where somebody else
+    does, or files cannot be locked there."""
     if sys.platform == "win32":
         return None
     import fcntl
