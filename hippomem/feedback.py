@@ -32,7 +32,7 @@ from hippomem.neocortex.neural_memory.state import MapFile
 from hippomem.settings import Settings
 from hippomem.storage import learning as rows
 from hippomem.storage import reads
-from hippomem.storage.files import make_views
+from hippomem.storage.files import make_views, written_whole
 from hippomem.storage.schema import LEARNING_ACTIONS
 from hippomem.storage.store import Store
 from hippomem.storage.writes import check_encoder
@@ -262,8 +262,10 @@ class Learning:
         if file is None or memory is None or not memory.replayed:
             return
         with suppress(OSError):  # then it fails, too, and is made again from the log
-            make_views(file.folder)
-            file.save(memory)
+            if data := file.packed(memory):
+                make_views(file.folder)
+                with written_whole(file.path) as whole:
+                    whole.write(data)
         with self.store.read() as connection:  # afterwards: whoever forgets from now on removes the file
             if reads.forgotten_after(connection, self.number(), memory.applied, "unlearn"):
                 file.drop()

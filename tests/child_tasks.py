@@ -188,6 +188,16 @@ def killed_as_it_saves(db: Path) -> None:
         memory.recall("ferry")
 
 
+def killed_as_it_saves_the_slow_map(db: Path) -> None:
+    def die(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with opened(db) as memory, pytest.MonkeyPatch.context() as patched:
+        memory.feedback(memory.recall("ferry"), useful=[memory.passages(limit=1)[0].id])
+        patched.setattr(Path, "replace", die)
+        memory._learning.rehearse(memory._learning.draw(1, seed=1))
+
+
 def ingest_file(db: Path, file: Path) -> None:
     with opened(db, batch=4) as memory:
         memory.ingest(file)

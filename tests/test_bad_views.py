@@ -282,6 +282,21 @@ def test_saves_that_are_killed_one_after_the_other_leave_no_more_than_one(
     assert not list(snapshot.parent.glob("tmp-*"))
 
 
+def test_slow_maps_whose_saving_is_killed_leave_no_more_than_one(
+    db: Path, snapshot: Path, children: ForkServerContext
+) -> None:
+    for _ in range(3):
+        victim = children.Process(target=child_tasks.killed_as_it_saves_the_slow_map, args=(db,))
+        victim.start()
+        victim.join()
+        assert victim.exitcode == -signal.SIGKILL
+        assert len(list((snapshot.parent / "neural").iterdir())) == 1
+    with opened(db) as memory:
+        memory._learning.rehearse(memory._learning.draw(1, seed=2))
+        assert memory.doctor().ok
+    assert [file.name for file in (snapshot.parent / "neural").iterdir()] == ["map.npz"]
+
+
 @pytest.mark.parametrize("place", ["m.db.views", "m.db.views/folder"])
 def test_where_views_cannot_be_made(tmp_path: Path, place: str) -> None:
     """As for lack of rights, which root never lacks: there is a file in the place of the folder."""

@@ -1,11 +1,9 @@
-"""The slow map on disk: one file, written whole beside the old one and renamed. It is only ever a shortcut."""
+"""The slow map on disk: one file. It is only ever a shortcut."""
 
 from __future__ import annotations
 
 import io
 import json
-import os
-import uuid
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,13 +24,13 @@ class MapFile:
 
     def __init__(self, folder: Path, marks: dict[str, Any]) -> None:
         self.folder = folder
-        self._path = folder / "map.npz"
+        self.path = folder / "map.npz"
         self._marks = {"format": FORMAT, **marks}
 
-    def save(self, memory: NeuralMemory) -> None:
-        """Write it. Where that fails, the old file stays or there is none: the map can be made again from the log."""
-        if memory.stale:  # dampened: what is kept must be what the log says
-            return
+    def packed(self, memory: NeuralMemory) -> bytes:
+        """What the file is to hold; nothing where the map is dampened: what is kept must be what the log says."""
+        if memory.stale:
+            return b""
         state = memory.snapshot()
         about = {
             **self._marks,
@@ -45,22 +43,12 @@ class MapFile:
         arrays = {f"map.{name}": array for name, array in state.arrays.items()} | {"sums": state.sums}
         held = io.BytesIO()
         np.savez(held, allow_pickle=False, **{ABOUT: np.frombuffer(json.dumps(about).encode(), np.uint8)}, **arrays)
-        work = self._path.with_name(f"tmp-{uuid.uuid4().hex}.npz")
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with work.open("wb") as file:
-                file.write(held.getvalue())
-                file.flush()
-                os.fsync(file.fileno())
-            work.replace(self._path)
-        except OSError:
-            with suppress(OSError):
-                work.unlink()
+        return held.getvalue()
 
     def drop(self) -> None:
         """Remove it, where it is there: it holds what is forgotten."""
         with suppress(OSError):
-            self._path.unlink()
+            self.path.unlink()
 
     def load(self, memory: NeuralMemory) -> tuple[int, str] | None:
         """Give `memory` the kept map; the log's sequence and mark that it holds. None, and nothing has changed, where
@@ -68,7 +56,7 @@ class MapFile:
         """
         before = memory.snapshot()
         try:
-            with np.load(io.BytesIO(self._path.read_bytes()), allow_pickle=False) as found:
+            with np.load(io.BytesIO(self.path.read_bytes()), allow_pickle=False) as found:
                 about = json.loads(bytes(found[ABOUT]).decode())
                 if {name: about.get(name) for name in self._marks} != self._marks:
                     return None
