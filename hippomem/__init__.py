@@ -83,7 +83,7 @@ _HOME = {
         "MissingDependencyError", "ModelError", "NewerStoreError", "NotFoundError", "SourceError",
         "StoreAccessError", "StoreBusyError", "StoreError", "StoreFullError",
     ),
-    "hippomem.hippocampus.ranking": ("Recipe",),
+    "hippomem.hippocampus.recipe": ("Recipe",),
     "hippomem.memory": ("Memory",),
     "hippomem.neocortex.encoder": ("Encoder",),
     "hippomem.settings": ("Settings",),
