@@ -325,8 +325,7 @@ def asked_and_useful(found: Any, useful: Any) -> tuple[str, list[str]]:
     if isinstance(useful, str) or not isinstance(useful, Iterable):
         raise InvalidInputError("useful must be a list of passages or their ids")
     ids = [item if isinstance(item, str) else getattr(item, "id", None) for item in useful]
-    wrong = [item for item, id_ in zip(ids, ids, strict=True) if not isinstance(id_, str)]
-    if wrong:
+    if not all(isinstance(id_, str) for id_ in ids):
         raise InvalidInputError("useful holds something that is neither a passage nor an id")
     if not ids:
         raise InvalidInputError("useful is empty: there is nothing to learn from; name at least one passage")

@@ -16,7 +16,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from hippomem import Document, Memory
 from hippomem.hippocampus.catchup import differences, rebuilt
-from hippomem.storage import reads
 from hippomem.testing import HashEncoder, capitals
 
 NAMES = ["Ada Thorne", "Bea", "Oslo", "Northlight Labs", "Bergen", "Москва", "北京大学", "The Grey Heron", "Thorne"]
@@ -102,10 +101,8 @@ class Grows(RuleBasedStateMachine):
 
     def _equals_a_fresh_one(self) -> None:
         assert {p.id for p in self._stored()} == set(self.held)
-        with self.memory._synced() as (_, connection):
-            told = [p.id for _, p in reads.all_passages(connection, self.memory._number)]
         # Notes without a title are each other's neighbours in the order in which they were told; no other order counts.
-        notes = [self.held[id_] for id_ in told if not self.held[id_][1]]
+        notes = [self.held[p.id] for p in self.memory.passages() if not p.title]
         with _open() as fresh:
             for text, title in sorted(held for held in self.held.values() if held[1]) + notes:
                 fresh.add(text, title=title)

@@ -124,15 +124,5 @@ def paired(ours: Sequence[Mapping[str, float]], theirs: Sequence[Mapping[str, fl
     return {"mean": mean, "low": mean - reach, "high": mean + reach}
 
 
-def is_accepted(summary: Mapping[str, Any], budgets: Sequence[float] = (2.0, 6.0)) -> bool:
-    """Whether replay as proposed beats uniform replay: AUC with the interval above 0, and no guarded measure lower by
-    more than the margin."""
-    return all(
-        summary["gain_over_uniform"][str(b)]["low"] > 0
-        and all(summary[f"{name}_difference"][str(b)] >= -MARGIN for name in GUARDED.values())
-        for b in budgets
-    )
-
-
 def _mean_curve(own: Sequence[Outcome]) -> list[float]:
     return [float(value) for value in np.nanmean([mean_by_day(o.found, o.known) for o in own], axis=0)]

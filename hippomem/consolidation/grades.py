@@ -26,10 +26,10 @@ class Probe:
     margin: float = 0.0
 
 
-def grade_of(probe: Probe, uses: int, shown: int = SHOWN) -> Grade:
+def grade_of(probe: Probe, uses: int) -> Grade:
     """The grade of a probe; `uses` are those since the last review. A score that is not finite is a failure: else a
     memory full of NaN finds everything."""
-    if probe.rank is None or probe.rank >= shown or not isfinite(probe.score):
+    if probe.rank is None or probe.rank >= SHOWN or not isfinite(probe.score):
         return Grade.AGAIN
     if probe.rank > 0:
         return Grade.HARD

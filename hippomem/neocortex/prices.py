@@ -1,4 +1,4 @@
-"""What models cost, in dollars for a million tokens in and out: examples, as of AS_OF, not kept up with.
+"""What models cost, in dollars for a million tokens in and out: examples of 2025, not kept up with.
 
 Prices change: `llm_prices` (HIPPOMEM_LLM_PRICES) takes precedence, and is the only way to a cost for servers of one's
 own. The cost of a model that is in neither is not known, which is not the same as 0.
@@ -13,7 +13,6 @@ from hippomem.types import Usage
 
 Price = tuple[float, float]
 MILLION = 1_000_000
-AS_OF = "2025"
 PRICES: Mapping[str, Price] = {
     "claude-3-5-haiku": (0.8, 4.0),
     "claude-haiku-4-5": (1.0, 5.0),

@@ -288,13 +288,6 @@ def by_id(connection: Connection, namespace: int, passage_id: str) -> tuple[int,
     return (row.number, _passage(row)) if row else None
 
 
-def all_passages(connection: Connection, namespace: int) -> Iterator[tuple[int, Passage]]:
-    """Every passage with its number, oldest first."""
-    query = _PASSAGES.where(passages.c.namespace == namespace).order_by(passages.c.number)
-    for row in connection.execution_options(yield_per=500).execute(query):
-        yield row.number, _passage(row)
-
-
 def contents_of(connection: Connection, namespace: int, numbers: Iterable[int]) -> dict[int, str]:
     """The content hashes of passages."""
     found: dict[int, str] = {}

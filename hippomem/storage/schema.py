@@ -19,7 +19,8 @@ statuses    what became of a passage: archived, merged, flagged;  validities: wh
 versions    what passages were before updates: earlier texts, with all that tied them into the graph
 strengths   how far use has strengthened an edge;  cues: names that a repair added to a passage
 semantic_facts  facts that several events of several sources support
-store_info  which encoder and pipeline made the store
+schedules   where the rounds of consolidation are
+namespaces  their names;  store_info  which store this is, and which encoder made its vectors
 """
 
 from __future__ import annotations
@@ -263,7 +264,7 @@ changes = Table(
     metadata,
     Column("sequence", Number, primary_key=True, autoincrement=True),
     _namespace(),
-    Column("action", _text(16), nullable=False),  # one of PASSAGE_ACTIONS, LEARNING_ACTIONS, RELINKING, MARKING
+    Column("action", _text(16), nullable=False),  # see below, PASSAGE_ACTIONS and on
     Column("passage", Number, nullable=False),  # or the learning event, or the rehearsal
     Column("passage_id", _text(32), nullable=False),
     Column("previous", Number),
@@ -347,10 +348,9 @@ answers = Table(
 
 PASSAGE_ACTIONS = ("add", "update", "link", "forget", "replace")
 LEARNING_ACTIONS = ("learn", "unlearn", "rehearse")
-# Of what consolidation logs: this changes edges, so that views read the passage anew, …
+# Of what consolidation logs these change edges, so that views read the passage anew. The others (archive, restore,
+# merge, invalidate, revalidate, promote, demote, flag) change nothing that a view holds.
 RELINKING = ("strengthen", "repair")
-# … and this changes nothing that a view holds.
-MARKING = ("archive", "restore", "merge", "invalidate", "revalidate", "promote", "demote", "flag")
 
 
 def _of_passage(*columns: Any) -> list[Any]:

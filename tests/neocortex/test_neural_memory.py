@@ -273,19 +273,6 @@ def test_nothing_recoverable_remains_of_what_is_unlearned(kind: str) -> None:
     assert np.array_equal(rebuilt.read(secret.key).vector, never.read(secret.key).vector)
 
 
-def test_surprise_novelty_and_contradiction_tell_what_they_should() -> None:
-    memory = NeuralMemory(D, 3)
-    held = [Association(e.number, e.key, e.value, e.passages) for e in events(30)]
-    assert memory.novelty(held[0].key) == 1.0
-    memory.learn(held)
-    assert memory.novelty(held[3].key) == pytest.approx(0, abs=1e-5)
-    assert memory.novelty(unit(1, 77)[0]) > 0.2
-    same = Association(99, held[3].key, held[3].value, (1,))
-    contrary = Association(99, held[3].key, -held[3].value, (1,))
-    assert memory.contradiction(same) == pytest.approx(0, abs=1e-5)
-    assert memory.contradiction(contrary) > 1.5
-
-
 def test_a_batch_beyond_the_capacity_is_learned_as_one_event_after_the_other() -> None:
     evidence, useful = np.eye(4, 3, dtype=np.float32), np.array([True, False, False, False])
     first, second, third, again = (replace(e, confidence=1.0, evidence=evidence, useful=useful) for e in events(4))

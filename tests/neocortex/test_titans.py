@@ -12,8 +12,9 @@ import torch
 from hippomem.neocortex.neural_memory import Chain, Gates, MapOptions, SlowMap
 from hippomem.neocortex.neural_memory.contexts import RULES
 from hippomem.neocortex.neural_memory.networks import Linear, Perceptron, network_of
-from hippomem.neocortex.neural_memory.titans import chunkwise, sequential
+from hippomem.neocortex.neural_memory.titans import chunkwise, gate_values
 
+Weights = dict[str, torch.Tensor]
 D = 12
 GATES = [
     Gates(),
@@ -38,6 +39,36 @@ def weights_of(network: Linear | Perceptron, seed: int) -> dict[str, torch.Tenso
     source = torch.Generator().manual_seed(seed)
     initial = network.initial(D, seed)
     return {n: torch.tensor(w) + 0.3 * torch.randn(w.shape, generator=source) for n, w in initial.items()}
+
+
+def sequential(
+    network: Linear | Perceptron,
+    weights: Weights,
+    momentum: Weights,
+    keys: torch.Tensor,
+    values: torch.Tensor,
+    confidence: torch.Tensor,
+    gates: Gates,
+    usual: float = 0.0,
+    frozen: bool = False,
+) -> tuple[Weights, Weights]:
+    """The rule as titans.py states it, example by example; `frozen` takes gradients and gates at the beginning, as
+    `chunkwise` does."""
+    combine, losses, curvature = network.gradients(weights, keys, values)
+    theta, eta, alpha = gate_values(losses, curvature, confidence, keys, gates, usual)
+    for i in range(len(keys)):
+        if frozen:
+            one = torch.zeros(len(keys), device=keys.device)
+            one[i] = theta[i]
+            surprise, e, a = combine(one), eta[i], alpha[i]
+        else:
+            at = slice(i, i + 1)
+            single, loss, curve = network.gradients(weights, keys[at], values[at])
+            t, ee, aa = gate_values(loss, curve, confidence[at], keys[at], gates, usual)
+            surprise, e, a = single(t), ee[0], aa[0]
+        momentum = {name: e * momentum[name] - surprise[name] for name in weights}
+        weights = {name: (1 - a) * w + momentum[name] for name, w in weights.items()}
+    return weights, momentum
 
 
 @pytest.mark.parametrize("kind", ["linear", "mlp"])

@@ -42,8 +42,7 @@ class Attention:
 class FastStore:
     """Pairs by the number of their event. What is removed is gone from every later read, exactly."""
 
-    def __init__(self, beta: float = BETA) -> None:
-        self.beta = beta
+    def __init__(self) -> None:
         self._slot_of: dict[int, int] = {}
         self._events: list[Association] = []
         self._about: dict[tuple[int, ...], list[int]] = {}
@@ -130,7 +129,7 @@ class FastStore:
         order = np.lexsort((slots, -cosines))
         slots, cosines = slots[order], cosines[order]
         certain = np.array([math.log(abs(self._events[slot].confidence)) for slot in slots], np.float32)
-        logits = np.float32(self.beta) * cosines + certain
+        logits = np.float32(BETA) * cosines + certain
         weights = np.exp(logits - logits.max(initial=-np.inf))
         return Attention(slots, cosines, weights / weights.sum())
 

@@ -266,20 +266,6 @@ class NeuralMemory:
         made = keys + self.map.read(keys)
         return np.asarray(((made - values) ** 2).sum(axis=1), np.float32)
 
-    def novelty(self, key: Floats) -> float:
-        """1 - the cosine of the nearest stored query: 0 for one that is there, 1 with nothing stored."""
-        return 1.0 - float(np.max(self.store.keys @ key, initial=0.0)) if len(self.store) else 1.0
-
-    def contradiction(self, event: Association) -> float:
-        """The cosine of the nearest other query times 1 - the cosine of the values: high where like questions were
-        answered unlike."""
-        others = np.array([stored.number != event.number for stored in self.store], np.bool_)
-        if not others.any():
-            return 0.0
-        cosines = np.where(others, self.store.keys @ event.key, -np.inf)
-        nearest = int(np.argmax(cosines))
-        return max(0.0, float(cosines[nearest]) * (1.0 - float(self.store.values[nearest] @ event.value)))
-
     def replayable(self) -> list[int]:
         """The stored events that the map can learn: what was useful. Ascending."""
         return [number for number in self.store.numbers if self.store[number].confidence > 0]

@@ -2,9 +2,9 @@
 
     l = |M(k) - v|^2      S_t = η_t S_(t-1) - θ_t ∇l(M_(t-1); k_t, v_t)      M_t = (1 - α_t) M_(t-1) + S_t
 
-The gradient is the surprise, η the momentum of earlier surprise, θ the step, α what is forgotten. `sequential` is this
-recurrence; `chunkwise` takes all gradients of a chunk where it begins, so that they are one product of matrices, and
-the recurrence, linear then, is solved in closed form (section 3.2). A chunk of one is the recurrence itself.
+The gradient is the surprise, η the momentum of earlier surprise, θ the step, α what is forgotten. `chunkwise` takes all
+gradients of a chunk where it begins, so that they are one product of matrices, and the recurrence, linear then, is
+solved in closed form (section 3.2). A chunk of one is the recurrence itself.
 """
 
 from __future__ import annotations
@@ -96,37 +96,6 @@ def chunkwise(
         losses,
         combine(torch.full((count,), 1.0 / count, device=keys.device)),
     )
-
-
-def sequential(
-    network: Network,
-    weights: Weights,
-    momentum: Weights,
-    keys: torch.Tensor,
-    values: torch.Tensor,
-    confidence: torch.Tensor,
-    gates: Gates,
-    usual: float = 0.0,
-    frozen: bool = False,
-) -> tuple[Weights, Weights]:
-    """The recurrence, example by example; `frozen` takes gradients and gates at the beginning, as `chunkwise` does."""
-    import torch
-
-    combine, losses, curvature = network.gradients(weights, keys, values)
-    theta, eta, alpha = gate_values(losses, curvature, confidence, keys, gates, usual)
-    for i in range(len(keys)):
-        if frozen:
-            one = torch.zeros(len(keys), device=keys.device)
-            one[i] = theta[i]
-            surprise, e, a = combine(one), eta[i], alpha[i]
-        else:
-            at = slice(i, i + 1)
-            single, loss, curve = network.gradients(weights, keys[at], values[at])
-            t, ee, aa = gate_values(loss, curve, confidence[at], keys[at], gates, usual)
-            surprise, e, a = single(t), ee[0], aa[0]
-        momentum = {name: e * momentum[name] - surprise[name] for name in weights}
-        weights = {name: (1 - a) * w + momentum[name] for name, w in weights.items()}
-    return weights, momentum
 
 
 def gate_values(
