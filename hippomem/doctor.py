@@ -22,6 +22,7 @@ from hippomem.neocortex.checked_encoder import CheckedEncoder
 from hippomem.neocortex.extraction import LocalExtractor
 from hippomem.neocortex.prompts import HELLO
 from hippomem.storage import writes
+from hippomem.storage.chunks import chunks
 from hippomem.storage.damage import damaged
 from hippomem.storage.schema import (
     analyses,
@@ -157,7 +158,7 @@ def prove_gone(connection: Connection, namespace: int, view: View | None, ids: I
     gone = select(changes.c.passage).where(changes.c.namespace == namespace, changes.c.action == "forget")
     left = [
         number
-        for some in writes.chunks(known.items())
+        for some in chunks(known.items())
         for number in connection.execute(
             gone.where(changes.c.passage_id.in_([id_ for id_, _ in some]), changes.c.passage.in_([n for _, n in some]))
         ).scalars()

@@ -30,7 +30,8 @@ from hippomem.hippocampus.ranking import rank
 from hippomem.hippocampus.view import View
 from hippomem.question_vectors import QuestionVectors
 from hippomem.settings import Settings
-from hippomem.storage import links, reads, reviews, statuses, writes
+from hippomem.storage import edges, links, reads, reviews, statuses, writes
+from hippomem.storage.entities import entities_named
 from hippomem.storage.rows import NewPassage
 from hippomem.storage.store import Store
 from hippomem.types import Answer, Event, Passage, Recall, RecalledPassage, Triple
@@ -237,8 +238,8 @@ class Replaying(Viewing):
             for id_, passage in there.items():
                 restore(connection, number, passage, id_, "it was of use", now)
                 keys = {entity_key(step.entity) for step in paths[id_].steps} if id_ in paths else set()
-                used[passage] = statuses.entities_named(connection, number, passage, keys)
-            statuses.count_paths(connection, number, {p: own for p, own in used.items() if own}, now)
+                used[passage] = entities_named(connection, number, passage, keys)
+            edges.count_paths(connection, number, {p: own for p, own in used.items() if own}, now)
 
     def _eligible(
         self,

@@ -32,6 +32,7 @@ from hippomem.neocortex.centring import CENTRED, Means
 from hippomem.neocortex.checked_encoder import CheckedEncoder, Sample
 from hippomem.sample import AMONG, keep_means, sample_of
 from hippomem.storage import links, places, reads, versions, writes
+from hippomem.storage.chunks import chunks
 from hippomem.storage.files import is_held, written_whole
 from hippomem.storage.rows import Analysis, FactRow, Links, MentionRow, NewPassage, content_id, passage_id
 from hippomem.storage.store import MEANS, Store
@@ -201,7 +202,7 @@ def _lines(
 ) -> Iterator[dict[str, Any]]:
     yield {"type": "hippomem", "format": FORMAT, "namespace": name, "encoder": identity, "means": means}
     numbers = places.in_order(connection, namespace)
-    for some in writes.chunks(numbers):
+    for some in chunks(numbers):
         passages = reads.by_number(connection, namespace, some)
         contents = {number: content_id(p.title, p.text) for number, p in passages.items()}
         analyses = reads.analysis_of(connection, namespace, encoder, set(contents.values()))
@@ -231,7 +232,7 @@ def _lines(
             "documents": document["documents"],
         }
     yield from taught_lines(connection, namespace, encoder)
-    for some in writes.chunks(numbers):
+    for some in chunks(numbers):
         ids = {number: p.id for number, p in reads.by_number(connection, namespace, some).items()}
         yield from standing_lines(connection, namespace, ids)
 

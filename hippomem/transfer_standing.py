@@ -11,7 +11,8 @@ from typing import Any
 from sqlalchemy import Connection
 
 from hippomem.consolidation.tidying import MOST_STRENGTH
-from hippomem.storage import statuses, validities, writes
+from hippomem.storage import edges, statuses, validities, writes
+from hippomem.storage.entities import entity_numbers
 from hippomem.transfer_fields import moment_of, text_of, written
 
 STANDING = "standing"
@@ -51,7 +52,7 @@ class Standing:
             detail = {**what, "why": "it was so in the memory that was loaded"}
             statuses.log_change(connection, namespace, action, number, self.passage, at, detail)
 
-        of_keys = statuses.entity_numbers(connection, namespace, {k for f in self.facts for k in (f.subject, f.object)})
+        of_keys = entity_numbers(connection, namespace, {k for f in self.facts for k in (f.subject, f.object)})
         for fact in self.facts:
             subject, object_ = of_keys.get(fact.subject), of_keys.get(fact.object)
             if subject is not None and object_ is not None:
@@ -67,13 +68,13 @@ class Standing:
             if own.archived_at is not None:
                 log("merge" if own.merged_into else "archive")
         validities.settle(connection, namespace, number)
-        entities = statuses.entity_numbers(connection, namespace, self.strengths)
+        entities = entity_numbers(connection, namespace, self.strengths)
         if entities and self.strengthened_at is not None:
             own_edges = {entity: self.strengths[key] for key, entity in entities.items()}
-            statuses.set_strengths(connection, namespace, number, own_edges, self.strengthened_at)
+            edges.set_strengths(connection, namespace, number, own_edges, self.strengthened_at)
             log("strengthen", before={str(entity): 1.0 for entity in own_edges})
         for key, name in self.cues:
-            if statuses.set_cue(connection, namespace, number, key, name):
+            if edges.set_cue(connection, namespace, number, key, name):
                 log("repair", key=key)
 
 
@@ -81,7 +82,7 @@ def _is_known(connection: Connection, namespace: int, number: int) -> bool:
     """Whether anything became of it here; when its own triples hold came along with it."""
     known = statuses.status_of(connection, namespace, [number]).get(number)
     became = known is not None and replace(known, invalid_at=None, valid_from=None) != statuses.Status()
-    beside = (validities.validities_of, statuses.strengthened_at, statuses.all_cues_of)
+    beside = (validities.validities_of, edges.strengthened_at, edges.all_cues_of)
     return became or any(of(connection, namespace, [number]) for of in beside)
 
 
@@ -89,9 +90,9 @@ def standing_lines(connection: Connection, namespace: int, ids: Mapping[int, str
     """The lines of an export about these passages, given as number → id."""
     known = statuses.status_of(connection, namespace, ids)
     ended = validities.ended_facts(connection, namespace, ids)
-    strengths = statuses.strengths_of(connection, namespace, list(ids))
-    at = statuses.strengthened_at(connection, namespace, ids)
-    cues = statuses.all_cues_of(connection, namespace, ids)
+    strengths = edges.strengths_of(connection, namespace, list(ids))
+    at = edges.strengthened_at(connection, namespace, ids)
+    cues = edges.all_cues_of(connection, namespace, ids)
     for number in sorted(known.keys() | ended.keys() | strengths.keys() | cues.keys()):
         status = known.get(number, statuses.Status())
         yield {

@@ -22,7 +22,7 @@ from hippomem.consolidation.round import Round
 from hippomem.consolidation.selection import OVERLOAD, OVERLOAD_DAYS, select
 from hippomem.consolidation.states import Grade, ReviewState, after, days_between
 from hippomem.consolidation.trust import TRUSTED
-from hippomem.storage import reviews, statuses
+from hippomem.storage import edges, reviews, statuses
 from hippomem.storage.reviews import Review
 from hippomem.storage.store import Store
 from hippomem.types import StepReport
@@ -237,7 +237,7 @@ class ReplayStep:
         at = self.clock.now()
         if grade <= Grade.HARD and "repair" in self.switched:
             for key, name in found.names:
-                if statuses.set_cue(connection, namespace, passage, key, name):
+                if edges.set_cue(connection, namespace, passage, key, name):
                     detail = {"why": f"its own cue did not bring it first (grade {grade.name.lower()})", "key": key}
                     statuses.log_change(connection, namespace, "repair", passage, found.id, at, detail)
                     return [("repaired", f"repaired: {name!r} leads to it now")]

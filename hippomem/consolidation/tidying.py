@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from operator import methodcaller
@@ -18,19 +18,13 @@ from typing import Any
 from sqlalchemy import Connection
 
 from hippomem.clock import Clock
-from hippomem.consolidation.contradictions import (
-    Contradiction,
-    Statement,
-    Tellings,
-    contradictions,
-    relation_key,
-    tellings,
-)
+from hippomem.consolidation.contradictions import Contradiction, Tellings
+from hippomem.consolidation.disputes import disputed, fact_of, is_settled, moment_of
 from hippomem.consolidation.quality import flag_of, said
 from hippomem.consolidation.round import Round
 from hippomem.consolidation.states import days_between
 from hippomem.consolidation.undo import say_again
-from hippomem.storage import links, reads, reviews, statuses, validities
+from hippomem.storage import edges, links, reads, reviews, semantic, statuses, validities
 from hippomem.storage.store import Store
 from hippomem.types import Passage, StepReport
 
@@ -127,9 +121,9 @@ class TidyStep:
         now = self.clock.now()
         with self.store.read() as connection:
             others = reads.by_number(connection, namespace, sorted({other for _, other in pairs}))
-            documents = statuses.ingested_sources(connection, namespace) if pairs else set()
+            documents = reads.ingested_sources(connection, namespace) if pairs else set()
             is_on = "invalidate" in self.switched
-            found = _contradictions(connection, namespace, there, measured, self.trust, merged) if is_on else []
+            found = disputed(connection, namespace, there, measured, self.trust, merged) if is_on else []
             ending = {one.older.passage for one in found}
             raised = _promotions(connection, namespace) if is_last and "promote" in self.switched else {}
         deeds = deque(methodcaller("flag", *one) for one in there.items() if "flag" in self.switched)
@@ -230,7 +224,7 @@ class _Desk:
             return
         fact = fact_of(older)
         held = known.get((older.passage, fact), validities.Validity())
-        if _is_settled(found, held) or (held.invalid_at is None and held.valid_from and held.valid_from > self.now):
+        if is_settled(found, held) or (held.invalid_at is None and held.valid_from and held.valid_from > self.now):
             return  # done, or said again or undone since it was found
         if held.invalid_at and statuses.is_refused(self.connection, self.namespace, id_, fact, by):
             return  # an undo gave back the end that it had before
@@ -257,12 +251,12 @@ class _Desk:
 
     def promote(self, fact: tuple[int, str, int], support: tuple[int, int, int] | None) -> None:
         """Promote a fact that several events of several sources support, demote one that lost its support."""
-        is_promoted = bool(statuses.semantic_of(self.connection, self.namespace, [fact[0]]) & {fact})
+        is_promoted = bool(semantic.semantic_of(self.connection, self.namespace, [fact[0]]) & {fact})
         if not self.is_dry:
-            statuses.set_semantic(self.connection, self.namespace, fact, support and support[:2], self.now)
+            semantic.set_semantic(self.connection, self.namespace, fact, support and support[:2], self.now)
         if is_promoted == bool(support):
             return  # only its support has changed
-        events, sources, newest = support or statuses.support_of(self.connection, self.namespace, fact)
+        events, sources, newest = support or semantic.support_of(self.connection, self.namespace, fact)
         id_ = None if newest is None else statuses.id_of(self.connection, self.namespace, newest)
         if newest is None or id_ is None:
             return
@@ -287,91 +281,10 @@ class _Desk:
         statuses.log_change(self.connection, self.namespace, action, number, id_, self.now, detail)
 
 
-def _contradictions(
-    connection: Connection,
-    namespace: int,
-    there: dict[int, Passage],
-    measured: dict[str, Tellings],
-    trust: Callable[[Passage], float],
-    merged: set[int],
-) -> list[Contradiction]:
-    subjects = statuses.subjects_of(connection, namespace, there)
-    # Of an entity that much is said about only what may contradict itself is read. Spellings of a relation are one.
-    stated = links.objects_of(connection, namespace, subjects)
-    objects: Counter[tuple[int, str]] = Counter()
-    for subject, relation, count in stated:
-        objects[subject, relation_key(relation)] += count
-    several = [(s, r) for s, r, _ in stated if objects[s, relation_key(r)] > 1]
-    _measure(connection, namespace, {relation_key(r) for _, r in several}, measured)
-    wanted = [(s, r) for s, r in several if measured[relation_key(r)].without_one().is_functional]
-    facts = links.facts_about(connection, namespace, wanted)
-    if not facts:
-        return []
-    about = reads.by_number(connection, namespace, sorted({fact[0] for fact in facts}))
-    archived = merged | {
-        number
-        for number, status in statuses.status_of(connection, namespace, about).items()
-        if status.archived_at is not None
-    }
-    keys = statuses.entity_keys(connection, namespace, sorted({fact[3] for fact in facts}))
-    promoted = statuses.semantic_of(connection, namespace, subjects)
-    documents = statuses.ingested_sources(connection, namespace)
-    known = validities.validities_of(connection, namespace, about)
-    statements = []
-    for passage, subject, relation, object_, start, end in facts:
-        if passage not in about or passage in archived:
-            continue
-        validity = known.get((passage, validities.fact_id(subject, relation, object_)), validities.Validity())
-        spared, again = (validity.valid_from, None) if validity.is_spared else (None, validity.valid_from)
-        own = about[passage]
-        told_at = max(filter(None, (own.recorded_at, None if own.occurred_at else again)), default=None)
-        statement = Statement(
-            passage, subject, relation, object_, keys.get(object_, ""), start or again or moment_of(own, documents),
-            (subject, relation, object_) in promoted, end is not None, trust(own),
-            told_at, spared,
-        )  # fmt: skip
-        statements.append(statement)
-    found = contradictions(statements, measured)
-    return [one for one in found if not _is_settled(one, known.get((one.older.passage, fact_of(one.older))))]
-
-
-def _measure(connection: Connection, namespace: int, keys: set[str], measured: dict[str, Tellings]) -> None:
-    """Measure these relations where they are not yet."""
-    missing = keys - measured.keys()
-    spellings = (
-        [one for one in links.relations(connection, namespace) if relation_key(one) in missing] if missing else []
-    )
-    told: dict[str, list[tuple[int, str, Hashable]]] = {key: [] for key in missing}
-    for relation, subject, key, telling in links.told_of(connection, namespace, spellings):
-        told[relation_key(relation)].append((subject, key, telling))
-    measured.update((key, tellings(own)) for key, own in told.items())
-
-
-def fact_of(statement: Statement) -> str:
-    """The hash of its triple."""
-    return validities.fact_id(statement.subject, statement.relation, statement.object)
-
-
-def _is_settled(found: Contradiction, known: validities.Validity | None) -> bool:
-    """Whether it was found before."""
-    end = found.newer.moment
-    if found.is_doubted or known is None or known.by_passage is None or known.invalid_at is None or end is None:
-        return False
-    return known.invalid_at <= end
-
-
-def moment_of(passage: Passage, documents: set[str]) -> datetime | None:
-    """From when on what a passage says holds: when it happened; for a note, else, when it was taken. A document that is
-    not dated tells nothing by when it was read."""
-    if passage.occurred_at is not None:
-        return passage.occurred_at
-    return None if passage.source in documents else passage.recorded_at
-
-
 def _promotions(connection: Connection, namespace: int) -> dict[tuple[int, str, int], tuple[int, int, int] | None]:
     """What is to be promoted, with its support, and what demoted (None)."""
-    now = statuses.supported(connection, namespace, EVENTS, SOURCES)
-    before = statuses.all_semantic(connection, namespace)
+    now = semantic.supported(connection, namespace, EVENTS, SOURCES)
+    before = semantic.all_semantic(connection, namespace)
     changed: dict[tuple[int, str, int], tuple[int, int, int] | None] = {
         fact: support
         for fact, support in now.items()
@@ -388,7 +301,7 @@ def _strengthen(connection: Connection, namespace: int, now: datetime, is_dry: b
     by_passage: dict[int, dict[int, float]] = {}
     before: dict[int, dict[int, float]] = {}
     used: set[int] = set()
-    for passage, entity, strength, pending, at in statuses.all_strengths(connection, namespace):
+    for passage, entity, strength, pending, at in edges.all_strengths(connection, namespace):
         relaxed = 1 + (strength - 1) * 0.5 ** (max(0.0, days_between(at, now)) / HALF_LIFE)
         new = relaxed + (MOST_STRENGTH - relaxed) * (1 - (1 - LEARNING) ** pending)
         by_passage.setdefault(passage, {})[entity] = new
@@ -404,7 +317,7 @@ def _strengthen(connection: Connection, namespace: int, now: datetime, is_dry: b
         if is_dry:
             continue
         kept = {entity: strength for entity, strength in own.items() if strength > 1 + NOTICEABLE / 2}
-        statuses.set_strengths(connection, namespace, passage, kept, now)
+        edges.set_strengths(connection, namespace, passage, kept, now)
         id_ = statuses.id_of(connection, namespace, passage)
         if id_ is not None:
             why = "its paths were of use" if passage in used else "relaxed: not used for a while"

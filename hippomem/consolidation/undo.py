@@ -10,7 +10,8 @@ from typing import Any
 from sqlalchemy import Connection
 
 from hippomem.errors import InvalidInputError, NotFoundError
-from hippomem.storage import links, statuses, validities, writes
+from hippomem.storage import edges, links, semantic, statuses, validities, writes
+from hippomem.storage.entities import subjects_of
 
 UNDOABLE = ("archive", "merge", "invalidate", "strengthen", "repair", "flag", "promote", "demote")
 
@@ -144,12 +145,12 @@ def _strengthen(deed: _Deed) -> None:
     if statuses.is_logged(deed.connection, deed.namespace, "strengthen", deed.id, deed.why):
         raise InvalidInputError(f"change {deed.sequence} was undone already")
     own = {int(entity): float(value) for entity, value in before.items() if float(value) != 1.0}
-    statuses.set_strengths(deed.connection, deed.namespace, deed.number, own, deed.at)
+    edges.set_strengths(deed.connection, deed.namespace, deed.number, own, deed.at)
     statuses.log_change(deed.connection, deed.namespace, "strengthen", deed.number, deed.id, deed.at, {"why": deed.why})
 
 
 def _repair(deed: _Deed) -> None:
-    if not statuses.drop_cue(deed.connection, deed.namespace, deed.number, deed.detail.get("key", "")):
+    if not edges.drop_cue(deed.connection, deed.namespace, deed.number, deed.detail.get("key", "")):
         raise InvalidInputError(f"change {deed.sequence} was undone already")
     statuses.log_change(deed.connection, deed.namespace, "repair", deed.number, deed.id, deed.at, {"why": deed.why})
 
@@ -173,19 +174,19 @@ def _demote(deed: _Deed) -> None:
 def _decide(deed: _Deed, is_promoted: bool) -> None:
     """A fact is promoted from now on, or is not, however many say so."""
     connection, namespace, hash_ = deed.connection, deed.namespace, deed.detail.get("fact", "")
-    known = statuses.all_semantic(connection, namespace)
-    subjects = statuses.subjects_of(connection, namespace, [deed.number])
+    known = semantic.all_semantic(connection, namespace)
+    subjects = subjects_of(connection, namespace, [deed.number])
     pairs = [(subject, relation) for subject, relation, _ in links.objects_of(connection, namespace, subjects)]
     stated = (fact[1:4] for fact in links.facts_about(connection, namespace, pairs))
     fact = next((fact for fact in (*known, *stated) if validities.fact_id(*fact) == hash_), None)
     if fact is None:
         raise NotFoundError(f"nothing states the fact of change {deed.sequence} any more")
-    if (fact in known and known[fact][2] != statuses.REFUSED) == is_promoted:
+    if (fact in known and known[fact][2] != semantic.REFUSED) == is_promoted:
         state = "promoted" if is_promoted else "not promoted"
         raise InvalidInputError(f"change {deed.sequence} was undone already: the fact is {state}")
-    support = statuses.support_of(connection, namespace, fact)[:2]
-    decision = statuses.KEPT if is_promoted else statuses.REFUSED
-    statuses.set_semantic(connection, namespace, fact, support, deed.at, decision)
+    support = semantic.support_of(connection, namespace, fact)[:2]
+    decision = semantic.KEPT if is_promoted else semantic.REFUSED
+    semantic.set_semantic(connection, namespace, fact, support, deed.at, decision)
     action, detail = "promote" if is_promoted else "demote", {"fact": hash_, "why": deed.why}
     statuses.log_change(connection, namespace, action, deed.number, deed.id, deed.at, detail)
 

@@ -16,9 +16,9 @@ from hippomem.hippocampus.names import key_hash
 from hippomem.hippocampus.talk import asks
 from hippomem.hippocampus.view import Indexed, View
 from hippomem.storage import reads
+from hippomem.storage.chunks import chunks
 from hippomem.storage.rows import ViewRow
 from hippomem.storage.schema import PASSAGE_ACTIONS, RELINKING
-from hippomem.storage.writes import chunks
 
 BATCH = 2048  # passages held in memory at once
 

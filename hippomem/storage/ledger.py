@@ -13,8 +13,8 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Connection, case, cast, func, insert, select, update
 
+from hippomem.storage.chunks import chunks
 from hippomem.storage.schema import answers, calls, passages
-from hippomem.storage.writes import chunks
 
 MINUTE = timedelta(minutes=1)
 

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, delete, exists, func, insert, select
+from sqlalchemy import Connection, and_, bindparam, exists, func, insert, select
 
 from hippomem.storage.chunks import CHUNK, chunks
+from hippomem.storage.entities import numbered
 from hippomem.storage.rows import FactRow, Links, MentionRow
 from hippomem.storage.schema import UTCDateTime, entities, facts, mentions, passages, statuses, validities
 from hippomem.storage.validities import fact_id, validities_of
@@ -120,7 +121,7 @@ def mention_rows(connection: Connection, namespace: int, numbers: Sequence[int])
 def add_links(connection: Connection, namespace: int, links: Sequence[tuple[int, Links]]) -> tuple[int, int]:
     """Write what passages name and state. Returns how many entities are new, and how many facts were written."""
     keys = sorted({m.key for _, own in links for m in own.mentions})
-    number_of, created = _entity_numbers(connection, namespace, keys)
+    number_of, created = numbered(connection, namespace, keys)
     mention_rows = [_mention(namespace, number, number_of, m) for number, own in links for m in own.mentions]
     fact_rows = [
         _fact(namespace, number, position, number_of, f)
@@ -132,15 +133,6 @@ def add_links(connection: Connection, namespace: int, links: Sequence[tuple[int,
     if fact_rows:
         connection.execute(insert(facts), fact_rows)
     return created, len(fact_rows)
-
-
-def entities_of(connection: Connection, namespace: int, numbers: Iterable[int]) -> set[int]:
-    """The numbers of the entities that passages mention."""
-    found: set[int] = set()
-    for some in chunks(numbers):
-        query = select(mentions.c.entity).where(mentions.c.namespace == namespace, mentions.c.passage.in_(some))
-        found.update(connection.execute(query).scalars())
-    return found
 
 
 def relations(connection: Connection, namespace: int) -> list[str]:
@@ -197,21 +189,6 @@ def facts_about(
     return found
 
 
-def remove_orphans(connection: Connection, namespace: int, candidates: Iterable[int]) -> int:
-    """Delete those of `candidates` that no passage mentions any more; facts name only what their passage mentions."""
-    gone = 0
-    for some in chunks(sorted(candidates)):
-        done = connection.execute(
-            delete(entities).where(
-                entities.c.namespace == namespace,
-                entities.c.number.in_(some),
-                ~exists().where(mentions.c.namespace == namespace, mentions.c.entity == entities.c.number),
-            )
-        )
-        gone += done.rowcount
-    return gone
-
-
 def _mention(namespace: int, passage: int, number_of: dict[str, int], mention: MentionRow) -> dict[str, Any]:
     return {
         "namespace": namespace,
@@ -237,21 +214,3 @@ def _fact(namespace: int, passage: int, position: int, number_of: dict[str, int]
         "valid_from": fact.triple.valid_from if fact.is_brought else None,
         "invalid_at": fact.triple.invalid_at if fact.is_brought else None,
     }
-
-
-def _entity_numbers(connection: Connection, namespace: int, keys: Sequence[str]) -> tuple[dict[str, int], int]:
-    number_of = _known_entities(connection, namespace, keys)
-    missing = [key for key in keys if key not in number_of]
-    if missing:  # looked up afterwards: with RETURNING, each of them would be a statement of its own
-        connection.execute(insert(entities), [{"namespace": namespace, "key": key} for key in missing])
-        number_of |= _known_entities(connection, namespace, missing)
-    return number_of, len(missing)
-
-
-def _known_entities(connection: Connection, namespace: int, keys: Sequence[str]) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for some in chunks(keys):
-        query = select(entities.c.key, entities.c.number)
-        rows = connection.execute(query.where(entities.c.namespace == namespace, entities.c.key.in_(some)))
-        found.update((key, number) for key, number in rows)
-    return found

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
-import numpy as np
-from sqlalchemy import Connection, Select, and_, bindparam, func, select
+from sqlalchemy import Connection, Select, Table, and_, bindparam, func, select
 
+from hippomem.storage.chunks import chunks
+from hippomem.storage.edges import cues_of, strengths_of
 from hippomem.storage.places import TOLD, TOLD_AT
 from hippomem.storage.rows import Analysis, ViewRow
 from hippomem.storage.schema import (
@@ -24,8 +25,7 @@ from hippomem.storage.schema import (
     passages,
     statuses,
 )
-from hippomem.storage.statuses import cues_of, strengths_of
-from hippomem.storage.writes import chunks, is_session, is_source
+from hippomem.storage.writes import is_session, is_source
 from hippomem.types import Passage
 
 FIRST_SENTENCE = 1 << 1  # the bit of a mask of lines
@@ -101,66 +101,39 @@ def view_rows(connection: Connection, namespace: int, encoder: int, numbers: Ite
         for passage, keys in cues_of(connection, namespace, some).items():
             known = {key for key, _, _ in named.get(passage, ())}
             named.setdefault(passage, []).extend((key, FIRST_SENTENCE, False) for key in keys if key not in known)
-        analysed = connection.execute(
-            select(
-                passages.c.number,
-                passages.c.id,
-                passages.c.title,
-                passages.c.text,
-                analyses.c.sentences,
-                analyses.c.vector,
-                analyses.c.sentence_vectors,
-                passages.c.source,
-                passages.c.session,
-                passages.c.occurred_at,
-                TOLD,
-                TOLD_AT,
-                passages.c.start,
-                passages.c.end,
-            )
-            .join(
-                analyses,
-                (analyses.c.namespace == passages.c.namespace)
-                & (analyses.c.content == passages.c.content)
-                & (analyses.c.encoder == encoder),
-            )
-            .where(passages.c.namespace == namespace, passages.c.number.in_(some))
-            .order_by(passages.c.number)
-        )
-        for (
-            number,
-            id_,
-            title,
-            text,
-            spans,
-            vector,
-            sentence_vectors,
-            source,
-            session,
-            occurred,
-            told,
-            told_at,
-            begin,
-            end,
-        ) in analysed:
-            dense = np.frombuffer(vector, dtype=np.float32)
-            sentences = np.frombuffer(spans, dtype=np.int32).reshape(-1, 2).tolist()
-            yield ViewRow(
-                number,
-                id_,
-                (title, *(text[a:b] for a, b in sentences)),
-                dense,
-                np.frombuffer(sentence_vectors, dtype=np.float16).reshape(-1, len(dense)),
-                tuple(named.get(number, ())),
-                source,
-                session,
-                occurred,
-                told,
-                told_at,
-                begin,
-                end,
-                strengths.get(number, {}),
-            )
+        query = viewed(passages, encoder).where(passages.c.namespace == namespace, passages.c.number.in_(some))
+        for row in connection.execute(query.order_by(passages.c.number)):
+            yield view_row(row, tuple(named.get(row.number, ())), strengths.get(row.number, {}))
+
+
+def viewed(table: Table, encoder: int) -> Select[Any]:
+    """What `view_row` takes of passages, or of what they were before: of those that this encoder has read."""
+    t, a = table.c, analyses.c
+    columns = t.number, t.id, t.title, t.text, t.source, t.session, t.occurred_at, t.start, t.end
+    own = (a.namespace == t.namespace) & (a.content == t.content) & (a.encoder == encoder)
+    vectors = a.vector, a.sentence_vectors, a.sentences
+    return select(*columns, *vectors, TOLD.label("told"), TOLD_AT.label("told_at")).join_from(table, analyses, own)
+
+
+def view_row(row: Any, mentions: tuple[tuple[str, int, bool], ...], strengths: Mapping[str, float]) -> ViewRow:
+    """A row of what `viewed` selects, as the views take it."""
+    analysis = Analysis.unpacked(row.vector, row.sentence_vectors, row.sentences)
+    return ViewRow(
+        row.number,
+        row.id,
+        (row.title, *(row.text[start:end] for start, end in analysis.sentences.tolist())),
+        analysis.vector,
+        analysis.sentence_vectors,
+        mentions,
+        row.source,
+        row.session,
+        row.occurred_at,
+        row.told,
+        row.told_at,
+        row.start,
+        row.end,
+        strengths,
+    )
 
 
 def passage_numbers(connection: Connection, namespace: int) -> list[int]:
@@ -309,12 +282,7 @@ def analysis_of(connection: Connection, namespace: int, encoder: int, contents: 
             )
         )
         for row in rows:
-            vector = np.frombuffer(row.vector, dtype=np.float32)
-            found[row.content] = Analysis(
-                vector,
-                np.frombuffer(row.sentence_vectors, dtype=np.float16).reshape(-1, len(vector)),
-                np.frombuffer(row.sentences, dtype=np.int32).reshape(-1, 2),
-            )
+            found[row.content] = Analysis.unpacked(row.vector, row.sentence_vectors, row.sentences)
     return found
 
 
@@ -339,6 +307,11 @@ def all_documents(connection: Connection, namespace: int) -> list[dict[str, Any]
         .order_by(documents.c.source)
     )
     return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def ingested_sources(connection: Connection, namespace: int) -> set[str]:
+    """The sources of documents, whose passages have no moment but the one they are dated with."""
+    return set(connection.execute(select(documents.c.source).where(documents.c.namespace == namespace)).scalars())
 
 
 def counts(connection: Connection, namespace: int) -> dict[str, int]:

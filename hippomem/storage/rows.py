@@ -73,6 +73,16 @@ class Analysis:
     sentence_vectors: NDArray[np.float16]
     sentences: NDArray[np.int32]
 
+    @classmethod
+    def unpacked(cls, vector: bytes, sentence_vectors: bytes, sentences: bytes) -> Analysis:
+        """From what a row of `analyses` has. Raises ValueError where it cannot be that."""
+        dense = np.frombuffer(vector, np.float32)
+        return cls(
+            dense,
+            np.frombuffer(sentence_vectors, np.float16).reshape(-1, len(dense)),
+            np.frombuffer(sentences, np.int32).reshape(-1, 2),
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewPassage:

@@ -15,8 +15,9 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from hippomem.storage.chunks import chunks
+from hippomem.storage.entities import entity_keys
 from hippomem.storage.schema import facts, passages, validities
-from hippomem.storage.statuses import entity_keys, set_status, status_of
+from hippomem.storage.statuses import set_status, status_of
 
 SPARED = ""  # stands for what contradicts a fact that was found to hold after all, and goes with no passage
 

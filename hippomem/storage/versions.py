@@ -12,15 +12,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import numpy as np
 from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, update
 
-from hippomem.storage import links
-from hippomem.storage.places import TOLD, TOLD_AT
+from hippomem.storage import links, reads
+from hippomem.storage.chunks import chunks
 from hippomem.storage.rows import ViewRow
-from hippomem.storage.schema import analyses, entities, mentions, passages, versions
+from hippomem.storage.schema import entities, mentions, passages, versions
 from hippomem.storage.statuses import status_of
-from hippomem.storage.writes import chunks, is_session, is_source
+from hippomem.storage.writes import is_session, is_source
 from hippomem.types import Passage, Triple
 
 COPIED = ("id", "source", "position", "title", "text", "start", "end", "session", "occurred_at", "recorded_at")
@@ -135,35 +134,10 @@ def facts_of(connection: Connection, namespace: int, numbers: Iterable[int]) -> 
 
 def view_rows(connection: Connection, namespace: int, encoder: int, numbers: Iterable[int]) -> Iterator[ViewRow]:
     """Versions as the views take passages, by number."""
-    vectors = analyses.c.vector, analyses.c.sentence_vectors, analyses.c.sentences
-    query = (
-        select(versions, *vectors, TOLD.label("told"), TOLD_AT.label("told_at"))
-        .join(
-            analyses,
-            (analyses.c.namespace == versions.c.namespace)
-            & (analyses.c.content == versions.c.content)
-            & (analyses.c.encoder == encoder),
-        )
-        .join(passages, (passages.c.namespace == versions.c.namespace) & (passages.c.number == versions.c.passage))
-    )
+    own = (passages.c.namespace == versions.c.namespace) & (passages.c.number == versions.c.passage)
+    query = reads.viewed(versions, encoder).join(passages, own).add_columns(versions.c.mentions)
     for row in _rows(connection, namespace, numbers, query):
-        vector = np.frombuffer(row.vector, dtype=np.float32)
-        spans = np.frombuffer(row.sentences, dtype=np.int32).reshape(-1, 2).tolist()
-        yield ViewRow(
-            row.number,
-            row.id,
-            (row.title, *(row.text[a:b] for a, b in spans)),
-            vector,
-            np.frombuffer(row.sentence_vectors, dtype=np.float16).reshape(-1, len(vector)),
-            tuple((key, lines, titled) for key, _, lines, titled in row.mentions),
-            row.source,
-            row.session,
-            row.occurred_at,
-            row.told,
-            row.told_at,
-            row.start,
-            row.end,
-        )
+        yield reads.view_row(row, tuple((key, lines, titled) for key, _, lines, titled in row.mentions), {})
 
 
 def all_versions(connection: Connection, namespace: int) -> list[Row[Any]]:
@@ -189,9 +163,7 @@ def is_kept(connection: Connection, namespace: int, passage: int, id_: str, supe
 
 
 def _rows(connection: Connection, namespace: int, numbers: Iterable[int], query: Any = None) -> list[Any]:
-    asked: Any = query
-    if asked is None:
-        asked = select(versions)
+    asked: Any = select(versions) if query is None else query
     found: list[Any] = []
     for some in chunks(sorted(numbers)):
         where = versions.c.namespace == namespace, versions.c.number.in_(some)

@@ -10,9 +10,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, delete, exists, insert, null, select, update
 
 from hippomem.errors import EncoderMismatchError
-from hippomem.storage.chunks import chunks as chunks
+from hippomem.storage.chunks import chunks
+from hippomem.storage.entities import entities_of, remove_orphans, subjects_of
 from hippomem.storage.learning import drop_targets
-from hippomem.storage.links import add_links, entities_of, remove_orphans
+from hippomem.storage.links import add_links
 from hippomem.storage.places import take_place
 from hippomem.storage.releases import release
 from hippomem.storage.rows import FAILED, Links, NewPassage
@@ -29,7 +30,6 @@ from hippomem.storage.schema import (
     store_info,
     versions,
 )
-from hippomem.storage.statuses import subjects_of
 from hippomem.storage.updates import chain_of
 from hippomem.storage.validities import settle
 

@@ -14,7 +14,7 @@ from hippomem import InvalidInputError, Memory, NotFoundError, Passage, Settings
 from hippomem.consolidation import tidying
 from hippomem.consolidation.contradictions import Statement, Tellings, contradictions, relation_key, tellings
 from hippomem.settings import load_settings
-from hippomem.storage import reads
+from hippomem.storage import edges, reads
 from hippomem.testing import HashEncoder, capitals
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -611,9 +611,9 @@ def test_what_use_and_repairs_did_to_edges_goes_along_with_an_export(
     memory.feedback(memory.recall("Whom did Ada meet?", 50), [note.id])
     with memory._store.write() as connection:
         number = memory._writer.current(note.id)[0]
-        assert statuses.set_cue(connection, memory._number, number, "lighthouse", "Lighthouse")
+        assert edges.set_cue(connection, memory._number, number, "lighthouse", "Lighthouse")
         statuses.log_change(connection, memory._number, "repair", number, note.id, clock.now(), {"key": "lighthouse"})
-        statuses.set_cue(connection, memory._number, number, "nets", "")
+        edges.set_cue(connection, memory._number, number, "nets", "")
     assert memory.consolidate()["tidy"].counts["strengthened"] == 1
     assert memory.graph().nodes["entity:lighthouse"] == {"kind": "entity", "name": "lighthouse"}
     memory.export(tmp_path / "dump")
@@ -659,10 +659,8 @@ def test_what_a_load_says_of_memories_that_are_there_is_seen_by_who_has_them_ope
 
 
 def all_strengths(memory: Memory) -> list[tuple[int, int, float, int, datetime]]:
-    from hippomem.storage import statuses
-
     with memory._store.read() as connection:
-        return statuses.all_strengths(connection, memory._writer.number)
+        return edges.all_strengths(connection, memory._writer.number)
 
 
 def test_functionality_is_measured_on_what_was_told_of_again() -> None:

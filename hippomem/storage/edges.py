@@ -1,0 +1,114 @@
+"""What was changed about the edges of passages: how far use has strengthened them, and the names that repairs added."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from hippomem.storage.chunks import chunks
+from hippomem.storage.schema import cues, entities, strengths
+
+
+def strengths_of(connection: Connection, namespace: int, numbers: Sequence[int]) -> dict[int, dict[str, float]]:
+    """passage → entity key → strength, where that is not 1."""
+    found: dict[int, dict[str, float]] = {}
+    for some in chunks(numbers):
+        rows = connection.execute(
+            select(strengths.c.passage, entities.c.key, strengths.c.strength)
+            .join(entities, entities.c.number == strengths.c.entity)
+            .where(strengths.c.namespace == namespace, strengths.c.passage.in_(some), strengths.c.strength != 1.0)
+        )
+        for passage, key, strength in rows:
+            found.setdefault(passage, {})[key] = strength
+    return found
+
+
+def strengthened_at(connection: Connection, namespace: int, numbers: Iterable[int]) -> dict[int, datetime]:
+    """When the edges of passages were strengthened last, of those that have such."""
+    found: dict[int, datetime] = {}
+    for some in chunks(numbers):
+        query = select(strengths.c.passage, strengths.c.at).where(
+            strengths.c.namespace == namespace, strengths.c.passage.in_(some), strengths.c.strength != 1.0
+        )
+        found.update((row.passage, row.at) for row in connection.execute(query))
+    return found
+
+
+def all_strengths(connection: Connection, namespace: int) -> list[tuple[int, int, float, int, datetime]]:
+    """(passage, entity, strength, uses since, when it was set) of all edges that use has changed or will."""
+    query = select(
+        strengths.c.passage, strengths.c.entity, strengths.c.strength, strengths.c.pending, strengths.c.at
+    ).where(strengths.c.namespace == namespace)
+    return [tuple(row) for row in connection.execute(query.order_by(strengths.c.passage, strengths.c.entity))]
+
+
+def set_strengths(connection: Connection, namespace: int, passage: int, own: Mapping[int, float], at: datetime) -> None:
+    """The strengths of a passage's edges, by entity; all others of it are 1 again."""
+    connection.execute(delete(strengths).where(strengths.c.namespace == namespace, strengths.c.passage == passage))
+    rows = [
+        {"namespace": namespace, "passage": passage, "entity": e, "strength": s, "pending": 0, "at": at}
+        for e, s in own.items()
+    ]
+    if rows:
+        connection.execute(insert(strengths), rows)
+
+
+def count_paths(connection: Connection, namespace: int, used: Mapping[int, Iterable[int]], at: datetime) -> None:
+    """Count one use of each edge, given as passage → entities; the next round strengthens them."""
+    for passage, own in used.items():
+        for entity in sorted(set(own)):
+            where = (
+                strengths.c.namespace == namespace,
+                strengths.c.passage == passage,
+                strengths.c.entity == entity,
+            )
+            more = update(strengths).where(*where).values(pending=strengths.c.pending + 1)
+            if not connection.execute(more).rowcount:
+                connection.execute(
+                    insert(strengths).values(
+                        namespace=namespace, passage=passage, entity=entity, strength=1.0, pending=1, at=at
+                    )
+                )
+
+
+def cues_of(connection: Connection, namespace: int, numbers: Sequence[int]) -> dict[int, list[str]]:
+    """passage → keys of the names that a repair added to it."""
+    found: dict[int, list[str]] = {}
+    for some in chunks(numbers):
+        rows = connection.execute(
+            select(cues.c.passage, cues.c.key).where(
+                cues.c.namespace == namespace, cues.c.passage.in_(some), cues.c.name != ""
+            )
+        )
+        for passage, key in rows:
+            found.setdefault(passage, []).append(key)
+    return found
+
+
+def all_cues_of(connection: Connection, namespace: int, numbers: Iterable[int]) -> dict[int, list[tuple[str, str]]]:
+    """passage → (key, name) of what repairs added to it; "" where that was taken from it for good."""
+    found: dict[int, list[tuple[str, str]]] = {}
+    for some in chunks(numbers):
+        query = select(cues.c.passage, cues.c.key, cues.c.name).where(
+            cues.c.namespace == namespace, cues.c.passage.in_(some)
+        )
+        for passage, key, name in connection.execute(query.order_by(cues.c.passage, cues.c.key)):
+            found.setdefault(passage, []).append((key, name))
+    return found
+
+
+def set_cue(connection: Connection, namespace: int, number: int, key: str, name: str) -> bool:
+    """Add a name to a passage. False where it has it already, or had it and was not to keep it."""
+    where = (cues.c.namespace == namespace, cues.c.passage == number, cues.c.key == key)
+    if connection.execute(select(cues.c.key).where(*where)).first():
+        return False
+    connection.execute(insert(cues).values(namespace=namespace, passage=number, key=key, name=name))
+    return True
+
+
+def drop_cue(connection: Connection, namespace: int, number: int, key: str) -> bool:
+    """Take a name from a passage, for good: it is not added again. False where the passage does not have it."""
+    where = (cues.c.namespace == namespace, cues.c.passage == number, cues.c.key == key, cues.c.name != "")
+    return bool(connection.execute(update(cues).where(*where).values(name="")).rowcount)
