@@ -57,6 +57,7 @@ from hippomem.hippocampus.walks import walk
 
 HALF = 0.5  # by itself to more than this, a passage is whole however short it is
 LOGARITHMS = np.log1p(np.arange(MOST + 1, dtype=np.float32))  # of every number of words and one
+FULL = 1e30  # so many times what counts half, or infinitely many, are known in full
 LEAST = 1e-3  # of a leading passage's weight in their mean: where the graph knows none of them, all count alike
 
 Floats = NDArray[np.float32]
@@ -330,8 +331,9 @@ def _reliance(weight: NDArray[np.float64], recipe: Recipe) -> Floats:
     """How far the graph knows each passage, 0 to 1, by the weight of its edges: Hill's equation."""
     if recipe.known <= 0:
         return np.ones(len(weight), np.float32)
-    strength = (np.maximum(weight, 0) / recipe.known) ** recipe.steepness
-    return (strength / (1 + strength)).astype(np.float32)
+    with np.errstate(over="ignore"):
+        strength = np.minimum((np.maximum(weight, 0) / recipe.known) ** recipe.steepness, FULL)
+    return np.asarray(strength / (1 + strength), np.float32)
 
 
 def _suggested(view: View, vector: Floats, candidates: Rows, recipe: Recipe) -> dict[int, float]:

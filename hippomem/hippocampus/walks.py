@@ -30,7 +30,7 @@ class Masses:
 
     def heaviest(self, count: int) -> Rows:
         """The `count` passages that hold most, in no order; none where the walk went everywhere."""
-        if self.rows is None or not len(self.rows):
+        if self.rows is None or not count:
             return np.empty(0, np.int64)
         if len(self.rows) <= count:
             return self.rows

@@ -123,3 +123,9 @@ def test_what_stands_by_itself_is_whole_however_short(memory: Memory) -> None:
         memory.add(text, session="s", occurred_at=datetime(2026, 4, 1, 0, number, tzinfo=UTC))
     assert causes(memory, ISLA)["brevity"] == 0
     assert causes(memory, "Isla rang.")["brevity"] < -1
+
+
+def test_however_steeply_the_graph_comes_to_know_a_passage_it_is_found(memory: Memory) -> None:
+    memory.add(DOCUMENT, title="Isla")
+    for recipe in (Recipe(known=1e-3, steepness=400), Recipe(known=1e-300)):
+        assert len(memory.recall(QUESTION, 10, recipe=recipe).passages) == len(NOTES) + 1

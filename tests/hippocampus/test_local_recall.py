@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -93,3 +94,9 @@ def test_a_session_is_found_whole_however_far_it_is(fast: Callable[..., Memory])
         found = memory.recall(QUESTIONS[0], 20, session="aside", recipe=recipe).passages
         assert {p.session for p in found} == {"aside"}
         assert len(found) == 12
+
+
+def test_walks_that_are_to_bring_nothing_bring_nothing(whole: Memory) -> None:
+    near = Recipe(everything=0, nearest=5, postings=0, walked=0)
+    assert len(whole.recall(QUESTIONS[0], SIZE, recipe=near).passages) == 5
+    assert len(whole.recall(QUESTIONS[0], SIZE, recipe=replace(near, walked=50)).passages) > 5
