@@ -6,10 +6,9 @@ is encoded once for all of these, and each recalls it once: their costs are no m
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
-from hippomem import Encoder, Recipe
-from hippomem.neocortex.encoder import Encoded, Span, Vectors
+from hippomem import Recipe
 
 HIPPOMEM = "hippomem"
 ALL = "ablation"
@@ -52,26 +51,3 @@ def expanded(names: Iterable[str]) -> list[str]:
     for name in names:
         found += [HIPPOMEM, *WITHOUT] if name == ALL else [name]
     return list(dict.fromkeys(found))
-
-
-class Remembering:
-    """An encoder that encodes a question once."""
-
-    def __init__(self, encoder: Encoder) -> None:
-        self._encoder = encoder
-        self._known: dict[str, Vectors] = {}
-
-    @property
-    def identity(self) -> str:
-        """That of the encoder."""
-        return self._encoder.identity
-
-    def encode_passages(self, texts: Sequence[str], spans: Sequence[Sequence[Span]]) -> list[Encoded]:
-        """As the encoder does."""
-        return self._encoder.encode_passages(texts, spans)
-
-    def encode_query(self, text: str) -> Vectors:
-        """As the encoder does, or did."""
-        if text not in self._known:
-            self._known[text] = self._encoder.encode_query(text)
-        return self._known[text]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hippomem import Encoder
-from hippomem_eval.ablation import HIPPOMEM, WITHOUT, Remembering
+from hippomem_eval.ablation import HIPPOMEM, WITHOUT
 from hippomem_eval.configured import configured_encoder
 from hippomem_eval.conversation_formats import Conversation, ConversationQuestion
 from hippomem_eval.conversation_index import ensure_memories
@@ -21,6 +21,7 @@ from hippomem_eval.index import Index, Origin
 from hippomem_eval.metrics import all_gold_at, recall_at, reciprocal_rank
 from hippomem_eval.neighbourhood import WINDOWS, neighbourhoods, widened
 from hippomem_eval.progress import progress_bar
+from hippomem_eval.remembering import Remembering
 from hippomem_eval.results import Results, Row, RunFile, alone_in, open_results
 from hippomem_eval.runner import ALL_GOLD_CUTOFF, CUTOFFS
 from hippomem_eval.systems import Ranking, System

@@ -15,7 +15,6 @@ from typing import Any, Literal
 
 from hippomem import Document, Memory, Settings
 from hippomem.settings import load_settings
-from hippomem_eval.ablation import Remembering
 from hippomem_eval.configured import configured_encoder
 from hippomem_eval.conversation_formats import Turn
 from hippomem_eval.conversations import Haystack, haystacks_of, load_conversations
@@ -24,6 +23,7 @@ from hippomem_eval.files import sha256
 from hippomem_eval.index import NAMESPACE, Origin, check_origin
 from hippomem_eval.metrics import all_gold_at, bootstrap, paired_bootstrap, recall_at, reciprocal_rank
 from hippomem_eval.progress import progress_bar
+from hippomem_eval.remembering import Remembering
 from hippomem_eval.results import RunFile, make_folder, write_json
 
 CUTOFFS = (1, 2, 5, 10)

@@ -104,9 +104,9 @@ def as_markdown(measured: Mapping[str, Any]) -> str:
     for name, way in measured["systems"].items():
         load, cells = way["load"], []
         for item in _ITEMS:
-            cells += [_spread(way[item]["cpu_ms"], 1), _spread(way[item]["times_as_fast"], 2)]
+            cells += [as_interval(way[item]["cpu_ms"], 1), as_interval(way[item]["times_as_fast"], 2)]
         for item in _ITEMS:
-            cells += [_spread(way[item]["ms"], 2), _spread(way[item]["times_as_fast_by_the_clock"], 2)]
+            cells += [as_interval(way[item]["ms"], 2), as_interval(way[item]["times_as_fast_by_the_clock"], 2)]
         cells.append(f"{way['cosine']['least']:.7f}")
         if load:
             memory = load["peak_rss_bytes"]
@@ -143,6 +143,7 @@ def _figures(
     return found
 
 
-def _spread(values: Mapping[str, float], digits: int) -> str:
+def as_interval(values: Mapping[str, float], digits: int) -> str:
+    """What `median_interval` found, for people to read."""
     median, low, high = (f"{values[name]:.{digits}f}" for name in ("median", "low", "high"))
     return f"{median} [{low}, {high}]"

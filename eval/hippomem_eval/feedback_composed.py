@@ -18,13 +18,14 @@ from hippomem_eval.configured import configured_encoder
 from hippomem_eval.corpus import Corpus
 from hippomem_eval.datasets import Dataset, load_dataset
 from hippomem_eval.environment import describe
-from hippomem_eval.feedback_protocol import CUTOFF, RememberingEncoder, copied, removed
+from hippomem_eval.feedback_protocol import CUTOFF, copied, removed
 from hippomem_eval.feedback_report import gain
 from hippomem_eval.files import read_json, sha256
 from hippomem_eval.formats import Gold
 from hippomem_eval.index import NAMESPACE, Origin, corpus_file, ensure_index
 from hippomem_eval.metrics import recall_at
 from hippomem_eval.progress import progress_bar
+from hippomem_eval.remembering import Remembering
 from hippomem_eval.results import Row, RunFile, make_folder, write_json
 
 QUESTIONS = "composed-questions.json"
@@ -67,7 +68,7 @@ def run_composed(
     origin = Origin(path.resolve(), sha256(path), environment["code"] + environment["settings"])
     run = RunFile(out / "run.json")
     index = ensure_index(out / "index.db", origin, dataset, run, progress=sys.stderr.isatty(), tell=tell)
-    encoder = RememberingEncoder(configured_encoder())
+    encoder = Remembering(configured_encoder())
     taught = copied(index.database, out / "taught.db")
     rows: list[Row] = []
     with (

@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 
 from hippomem import Encoder, Memory, Recall
-from hippomem.neocortex.encoder import Vectors
 from hippomem_eval.conversation_formats import ConversationQuestion
 from hippomem_eval.conversation_systems import Strong, Transcript
 from hippomem_eval.conversations import Haystack
@@ -47,26 +46,6 @@ class Asked:
     plain: Mapping[str, Recall]
     ids: Mapping[str, tuple[str, ...]]  # turn -> passages
     turns: Mapping[str, str]  # passage -> turn
-
-
-class RememberingEncoder:
-    """An encoder that encodes each question once, however many memories ask."""
-
-    def __init__(self, encoder: Encoder) -> None:
-        self._encoder = encoder
-        self._known: dict[str, Vectors] = {}
-        self.encode_passages = encoder.encode_passages
-
-    @property
-    def identity(self) -> str:
-        """The encoder's own: the vectors are."""
-        return self._encoder.identity
-
-    def encode_query(self, text: str) -> Vectors:
-        """(d,) float32, L2-normalised."""
-        if text not in self._known:
-            self._known[text] = self._encoder.encode_query(text)
-        return self._known[text]
 
 
 def prepare(memory: Memory, haystack: Haystack, advance: Callable[[], None]) -> Asked:

@@ -23,16 +23,16 @@ from hippomem_eval.feedback_protocol import (
     CUTOFF,
     Asked,
     Giver,
-    RememberingEncoder,
     copied,
     feedback_of,
     prepare,
     recall_of,
     removed,
 )
-from hippomem_eval.feedback_report import gain
+from hippomem_eval.feedback_report import gain, points
 from hippomem_eval.feedback_runner import ConversationOptions, remembered
 from hippomem_eval.progress import progress_bar
+from hippomem_eval.remembering import Remembering
 from hippomem_eval.results import Row, write_json
 
 MAPS = ("linear", "mlp", "chain")
@@ -116,7 +116,7 @@ def run_replay(options: ReplayOptions, tell: Callable[[str], None]) -> dict[str,
     arms = [Arm.called(name) for name in dict.fromkeys(options.arms)]
     if not arms:
         raise InvalidInputError("name at least one arm")
-    encoder = RememberingEncoder(configured_encoder())
+    encoder = Remembering(configured_encoder())
     haystacks, index = remembered(options, encoder, tell)
     rows: dict[float, dict[str, list[Row]]] = {}
     total = sum(len(haystack.questions) for haystack in haystacks)
@@ -272,13 +272,9 @@ def as_markdown(summary: Mapping[str, Any]) -> str:
         for name, own in arms.items():
             mapped = f"{100 * own['map']['all']:.1f}, {100 * own['map']['oldest']:.1f}" if "map" in own else ""
             keys = (f"gain@{CUTOFF}", f"first_minus_it@{CUTOFF}", f"again@{CUTOFF}", f"first_minus_it_again@{CUTOFF}")
-            cells = [_told(own[key]) if key in own else "" for key in keys]
-            cells += [mapped, _told(own["first_minus_it_map"]) if "first_minus_it_map" in own else ""]
+            cells = [points(own[key]) if key in own else "" for key in keys]
+            cells += [mapped, points(own["first_minus_it_map"]) if "first_minus_it_map" in own else ""]
             lines.append(f"| {name} | " + " | ".join(cells) + " |")
         lines.append("")
     bound = f", the fast store bounded to {summary['buffer']}" if summary["buffer"] else ""
     return "\n".join([*lines, f"{summary['questions']:,} questions, {summary['replays']} replays after each{bound}.\n"])
-
-
-def _told(value: Mapping[str, float]) -> str:
-    return f"{100 * value['mean']:+.1f} [{100 * value['low']:.1f}, {100 * value['high']:.1f}]"

@@ -83,25 +83,26 @@ def as_markdown(summary: Mapping[str, Any]) -> str:
     lines.append(f"| plain recall | {100 * base['plain'][f'recall{at}']:.1f} | |")
     lines.append(f"| strong baseline | {100 * base['strong'][f'recall{at}']:.1f} | |")
     lines += [
-        f"| {name} | {100 * base[name][f'recall{at}']:.1f} | {_told(base[name][f'gain{at}'])} |" for name in LEARNERS
+        f"| {name} | {100 * base[name][f'recall{at}']:.1f} | {points(base[name][f'gain{at}'])} |" for name in LEARNERS
     ]
-    lines.append(f"| hippomem, learning | {100 * summary[f'recall{at}']:.1f} | {_told(summary[f'gain{at}'])} |")
+    lines.append(f"| hippomem, learning | {100 * summary[f'recall{at}']:.1f} | {points(summary[f'gain{at}'])} |")
     known = summary["related"]
-    lines.append(f"| – on turns learned before ({known:,}) | | {_told(summary[f'related{at}'])} |")
+    lines.append(f"| – on turns learned before ({known:,}) | | {points(summary[f'related{at}'])} |")
     unseen = summary["questions"] - summary["related"]
-    lines.append(f"| – other questions ({unseen:,}) | | {_told(summary[f'unseen{at}'])} |")
+    lines.append(f"| – other questions ({unseen:,}) | | {points(summary[f'unseen{at}'])} |")
     for share, value in summary["noise"].items():
-        others = ", ".join(f"{name} {_told(base[name]['noise'][share])}" for name in LEARNERS)
-        lines.append(f"| – {100 * float(share):.0f} % wrong feedback | | {_told(value)} ({others}) |")
+        others = ", ".join(f"{name} {points(base[name]['noise'][share])}" for name in LEARNERS)
+        lines.append(f"| – {100 * float(share):.0f} % wrong feedback | | {points(value)} ({others}) |")
     for share, value in summary["adversarial"].items():
-        lines.append(f"| – {100 * float(share):.0f} % an attacker's | | {_told(value)} |")
+        lines.append(f"| – {100 * float(share):.0f} % an attacker's | | {points(value)} |")
     each = ", ".join(f"{name} {100 * value['mean']:+.1f}" for name, value in summary["conversations"].items())
     count = f"{summary['questions']:,} questions in time order"
     lines += ["", f"{count}, each recalled before it is learned. By conversation: {each}."]
     return "\n".join(lines) + "\n"
 
 
-def _told(value: Mapping[str, float]) -> str:
+def points(value: Mapping[str, float]) -> str:
+    """A gain with its interval, for people to read."""
     return f"{100 * value['mean']:+.1f} [{100 * value['low']:.1f}, {100 * value['high']:.1f}]"
 
 

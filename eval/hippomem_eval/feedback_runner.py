@@ -12,11 +12,12 @@ from hippomem_eval.configured import configured_encoder
 from hippomem_eval.conversation_index import ensure_memories
 from hippomem_eval.conversations import Haystack, haystacks_of, load_conversations, select
 from hippomem_eval.environment import describe
-from hippomem_eval.feedback_protocol import Giver, RememberingEncoder, copied, prepare, prequential, removed
+from hippomem_eval.feedback_protocol import Giver, copied, prepare, prequential, removed
 from hippomem_eval.feedback_report import summarise
 from hippomem_eval.files import sha256
 from hippomem_eval.index import Index, Origin
 from hippomem_eval.progress import progress_bar
+from hippomem_eval.remembering import Remembering
 from hippomem_eval.results import Row, RunFile, make_folder, write_json
 
 
@@ -40,7 +41,7 @@ class FeedbackOptions(ConversationOptions):
 
 
 def remembered(
-    options: ConversationOptions, encoder: RememberingEncoder, tell: Callable[[str], None]
+    options: ConversationOptions, encoder: Remembering, tell: Callable[[str], None]
 ) -> tuple[tuple[Haystack, ...], Index]:
     """The conversations and their memories, made or found in the folder. Raises what loader and memory do."""
     haystacks = haystacks_of(select(load_conversations(options.data), options.conversations), limit=options.limit)
@@ -57,7 +58,7 @@ def remembered(
 
 def run_feedback(options: FeedbackOptions, tell: Callable[[str], None]) -> dict[str, Any]:
     """The summary, and in it all `rows` by who gave the feedback. Raises what loader and memory do."""
-    encoder = RememberingEncoder(configured_encoder())
+    encoder = Remembering(configured_encoder())
     haystacks, index = remembered(options, encoder, tell)
     givers = {"right": Giver()} | {f"noise {share:g}": Giver(wrong=share) for share in options.noise}
     if options.adversarial:

@@ -13,7 +13,7 @@ import numpy as np
 from hippomem import InvalidInputError
 from hippomem.settings import load_settings
 from hippomem_eval.datasets import load_corpus
-from hippomem_eval.encoder_bench import median_interval
+from hippomem_eval.encoder_bench import as_interval, median_interval
 from hippomem_eval.environment import describe
 from hippomem_eval.files import sha256
 from hippomem_eval.own_process import measure_in_own_process
@@ -82,8 +82,8 @@ def as_markdown(measured: Mapping[str, Any]) -> str:
     ]
     for number, found in measured["systems"].items():
         cells = [
-            _spread(found["seconds"], 1),
-            _spread(found["times_as_fast"], 2),
+            as_interval(found["seconds"], 1),
+            as_interval(found["times_as_fast"], 2),
             f"{measured['n_passages'] / found['seconds']['median']:.0f}",
             f"{found['cpu_ms_per_passage']:.1f}",
             *("" if found[peak] is None else f"{found[peak] / 1e6:.0f}" for peak in ("rss_bytes", "worker_rss_bytes")),
@@ -105,8 +105,3 @@ def _figures(own: Sequence[Mapping[str, Any]], alone: Sequence[Mapping[str, Any]
         "cpu_ms_per_passage": float(np.median([1e3 * run["cpu_seconds"] / run["passages"] for run in own])),
         **{name: int(np.median(found)) if found else None for name, found in peaks.items()},
     }
-
-
-def _spread(values: Mapping[str, float], digits: int) -> str:
-    median, low, high = (f"{values[name]:.{digits}f}" for name in ("median", "low", "high"))
-    return f"{median} [{low}, {high}]"

@@ -8,13 +8,14 @@ from functools import cached_property
 from typing import Literal
 
 from hippomem import Memory, Recipe
-from hippomem_eval.ablation import WITHOUT, Remembering
+from hippomem_eval.ablation import WITHOUT
 from hippomem_eval.configured import configured_encoder
 from hippomem_eval.corpus import Corpus
 from hippomem_eval.index import Index
 from hippomem_eval.material import Material
 from hippomem_eval.openie import OpenIE
 from hippomem_eval.ranking import Found, Ranking, System
+from hippomem_eval.remembering import Remembering
 
 __all__ = ["ASKING", "RECOGNISING", "SYSTEMS", "WITH_OPENIE", "Bench", "Found", "MemorySystem", "Ranking", "System"]
 

@@ -6,10 +6,11 @@ import numpy as np
 
 from hippomem import Recipe
 from hippomem.testing import HashEncoder
-from hippomem_eval.ablation import WITHOUT, Remembering, expanded
+from hippomem_eval.ablation import WITHOUT, expanded
 from hippomem_eval.conversation_formats import Turn
 from hippomem_eval.conversation_systems import CONVERSATION_SYSTEMS
 from hippomem_eval.neighbourhood import neighbourhoods, widened
+from hippomem_eval.remembering import Remembering
 from hippomem_eval.systems import SYSTEMS
 
 
