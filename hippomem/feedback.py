@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from numbers import Real
 from typing import Any
@@ -37,11 +37,10 @@ from hippomem.storage.schema import LEARNING_ACTIONS
 from hippomem.storage.store import Store
 from hippomem.storage.writes import check_encoder
 from hippomem.types import LearningEvent, Passage
+from hippomem.viewing import Synced
 
 CHAIN = (1, 16, 256)  # of maps: how many events each takes at once
 ATTEMPTS = 5  # at a rehearsal that others come between
-
-Synced = Callable[[], AbstractContextManager[tuple[View, Connection]]]
 
 
 class _GivenUpError(Exception):

@@ -36,7 +36,7 @@ from hippomem.consolidation.quality import Echoes
 from hippomem.consolidation.round import Step
 from hippomem.consolidation.worker import Worker
 from hippomem.doctor import examine, prove_gone, with_chat
-from hippomem.errors import ClosedError, EncoderMismatchError, InvalidInputError, NotFoundError
+from hippomem.errors import EncoderMismatchError, InvalidInputError, NotFoundError
 from hippomem.feedback import Learning
 from hippomem.hippocampus.explain import explain
 from hippomem.hippocampus.export import as_networkx, drawn
@@ -509,8 +509,7 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         return self._questions.encode(query) if vector is None else vector  # outside the lock: other threads go on
 
     def _check_open(self) -> None:
-        if self._store.closed:
-            raise ClosedError("this memory is closed: open it again with Memory.open(...)")
+        self._store.check_open()
 
 
 def _milliseconds(seconds: Mapping[str, float], began: float) -> dict[str, float]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -35,15 +34,13 @@ from hippomem.storage.entities import entities_named
 from hippomem.storage.rows import NewPassage
 from hippomem.storage.store import Store
 from hippomem.types import Answer, Event, Passage, Recall, RecalledPassage, Triple
-from hippomem.viewing import Viewing
+from hippomem.viewing import Synced, Viewing
 from hippomem.writing import Writer, as_event
 
 INTERFERERS = 2  # nearest other events, rehearsed along
 GUARDS = 16  # events whose recall may not fall
 WORDS_CHARS = 2000  # of a text that is looked up by its own words
 TWINS = 4  # passages most like one that are looked at for a duplicate
-
-Synced = Callable[[], AbstractContextManager[tuple[View, Connection]]]
 
 
 @dataclass(frozen=True)

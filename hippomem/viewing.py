@@ -8,7 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
@@ -27,6 +27,7 @@ from hippomem.storage.writes import check_encoder
 from hippomem.writing import Writer
 
 log = logging.getLogger("hippomem")
+Synced = Callable[[], AbstractContextManager[tuple[View, Connection]]]
 Copy = TypeVar("Copy")
 Made = TypeVar("Made")
 ATTEMPTS = 3

@@ -28,6 +28,7 @@ from hippomem import (
     StoreError,
     StoreFullError,
 )
+from hippomem_tools import faults
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = 5
@@ -127,11 +128,6 @@ def handle_in(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(Exception, unforeseen)
-
-
-def faults(error: RequestValidationError) -> str:
-    """What is wrong with the arguments, by where they stand."""
-    return "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
 
 
 def _problem(status: int, detail: str, error: str | None = None) -> Problem:

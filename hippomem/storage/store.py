@@ -102,7 +102,7 @@ class Store:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that holds the write lock; all of it is kept, or nothing."""
-        self._check_open()
+        self.check_open()
         if self._untidy:
             self._untidy = False
             with suppress(StoreError), self._database.translated():
@@ -116,7 +116,7 @@ class Store:
 
     @contextmanager
     def _transaction(self, connect: Callable[[], Connection]) -> Iterator[Connection]:
-        self._check_open()
+        self.check_open()
         if not self._database.is_private:
             if self._file is not None and self._database.identity != self._file:  # what is written would be lost
                 path = Path(self._database.name)
@@ -214,7 +214,7 @@ class Store:
         """Leave nothing of what was deleted on the disk. Where that fails, as others read for longer than `patience`
         seconds, it is owed until the store is opened.
         """
-        self._check_open()
+        self.check_open()
         with self.read() as connection:
             owed = self.info(connection, SCRUB)
         try:
@@ -244,7 +244,8 @@ class Store:
         self._closed = True
         self._database.close()
 
-    def _check_open(self) -> None:
+    def check_open(self) -> None:
+        """Raises ClosedError after close()."""
         if self._closed:
             raise ClosedError("this memory is closed: open it again with Memory.open(...)")
 
