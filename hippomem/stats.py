@@ -28,12 +28,12 @@ def stats(
     log = reads.last_sequence(connection, namespace)
     return {
         **reads.counts(connection, namespace),
+        "edges": view.graph.edge_count(),
         **learning.counts(connection, namespace),
         "consolidation": {
             **reviews.review_counts(connection, namespace, _replay_time(connection, namespace, now)),
             **statuses.status_counts(connection, namespace),
         },
-        "edges": view.graph.edge_count(),
         "bytes": {"database": store.bytes_on_disk(connection), "views": views_bytes},
         "views": {name: {"applied": view.applied, "log": log} for name in ("graph", "vectors")},
         "encoder": store.info(connection, "encoder"),

@@ -316,7 +316,7 @@ def ingested_sources(connection: Connection, namespace: int) -> set[str]:
 
 def counts(connection: Connection, namespace: int) -> dict[str, int]:
     """How many there are of each thing."""
-    tables = {"passages": passages, "entities": entities, "facts": facts, "edges": mentions}
+    tables = {"passages": passages, "entities": entities, "facts": facts}
     counted = {
         name: int(
             connection.execute(select(func.count()).select_from(t).where(t.c.namespace == namespace)).scalar_one()
