@@ -142,7 +142,7 @@ def _place(row: ViewRow) -> Place:
         session = key_hash(f"session\0{row.source}\0{row.session}")
         return Place(session, asks=asks(row.lines[-1]), spoken=bool(row.lines[0]), told=row.told)
     if not row.lines[0]:
-        moment = (row.occurred_at or row.told_at).timestamp()
+        moment = (row.occurred_at or row.told_at).timestamp() or 1.0  # 0 is that of a session's turns
         return Place(key_hash(f"notes\0{row.source}"), moment, moment, asks(row.lines[-1]), told=row.told)
     if row.source and row.start < row.end:
         return Place(key_hash(f"document\0{row.source}\0{row.lines[0]}"), row.start, row.end, told=row.told)

@@ -32,7 +32,7 @@ from hippomem.hippocampus.vectors import VectorIndex
 from hippomem.hippocampus.view import Sentences, View
 from hippomem.storage.files import lock, make_views
 
-FORMAT = 12
+FORMAT = 13
 GROWTH = 4  # a snapshot is due when a quarter of its rows is new or gone: the cost of all of them stays linear
 SMALLEST = 64  # rows below which replaying the log is as fast
 PRICE = 16  # rows that are written in the time in which one is replayed

@@ -129,3 +129,13 @@ def test_however_steeply_the_graph_comes_to_know_a_passage_it_is_found(memory: M
     memory.add(DOCUMENT, title="Isla")
     for recipe in (Recipe(known=1e-3, steepness=400), Recipe(known=1e-300)):
         assert len(memory.recall(QUESTION, 10, recipe=recipe).passages) == len(NOTES) + 1
+
+
+def test_notes_that_are_dated_where_clocks_begin_are_no_turns_of_a_session() -> None:
+    def told(moment: datetime) -> list[tuple[str, float]]:
+        with Memory.open(":memory:", encoder=HashEncoder(), pipeline=capitals()) as memory:
+            for text in (*NOTES, "Did the plumber call back?"):
+                memory.add(text, occurred_at=moment)
+            return [(p.text, round(p.score, 3)) for p in memory.recall(QUESTION, 10).passages]
+
+    assert told(datetime(1970, 1, 1, tzinfo=UTC)) == told(datetime(1970, 1, 1, 0, 0, 9, tzinfo=UTC))
