@@ -129,11 +129,7 @@ class Analyser:
         if not read:
             return []
         texts = [titled(t.title, t.text) for t, _ in read]
-        spans = []
-        for t, found in read:
-            shift = len(t.title) + 1 if t.title else 0
-            title = [(0, len(t.title))] if t.title else []
-            spans.append(title + [(a + shift, b + shift) for a, b in found.sentences])
+        spans = [titled_spans(t.title, found.sentences) for t, found in read]
         return [
             Analysis(e.vector, e.sentences.astype(np.float16), np.array(found.sentences, np.int32).reshape(-1, 2))
             for (_, found), e in zip(read, self.encoder.encode_passages(texts, spans), strict=True)
@@ -143,6 +139,12 @@ class Analyser:
 def titled(title: str, text: str) -> str:
     """A passage as it is encoded."""
     return f"{title}\n{text}" if title else text
+
+
+def titled_spans(title: str, sentences: Iterable[Sequence[int]]) -> list[tuple[int, int]]:
+    """Where a title, if there is one, and the sentences of a text stand in that."""
+    shift = len(titled(title, ""))
+    return ([(0, len(title))] if title else []) + [(start + shift, end + shift) for start, end in sentences]
 
 
 def setting_names(session: str | None, occurred_at: datetime | None) -> list[str]:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, Exists, FromClause, Select, delete, exists, insert, literal, select, tuple_
 
-from hippomem.analyse import titled
+from hippomem.analyse import titled, titled_spans
 from hippomem.errors import EncoderMismatchError, StoreBusyError
 from hippomem.evidence import Renewed
 from hippomem.ingest.progress import ProgressBar
@@ -126,10 +126,8 @@ def _batch(
     texts, spans = [], []
     for row in rows:
         title, text = said[row.namespace, row.content]
-        shift = len(title) + 1 if title else 0
-        sentences = np.frombuffer(row.sentences, np.int32).reshape(-1, 2).tolist()
         texts.append(titled(title, text))
-        spans.append(([(0, len(title))] if title else []) + [(a + shift, b + shift) for a, b in sentences])
+        spans.append(titled_spans(title, np.frombuffer(row.sentences, np.int32).reshape(-1, 2).tolist()))
     encoded = encoder.encode_passages(texts, spans)
     with store.write() as connection:
         if _is_done(store, connection, encoder, current, new):

@@ -15,6 +15,7 @@ from child_tasks import opened, records
 
 from hippomem import ClosedError, Memory, NotFoundError
 from hippomem.storage.sqlite import SQLite
+from hippomem.threads import given_threads, processors
 
 Opened = Callable[..., Memory]
 
@@ -218,3 +219,10 @@ def test_closing_while_other_threads_are_at_it(tmp_path: Path) -> None:
     )
     with opened(tmp_path / "m.db") as again:
         assert again.doctor().ok
+
+
+@pytest.mark.parametrize(("given", "threads"), [("3", 3), ("2,1", 2), ("", None), ("0", None), ("many", None)])
+def test_the_number_of_threads_can_be_given(given: str, threads: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", given)
+    assert given_threads() == threads
+    assert processors() >= 1

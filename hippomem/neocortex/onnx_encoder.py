@@ -29,6 +29,7 @@ from hippomem.neocortex.late_chunking import (
 )
 from hippomem.neocortex.model_folder import identity_of, packaged_model
 from hippomem.neocortex.shared import shared, shared_in_use
+from hippomem.threads import given_threads, processors
 
 BATCH_TOKENS = 1024  # padded tokens in one forward pass: beyond, they fall out of the processor's caches
 
@@ -112,18 +113,11 @@ class OnnxEncoder:
 
 
 def _beside(run: Callable[[list[list[int]]], list[Pooled]], batches: list[list[list[int]]]) -> list[list[Pooled]]:
-    threads = min(_threads(), len(batches))
+    threads = min(given_threads() or processors(), len(batches))
     if threads <= 1:
         return [run(batch) for batch in batches]
     with ThreadPoolExecutor(threads, thread_name_prefix="hippomem-encode") as pool:
         return list(pool.map(run, batches))
-
-
-def _threads() -> int:
-    given = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    if given.isdecimal() and int(given):
-        return int(given)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _load(name: str, precision: Precision) -> _Loaded:

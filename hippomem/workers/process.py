@@ -13,6 +13,7 @@ from typing import IO, cast
 
 from hippomem.analyse import Text
 from hippomem.errors import ModelError
+from hippomem.threads import given_threads, processors
 from hippomem.workers.pool import Pool
 from hippomem.workers.reading import Outcome
 
@@ -81,10 +82,5 @@ def _searched() -> list[str]:
 
 def process_pool(count: int, models: bytes, batch: int) -> Pool:
     """So many workers on this machine. Together they have a thread for each processor, or `OMP_NUM_THREADS` each."""
-    given = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    if given.isdecimal() and int(given):
-        threads = int(given)
-    else:
-        processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        threads = max(1, processors // count)
+    threads = given_threads() or max(1, processors() // count)
     return Pool(count, lambda: ProcessWorker(models, batch, threads))

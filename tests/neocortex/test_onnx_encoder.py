@@ -382,18 +382,6 @@ def test_threads_share_one_encoder(fp32: OnnxEncoder, monkeypatch: pytest.Monkey
                 np.testing.assert_array_equal(one.sentences, other.sentences)
 
 
-@pytest.mark.parametrize(("given", "threads"), [("3", 3), ("2,1", 2)])
-def test_the_number_of_threads_can_be_set(given: str, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", given)
-    assert onnx_encoder._threads() == threads
-
-
-@pytest.mark.parametrize("given", ["", "0", "many"])
-def test_else_there_are_as_many_as_processors(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", given)
-    assert onnx_encoder._threads() >= 1
-
-
 def test_a_packaged_file_that_is_not_the_published_one_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shared, "_LOADED", {})
     monkeypatch.setitem(model_folder.PACKAGED_FILES, "model.safetensors", "0" * 64)
