@@ -28,6 +28,7 @@ from hippomem.storage.schema import (
 from hippomem.storage.writes import is_session, is_source
 from hippomem.types import Passage
 
+VIEWED = 14  # columns that `view_row` takes
 FIRST_SENTENCE = 1 << 1  # the bit of a mask of lines
 
 
@@ -117,22 +118,12 @@ def viewed(table: Table, encoder: int) -> Select[Any]:
 
 def view_row(row: Any, mentions: tuple[tuple[str, int, bool], ...], strengths: Mapping[str, float]) -> ViewRow:
     """A row of what `viewed` selects, as the views take it."""
-    analysis = Analysis.unpacked(row.vector, row.sentence_vectors, row.sentences)
+    number, id_, title, text, source, session, occurred, begin, end, *packed, told, told_at = row[:VIEWED]
+    analysis = Analysis.unpacked(*packed)
+    lines = (title, *(text[first:last] for first, last in analysis.sentences.tolist()))
+    vectors = analysis.vector, analysis.sentence_vectors
     return ViewRow(
-        row.number,
-        row.id,
-        (row.title, *(row.text[start:end] for start, end in analysis.sentences.tolist())),
-        analysis.vector,
-        analysis.sentence_vectors,
-        mentions,
-        row.source,
-        row.session,
-        row.occurred_at,
-        row.told,
-        row.told_at,
-        row.start,
-        row.end,
-        strengths,
+        number, id_, lines, *vectors, mentions, source, session, occurred, told, told_at, begin, end, strengths
     )
 
 
