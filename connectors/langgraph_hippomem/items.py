@@ -20,7 +20,7 @@ from hippomem import Document, InvalidInputError, Passage
 
 ROOT = "langgraph:/"
 RECORD = "langgraph"  # in the metadata of a record
-EXPIRES = "expires_at"  # beside it: changed alone when an item is read
+READ = "read_at"  # beside it: changed alone when an item is read that has a time to live
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 BRIEF = 1000  # characters of a text that goes into the record itself
 LEVELS = 30  # of a value: metadata may have 32, and two are the record's
@@ -31,7 +31,7 @@ Index = Literal[False] | list[str] | None
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """An item as it is stored. `ttl` is in minutes."""
+    """An item as it is stored. `ttl` is in minutes, from when it was last read, or else written."""
 
     id: str
     namespace: Namespace
@@ -40,7 +40,7 @@ class Stored:
     created_at: datetime
     updated_at: datetime
     ttl: float | None
-    expires_at: datetime | None
+    read_at: datetime
 
     def as_item(self) -> Item:
         """As `get` gives it."""
@@ -78,7 +78,6 @@ def documents_of(
     value: Mapping[str, Any],
     paths: Iterable[str],
     record: Mapping[str, Any],
-    expires_at: str | None,
 ) -> list[Document]:
     """What is stored for an item. `record` is kept with the value. Raises InvalidInputError for what cannot be."""
     source = source_of(namespace, key)
@@ -87,9 +86,8 @@ def documents_of(
     is_brief = bool(texts) and len(texts[0]) <= BRIEF
     first = texts.pop(0) if is_brief else f"Item {key or 'without a key'} of {', '.join(namespace)}"
     kept = {"value": value, "is_text": is_brief, **record}
-    metadata = {RECORD: kept, EXPIRES: expires_at}
     rest = [Document(text=text, source=source, metadata={RECORD: {}}) for text in texts]
-    return [Document(text=first, source=source, whole=True, metadata=metadata), *rest]
+    return [Document(text=first, source=source, whole=True, metadata={RECORD: kept}), *rest]
 
 
 def _check(source: str, value: Any) -> None:
@@ -132,7 +130,6 @@ def is_hit(passage: Passage) -> bool:
 def stored_in(passage: Passage) -> Stored:
     """The item of a record."""
     record = passage.metadata[RECORD]
-    expires = passage.metadata.get(EXPIRES)
     key = passage.source.rsplit("/", 1)[1]
     return Stored(
         id=passage.id,
@@ -142,7 +139,7 @@ def stored_in(passage: Passage) -> Stored:
         created_at=datetime.fromisoformat(record["created_at"]),
         updated_at=datetime.fromisoformat(record["updated_at"]),
         ttl=record["ttl"],
-        expires_at=datetime.fromisoformat(expires) if expires else None,
+        read_at=datetime.fromisoformat(passage.metadata.get(READ, record["updated_at"])),
     )
 
 

@@ -40,7 +40,7 @@ from hippomem import (
 from hippomem_tools import as_query, checked_memory, forget_all
 from langgraph_hippomem.filters import fits, matches
 from langgraph_hippomem.items import (
-    EXPIRES,
+    READ,
     ROOT,
     Namespace,
     Stored,
@@ -230,10 +230,9 @@ class HippomemStore(BaseStore):
                 record = {
                     "created_at": (before.created_at if before else now).isoformat(),
                     "updated_at": now.isoformat(),
-                    "ttl": op.ttl,
+                    "ttl": _checked_ttl(op.ttl),
                 }
-                expires = _expiry(now, op.ttl)
-                documents += documents_of(op.namespace, op.key, op.value, paths, record, expires)
+                documents += documents_of(op.namespace, op.key, op.value, paths, record)
         if documents:
             report = self.memory.ingest(documents)
             if report.failed:
@@ -262,23 +261,22 @@ class HippomemStore(BaseStore):
 
     def _refresh(self, items: Iterable[Stored], wanted: bool) -> None:
         """Begin the time of items anew: they were read."""
-        now = self._clock.now()
-        by_ttl: dict[float, list[str]] = {}
-        for stored in items:
-            if wanted and stored.ttl is not None:
-                by_ttl.setdefault(stored.ttl, []).append(stored.id)
-        for ttl, ids in by_ttl.items():
-            for some in (ids, *([id_] for id_ in ids)):
-                try:
-                    self.memory.annotate(some, {EXPIRES: _expiry(now, ttl)})
-                except NotFoundError:  # one was written or removed meanwhile: the others one by one
-                    continue
-                except (StoreAccessError, StoreBusyError, StoreFullError) as error:
-                    # What was read is given all the same.
-                    _LOG.warning("the time of items that were read could not begin anew: %s", error)
-                    return
-                if some is ids:
-                    break
+        ids = [stored.id for stored in items if wanted and stored.ttl is not None]
+        if not ids:
+            return
+        # When it was read and not when it will be over: the item may be another by now, with a time of its own.
+        about = {READ: self._clock.now().isoformat()}
+        for some in (ids, *([id_] for id_ in ids)):
+            try:
+                self.memory.annotate(some, about)
+            except NotFoundError:  # one was written or removed meanwhile: the others one by one
+                continue
+            except (StoreAccessError, StoreBusyError, StoreFullError) as error:
+                # What was read is given all the same.
+                _LOG.warning("the time of items that were read could not begin anew: %s", error)
+                return
+            if some is ids:
+                return
 
 
 def _check_page(op: SearchOp | ListNamespacesOp) -> None:
@@ -298,14 +296,12 @@ def _items(passages: Iterable[Passage]) -> list[Stored]:
 
 
 def _is_over(stored: Stored, now: datetime) -> bool:
-    return stored.expires_at is not None and stored.expires_at <= now
+    return stored.ttl is not None and now - stored.read_at >= timedelta(minutes=stored.ttl)
 
 
-def _expiry(now: datetime, ttl: float | None) -> str | None:
-    """When what is read or written now will be over, as it is stored."""
-    if ttl is None:
-        return None
+def _checked_ttl(ttl: float | None) -> float | None:
     try:
-        return (now + timedelta(minutes=ttl)).isoformat()
+        timedelta(minutes=0 if ttl is None else ttl)
     except (OverflowError, TypeError, ValueError):
         raise InvalidInputError(f"ttl must be a number of minutes, not {ttl!r}") from None
+    return ttl

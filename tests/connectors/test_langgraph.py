@@ -103,7 +103,14 @@ def test_time_to_live(store: HippomemStore, clock: SimulatedClock) -> None:
     store.put(ADA, "brief", {"text": "Ada is on the ferry."})  # again, without an end
     clock.advance(timedelta(days=900))
     assert store.get(ADA, "brief") is not None
-    for wrong in (float("inf"), float("nan"), "soon"):
+    store.put(ADA, "brief", {"text": "Ada is on the ferry."}, ttl=10)  # with a time of its own, which begins now
+    clock.advance(timedelta(minutes=8))
+    assert store.get(ADA, "brief") is not None
+    clock.advance(timedelta(minutes=80))
+    store.put(ADA, "brief", {"text": "Ada is on the ferry."}, ttl=10)
+    clock.advance(timedelta(minutes=8))
+    assert store.get(ADA, "brief") is not None
+    for wrong in (float("inf"), float("nan"), "soon", ""):
         with pytest.raises(InvalidInputError, match="minutes"):
             store.put(ADA, "wrong", {"text": "x"}, ttl=wrong)  # type: ignore[arg-type]
 
@@ -120,6 +127,24 @@ def test_an_item_is_read_also_where_its_time_cannot_begin_anew(
     assert store.get(ADA, "brief") is not None
     assert keys(store.search(ADA, query="Where is Ada?")) == ["brief"]
     assert caplog.text.count("could not begin anew: the disk is full") == 2
+
+
+@pytest.mark.parametrize("ttl", [None, 1000])
+def test_who_reads_does_not_shorten_the_time_that_another_gives_meanwhile(
+    store: HippomemStore, clock: SimulatedClock, monkeypatch: pytest.MonkeyPatch, ttl: float | None
+) -> None:
+    store.put(ADA, "brief", {"text": "Ada is on the train."}, ttl=1)
+    annotate = store.memory.annotate
+
+    def later(*args: Any) -> Any:
+        store.put(ADA, "brief", {"text": "Ada is on the train."}, ttl=ttl)
+        return annotate(*args)
+
+    monkeypatch.setattr(store.memory, "annotate", later)
+    assert store.get(ADA, "brief") is not None
+    clock.advance(timedelta(minutes=900))
+    assert store.sweep_ttl() == 0
+    assert store.get(ADA, "brief", refresh_ttl=False) is not None
 
 
 def test_the_configuration_of_time_to_live(memory: Memory, clock: SimulatedClock) -> None:
