@@ -8,9 +8,9 @@ schemas = box.schemas()                      # for `tools=` of a chat completion
 message = box.answer(tool_call)              # for each call: the message that goes back to the model
 """
 
-from hippomem_tools.asking import as_query
+from hippomem_tools.asking import as_query, more_and_more
 from hippomem_tools.forgetting import forget_all
 from hippomem_tools.given import checked_memory
 from hippomem_tools.toolbox import Result, Toolbox, faults
 
-__all__ = ["Result", "Toolbox", "as_query", "checked_memory", "faults", "forget_all"]
+__all__ = ["Result", "Toolbox", "as_query", "checked_memory", "faults", "forget_all", "more_and_more"]

@@ -37,7 +37,7 @@ from hippomem import (
     StoreFullError,
     SystemClock,
 )
-from hippomem_tools import as_query, checked_memory, forget_all
+from hippomem_tools import as_query, checked_memory, forget_all, more_and_more
 from langgraph_hippomem.filters import fits, matches
 from langgraph_hippomem.items import (
     READ,
@@ -189,10 +189,9 @@ class HippomemStore(BaseStore):
         """Items by meaning, best first, with the score of their best passage; all of them, or `wanted` or more."""
         now = self._clock.now()
         known: dict[str, Stored | None] = {}
-        k = wanted + SPARE
-        while True:
-            passages = self.memory.recall(query, k, source=place, method=self._method).passages
-            found: dict[str, tuple[Stored, float | None]] = {}
+        found: dict[str, tuple[Stored, float | None]] = {}
+        for passages in more_and_more(self.memory, query, wanted + SPARE, source=place, method=self._method):
+            found = {}
             for passage in passages:
                 if len(found) == wanted:
                     break
@@ -203,9 +202,9 @@ class HippomemStore(BaseStore):
                 stored = known[passage.source]
                 if stored and not _is_over(stored, now) and matches(stored.value, conditions):
                     found.setdefault(stored.id, (stored, passage.score))
-            if len(found) >= wanted or len(passages) < k:
-                return list(found.values())
-            k *= 4
+            if len(found) == wanted:
+                break
+        return list(found.values())
 
     def _list(self, op: ListNamespacesOp) -> list[Namespace]:
         _check_page(op)

@@ -8,8 +8,8 @@ from datetime import UTC, date, datetime
 from typing import Any, Self
 
 import hippomem
-from hippomem import Change, InvalidInputError, NotFoundError, Passage
-from hippomem_tools import as_query, checked_memory, forget_all
+from hippomem import Change, InvalidInputError, NotFoundError, Passage, RecalledPassage
+from hippomem_tools import as_query, checked_memory, forget_all, more_and_more
 from mem0_hippomem.given import Messages, check, day_of, moment_of, said
 from mem0_hippomem.scopes import ROOT, SCOPES, below, is_in, matches, scope_of, source_of
 
@@ -93,14 +93,14 @@ class Memory:
         wanted, conditions = _asked(filters, given)
         limit = _limit(top_k, given)
         query = as_query(query, self.memory.settings.max_query_chars)
-        k = max(limit, 1)
-        while True:
-            # Deep: consolidation looks at the memories of all, and what one user says must end nothing of another's.
-            passages = self.memory.recall(query, k, source=below(wanted), deep=True).passages
+        found: list[RecalledPassage] = []
+        # Deep: consolidation looks at the memories of all, and what one user says must end nothing of another's.
+        limits: dict[str, Any] = {"source": below(wanted), "session": wanted.get("run_id"), "deep": True}
+        for passages in more_and_more(self.memory, query, max(limit, 1), **limits):
             found = [p for p in passages if _fits(p, wanted, conditions, show_expired)]
-            if len(found) >= limit or len(passages) < k:
-                return {"results": [_record(p) | {"score": p.score} for p in found[:limit]]}
-            k *= 4
+            if len(found) >= limit:
+                break
+        return {"results": [_record(p) | {"score": p.score} for p in found[:limit]]}
 
     def get(self, memory_id: str) -> dict[str, Any] | None:
         """A memory by its id, None where there is none."""

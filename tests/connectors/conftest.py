@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from hippomem import Memory
+import hippomem_tools.asking
+from hippomem import Memory, Recipe
 from hippomem.testing import HashEncoder, capitals
 
 
@@ -42,3 +43,11 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def memory(fast: Callable[..., Memory], small: Path, tmp_path: Path) -> Memory:
     """A memory of four notes, without models."""
     return fast(shutil.copy(small, tmp_path / "m.db"))
+
+
+@pytest.fixture
+def _large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All memories count as large: a recall ranks only the few passages near the question."""
+    few = Recipe(everything=5, nearest=5, postings=0, walked=0)
+    monkeypatch.setattr("hippomem.memory.U", few)
+    monkeypatch.setattr(hippomem_tools.asking, "_NEAREST", few.nearest)

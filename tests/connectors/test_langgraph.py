@@ -224,6 +224,17 @@ def test_what_consolidation_archived_comes_after_what_is_found(
     assert keys(store.search(ADA, query="What drink does Ada like?", offset=1)) == ["drink"]
 
 
+@pytest.mark.usefixtures("_large")
+def test_a_filter_among_many_items_keeps_their_order_by_meaning(store: HippomemStore) -> None:
+    for number in range(3):
+        store.put(ADA, f"rare{number}", {"text": f"A boat {'of walnuts ' * number}far out.", "kind": "boat"})
+    for number in range(40):
+        store.put(ADA, str(number), {"text": f"Bees of walnuts, {number}."})
+    found = store.search(ADA, query="Bees of walnuts?", filter={"kind": "boat"})
+    assert keys(found) == ["rare2", "rare1", "rare0"]
+    assert all(item.score is not None for item in found)
+
+
 def test_of_two_that_delete_one_item_both_succeed(store: HippomemStore, monkeypatch: pytest.MonkeyPatch) -> None:
     for key in ("drink", "pet"):
         store.put(ADA, key, {"text": f"Ada has a favourite {key}."})

@@ -365,6 +365,18 @@ def test_who_has_a_name_is_found_by_it(mem0: Memory) -> None:
     assert texts(mem0.get_all(filters={"run_id": "talk", "actor_id": "bo"})) == set()
 
 
+@pytest.mark.usefixtures("_large")
+def test_a_search_among_many_looks_through_all(mem0: Memory) -> None:
+    mem0.add("My boat is red.", user_id="sailor", agent_id="harbour", run_id="r2", metadata={"kind": "boat"})
+    mem0.add("Nothing of that kind.", user_id="cook", agent_id="harbour", metadata={"kind": "boat"})
+    for number in range(40):
+        mem0.add(f"Of walnuts and bees, {number}.", user_id="crowd", run_id="r1")
+    found = mem0.search("Who keeps walnuts and bees?", filters={"agent_id": "harbour"})
+    assert texts(found) == {"My boat is red.", "Nothing of that kind."}
+    assert texts(mem0.search("Walnuts and bees?", filters={"user_id": "*", "kind": "boat"})) == texts(found)
+    assert texts(mem0.search("Walnuts and bees?", run_id="r2")) == {"My boat is red."}
+
+
 def test_any_message_can_be_the_query(mem0: Memory) -> None:
     for query in ("word " * 5000 + "Who keeps bees?", "Who keeps\0 bees?\ud800"):
         assert texts(mem0.search(query, user_id="bea/1")) == {"I keep bees in Bergen."}
