@@ -156,6 +156,30 @@ def test_an_embeddings_that_gives_no_vectors_is_told(wrong: Any) -> None:
         assert not memory.doctor().ok
 
 
+def test_an_embeddings_that_fails_is_told() -> None:
+    class Failing(DeterministicFakeEmbedding):
+        is_there: bool = True
+
+        def embed_documents(self, texts: list[str]) -> list[list[float]]:
+            return [self.embed_query(text) for text in texts]
+
+        def embed_query(self, text: str) -> list[float]:
+            if not self.is_there:
+                raise ConnectionError("the server is gone")
+            return super().embed_query(text)
+
+    embeddings = Failing(size=8)
+    with Memory.open(":memory:", encoder=embeddings, pipeline=capitals()) as memory:
+        memory.add("Ada met Bea.")
+        embeddings.is_there = False
+        for fails in (memory.add, memory.recall):
+            with pytest.raises(ModelError, match="the server is gone"):
+                fails("Bea met Cleo.")
+        assert not memory.doctor().ok
+        embeddings.is_there = True
+        memory.add("Bea met Cleo.")
+
+
 @pytest.mark.parametrize("wrong", ["", "  ", 7, object()])
 def test_what_is_no_encoder_is_an_error(wrong: object) -> None:
     with pytest.raises(InvalidInputError, match="encoder"):
