@@ -15,6 +15,7 @@ from urllib.parse import quote
 import anyio.from_thread
 from mcp.server.mcpserver import Context, MCPServer, ResourceSecurity
 from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError, ToolError
+from mcp.server.mcpserver.tools import Tool
 from mcp.types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import Field
 
@@ -48,6 +49,18 @@ def create_server(memory: Memory, *, folders: Sequence[Path] = (), k: int = 5) -
     With `folders` there is a tool to ingest files from them, and from nowhere else. Tools run on threads. What goes
     wrong with the memory is an answer marked as an error, which the model can act on.
     """
+    boxes = _Boxes(memory, k)
+    tools = [
+        _strict(
+            _answering(boxes.tool(name, tool)),
+            name,
+            description=inspect.cleandoc(tool.__doc__ or ""),
+            annotations=HINTS[name],
+        )
+        for name, tool in boxes.of(None).tools.items()
+    ]
+    if folders:
+        tools.append(_ingest(memory, [folder.resolve() for folder in folders]))
     server: MCPServer[Any] = MCPServer(
         "hippomem",
         title="hippomem",
@@ -55,18 +68,8 @@ def create_server(memory: Memory, *, folders: Sequence[Path] = (), k: int = 5) -
         instructions=INSTRUCTIONS,
         version=hippomem.__version__,
         log_level="WARNING",
+        tools=tools,
     )
-    boxes = _Boxes(memory, k)
-    for name, tool in boxes.of(None).tools.items():
-        server.add_tool(
-            _answering(boxes.tool(name, tool)),
-            name,
-            title=name.capitalize(),
-            description=inspect.cleandoc(tool.__doc__ or ""),
-            annotations=HINTS[name],
-        )
-    if folders:
-        _add_ingest(server, memory, [folder.resolve() for folder in folders])
     _add_resources(server, memory)
     _add_prompts(server)
     return server
@@ -126,7 +129,18 @@ def _answering(tool: Callable[..., Result]) -> Callable[..., CallToolResult]:
     return run
 
 
-def _add_ingest(server: MCPServer[Any], memory: Memory, folders: Sequence[Path]) -> None:
+def _strict(run: Callable[..., CallToolResult], name: str, **about: Any) -> Tool:
+    """A tool that refuses what is none of its arguments: the SDK would leave out, without a word, a date that goes by a
+    misspelt name."""
+    tool = Tool.from_function(run, name, name.capitalize(), **about)
+    arguments = tool.fn_metadata.arg_model
+    arguments.model_config["extra"] = "forbid"
+    arguments.model_rebuild(force=True)
+    tool.parameters = arguments.model_json_schema()
+    return tool
+
+
+def _ingest(memory: Memory, folders: Sequence[Path]) -> Tool:
     """The tool that reads files. It tells how far it has come."""
 
     def ingest(
@@ -148,9 +162,9 @@ def _add_ingest(server: MCPServer[Any], memory: Memory, folders: Sequence[Path])
         return Result(told, {"documents": report.documents, "passages": report.passages, "failed": failed})
 
     named = ", ".join(map(str, folders))
-    server.add_tool(
+    return _strict(
         _answering(ingest),
-        title="Ingest",
+        "ingest",
         description=f"{ingest.__doc__} Allowed: {named}. Unchanged files are skipped.",
         annotations=ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True),
     )

@@ -98,6 +98,8 @@ async def test_remember_recall_forget(memory: Memory) -> None:
         ("recall", {"query": ["Ada"]}, "valid string"),
         ("remember", {"text": "a\0b"}, "NUL"),
         ("remember", {"text": "Ada", "occurred_at": "yesterday"}, "ISO 8601"),
+        ("remember", {"text": "Ada", "date": "2026-05-01T12:00Z"}, "Extra inputs are not permitted"),
+        ("stats", {"of": "Ada"}, "Extra inputs are not permitted"),
         ("forget", {"target": "nothing"}, "no memory and no source is called 'nothing'"),
         ("dream", {}, "dream"),
     ],
