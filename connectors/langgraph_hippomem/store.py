@@ -190,7 +190,9 @@ class HippomemStore(BaseStore):
         now = self._clock.now()
         known: dict[str, Stored | None] = {}
         found: dict[str, tuple[Stored, float | None]] = {}
-        for passages in more_and_more(self.memory, query, wanted + SPARE, source=place, method=self._method):
+        # Deep: consolidation looks at all namespaces, and what is put into one must hide nothing of another.
+        limits: dict[str, Any] = {"source": place, "method": self._method, "deep": True}
+        for passages in more_and_more(self.memory, query, wanted + SPARE, **limits):
             found = {}
             for passage in passages:
                 if len(found) == wanted:

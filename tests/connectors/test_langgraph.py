@@ -208,7 +208,7 @@ def test_the_sweeper_outlives_an_error_and_ends_with_the_memory(
     assert store.stop_ttl_sweeper(10)
 
 
-def test_what_consolidation_archived_comes_after_what_is_found(
+def test_what_is_not_found_by_meaning_comes_after_what_is(
     store: HippomemStore, memory: Memory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for key in ("drink", "food"):
@@ -222,6 +222,29 @@ def test_what_consolidation_archived_comes_after_what_is_found(
     monkeypatch.setattr(memory, "recall", without_drink)
     assert keys(store.search(ADA, query="What drink does Ada like?")) == ["food", "drink"]
     assert keys(store.search(ADA, query="What drink does Ada like?", offset=1)) == ["drink"]
+
+
+def test_what_is_put_into_one_namespace_hides_nothing_of_another(
+    fast: Callable[..., Memory], clock: SimulatedClock
+) -> None:
+    memory = fast(clock=clock)
+    store = HippomemStore(memory, clock=clock)
+
+    def tell(user: str, name: str, town: str) -> None:
+        store.put((user,), name, {"text": f"{name} lives in {town}, says {user}."})
+        (told,) = memory.passages(source=f"langgraph:/{user}/{name}")
+        memory.add(told.text, source=told.source, triples=[(name, "lives in", town)])
+        clock.advance(timedelta(hours=1))
+
+    for name, town in (("Karin", "Bergen"), ("Dag", "Rome"), ("Eva", "Paris"), ("Finn", "Madrid")):
+        for user in ("ida", "ove"):  # so a person lives in one place
+            tell(user, name, town)
+    store.put(("oskar",), "other", {"text": "Oskar keeps bees."})
+    tell("oskar", "Anna", "Oslo")
+    tell("bea", "Anna", "Tromsø")
+    memory.consolidate(clock.now())
+    assert memory.stats()["consolidation"]["superseded"] == 1
+    assert keys(store.search(("oskar",), query="Where does Anna live?", limit=1)) == ["Anna"]
 
 
 @pytest.mark.usefixtures("_large")
