@@ -26,6 +26,20 @@ _CONTROL_SHARE = 0.05
 _STRAY = re.compile("[\udc80-\udcff]+")  # bytes that are not UTF-8, as "surrogateescape" passes them on
 # Pages of DOS and the Mac, which no file of today is in unless the detector is far more sure of them.
 _DATED = re.compile(r"mac_|cp[4-8]\d\d$|cp1006$|cp1125$|hp_")
+# What pages mean by what they declare, as browsers have it (encoding.spec.whatwg.org). One whose declaration is read
+# as ASCII is not in UTF-16.
+_MEANT = {
+    "ascii": "cp1252",
+    "iso8859-1": "cp1252",
+    "iso8859-9": "cp1254",
+    "iso8859-11": "cp874",
+    "tis-620": "cp874",
+    "gb2312": "gb18030",
+    "gbk": "gb18030",
+    "shift_jis": "cp932",
+    "euc_kr": "cp949",
+    **dict.fromkeys(("utf-16", "utf-16-le", "utf-16-be"), ""),
+}
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _ESCAPED_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")  # not a backslash that is escaped itself
 _DEPTH = 32  # what is nested to the limit of the stack where it is written is past it where it is read
@@ -34,9 +48,9 @@ _DEPTH = 32  # what is nested to the limit of the stack where it is written is p
 def decode(data: bytes, name: str, *, declared: str = "") -> str:
     """The text of a file's bytes, its line ends as `\\n`.
 
-    In this order: a byte order mark, UTF-8, UTF-16 that shows by its NULs, the encoding the file `declared` itself
-    (HTML does), UTF-8 with stray bytes, which are read as Windows-1252, a guess by charset_normalizer. `name` is the
-    file's. Raises SourceError for what is not text.
+    In this order: a byte order mark, UTF-16 that shows by its NULs, ISO-2022-JP that does by its escapes, UTF-8, the
+    encoding the file `declared` itself (HTML does), UTF-8 with stray bytes, which are read as Windows-1252, a guess by
+    charset_normalizer. `name` is the file's. Raises SourceError for what is not text.
     """
     return decode_mixed(data, name, declared=declared)[0]
 
@@ -76,6 +90,8 @@ def encoding_of(data: bytes, name: str, *, declared: str = "") -> str:
             return encoding
     if b"\0" in data:
         return _unmarked_utf16(data, name)
+    if b"\x1b$" in data and _declared(data, "iso2022_jp"):  # Japanese mail, which is ASCII to the eye
+        return "iso2022_jp"
     try:
         data.decode("utf-8")
     except UnicodeDecodeError:
@@ -150,7 +166,8 @@ def _unmarked_utf16(data: bytes, name: str) -> str:
 
 def _declared(data: bytes, declared: str) -> str:
     try:
-        return declared if declared and is_plausible(data.decode(declared)) else ""
+        meant = _MEANT.get(codecs.lookup(declared).name, declared) if declared else ""
+        return meant if meant and is_plausible(data.decode(meant)) else ""
     except (UnicodeError, LookupError):
         return ""
 

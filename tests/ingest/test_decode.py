@@ -85,6 +85,28 @@ def test_what_a_file_declares_is_believed_where_it_is_not_utf8() -> None:
     assert "caf" in decode(b"caf\xe9 au lait", "a.html", declared="no such encoding")
 
 
+@pytest.mark.parametrize(
+    ("text", "declared", "encoding"),
+    [
+        ("The lamp keeper’s café by the harbour – “quoted”, for 5 € – opens at nine.", "latin1", "cp1252"),
+        ("The lamp keeper’s café", "us-ascii", "cp1252"),
+        ("Ayşe – “İzmir”", "iso-8859-9", "cp1254"),
+        ("朱镕基 和 喆", "gb2312", "gbk"),
+        ("①髙橋", "shift_jis", "cp932"),
+        ("똠방각하", "euc-kr", "cp949"),
+        ("Café au lait for five and a half, please", "utf-16", "cp1252"),
+    ],
+)
+def test_declared_encodings_are_those_that_browsers_take_them_for(text: str, declared: str, encoding: str) -> None:
+    assert decode(text.encode(encoding), "a.html", declared=declared) == text
+
+
+def test_japanese_mail_is_not_ascii() -> None:
+    text = "From: Tanaka\n\n田中さんは東京に住んでいます。\n"
+    assert decode(text.encode("iso2022_jp"), "a.eml") == text
+    assert decode(b"\x1b[31mred\x1b[0m costs \x1b$5", "a.log") == "\x1b[31mred\x1b[0m costs \x1b$5"
+
+
 def test_without_a_detector_western_text_still_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     original = builtins.__import__
 
