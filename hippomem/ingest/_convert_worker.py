@@ -22,6 +22,7 @@ from hippomem.errors import SourceError
 from hippomem.ingest.decode import clean, decode
 from hippomem.ingest.division import undivided
 from hippomem.ingest.streams import LIMIT_NAME, in_units, open_capped
+from hippomem.ingest.word import with_all_text
 
 MEMORY_BYTES = 4 << 30
 ZIP_KINDS = frozenset({".docx", ".pptx", ".xlsx", ".epub"})
@@ -34,6 +35,8 @@ _BLOCKS = (
 _MAX_ZIP_ENTRIES = 20_000
 _EMBEDDED_IMAGE = re.compile(r"!\[([^\]\n]*)\]\(data:[^)]*\)")
 _SOFT_HYPHEN = "\u00ad"  # where a word may be divided, no part of it
+# Underscores and stars are what the document says; a title of Word heads all, or that of a section would be its title.
+_OPTIONS = {"escape_underscores": False, "escape_asterisks": False, "style_map": "p[style-name='Title'] => h1:fresh"}
 _FORBIDDEN = ("socket.", "subprocess.", "os.system", "os.exec", "os.fork", "os.posix_spawn", "os.spawn", "os.startfile")
 
 
@@ -148,21 +151,27 @@ def _with_markitdown(stream: BinaryIO, path: str, kind: str) -> tuple[str, str]:
     if kind not in readers:
         raise SourceError(f"{kind} files cannot be converted")
     reader = readers[kind]()
-    if kind == ".epub":
-        reader._html_converter = _Chapters(converters.HtmlConverter(), stream_info)
-    result = reader.convert(stream, stream_info(extension=kind, charset="utf-8"))
+    if kind in (".docx", ".epub"):
+        reader._html_converter = _Pages(converters.HtmlConverter(), stream_info)
+    if kind == ".docx":
+        stream = with_all_text(stream)
+    result = reader.convert(stream, stream_info(extension=kind, charset="utf-8"), **_OPTIONS)
     return result.markdown.replace(_SOFT_HYPHEN, ""), (title or result.title or "").replace(_SOFT_HYPHEN, "")
 
 
-class _Chapters:
-    """Converts the chapters of an EPUB as pages are."""
+class _Pages:
+    """Converts the chapters of an EPUB, and what Word files are made, as pages are."""
 
     def __init__(self, reader: Any, stream_info: Any) -> None:
         self._reader, self._stream_info = reader, stream_info
 
     def convert(self, stream: BinaryIO, info: Any, **_: Any) -> Any:
         page, _title = _plain_html(stream.read(), info.filename)
-        return self._reader.convert(io.BytesIO(page.encode()), self._stream_info(extension=".html", charset="utf-8"))
+        info = self._stream_info(extension=".html", charset="utf-8")
+        return self._reader.convert(io.BytesIO(page.encode()), info, **_OPTIONS)
+
+    def convert_string(self, page: str, **_: Any) -> Any:
+        return self.convert(io.BytesIO(page.encode()), self._stream_info(filename="page.html"))
 
 
 def _plain_html(data: bytes, path: str) -> tuple[str, str]:

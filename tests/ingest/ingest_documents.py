@@ -20,8 +20,9 @@ _RELATIONS = (
 )
 
 
-def write_docx(path: Path, *paragraphs: str, padding: int = 0) -> Path:
-    """A Word file; the first paragraph is a heading. `padding` bytes of zeros compress to almost nothing."""
+def write_docx(path: Path, *paragraphs: str, padding: int = 0, xml: str = "", styles: str = "") -> Path:
+    """A Word file; the first paragraph is a heading. `padding` bytes of zeros compress to almost nothing. `xml` comes
+    before the paragraphs."""
     heading = '<w:pPr><w:pStyle w:val="Heading1"/></w:pPr>'
     body = "".join(
         f"<w:p>{'' if number else heading}<w:r><w:t>{escape(text)}</w:t></w:r></w:p>"
@@ -33,8 +34,14 @@ def write_docx(path: Path, *paragraphs: str, padding: int = 0) -> Path:
         container.writestr(
             "word/document.xml",
             '<?xml version="1.0" encoding="UTF-8"?><w:document xmlns:w="http://schemas.openxmlformats.org/'
-            f'wordprocessingml/2006/main"><w:body>{body}</w:body></w:document>',
+            f'wordprocessingml/2006/main"><w:body>{xml}{body}</w:body></w:document>',
         )
+        if styles:
+            container.writestr(
+                "word/styles.xml",
+                '<?xml version="1.0" encoding="UTF-8"?><w:styles xmlns:w="http://schemas.openxmlformats.org/'
+                f'wordprocessingml/2006/main">{styles}</w:styles>',
+            )
         if padding:
             container.writestr("word/media/image1.png", bytes(padding))
     return path

@@ -74,6 +74,40 @@ def test_word(converter: Converter, tmp_path: Path) -> None:
     assert converter.convert(path) == ("# Über Käse\n\nGouda & Brie.", "")
 
 
+def test_word_is_read_with_its_fields_readings_directions_and_what_was_moved(
+    converter: Converter, tmp_path: Path
+) -> None:
+    def run(text: str) -> str:
+        return f"<w:r><w:t>{text}</w:t></w:r>"
+
+    parts = (
+        f"<w:fldSimple w:instr='DATE'>{run('12 March 2021')}</w:fldSimple>",
+        f"<w:moveFrom>{run('Ada left.')}</w:moveFrom>",
+        f"<w:moveTo>{run('Ada left.')}</w:moveTo><w:del><w:r><w:delText>Never.</w:delText></w:r></w:del>",
+        f"<w:r><w:ruby><w:rt>{run('とうきょう')}</w:rt><w:rubyBase>{run('東京')}</w:rubyBase></w:ruby></w:r>",
+        f"<w:dir w:val='rtl'>{run('القاهرة')}</w:dir>",
+    )
+    path = write_docx(tmp_path / "a.docx", "Oslo", xml="".join(f"<w:p>{part}</w:p>" for part in parts))
+    assert converter.convert(path)[0].split("\n\n") == ["12 March 2021", "Ada left.", "東京", "القاهرة", "# Oslo"]
+
+
+def test_a_title_in_word_heads_the_document(converter: Converter, tmp_path: Path) -> None:
+    title = "<w:p><w:pPr><w:pStyle w:val='Titel'/></w:pPr><w:r><w:t>Harbours</w:t></w:r></w:p>"
+    styles = "<w:style w:type='paragraph' w:styleId='Titel'><w:name w:val='Title'/></w:style>"
+    path = write_docx(tmp_path / "a.docx", "Crew", xml=title, styles=styles)
+    assert converter.convert(path)[0] == "# Harbours\n\n# Crew"
+
+
+def test_word_is_read_without_where_its_links_lead(converter: Converter, tmp_path: Path) -> None:
+    link = "<w:p><w:hyperlink w:anchor='_Toc1'><w:r><w:t>1. Crew</w:t></w:r></w:hyperlink></w:p>"
+    assert converter.convert(write_docx(tmp_path / "a.docx", "Crew", xml=link))[0] == "1. Crew\n\n# Crew"
+
+
+def test_signs_of_documents_are_not_escaped(converter: Converter, page: Callable[[str], Path], tmp_path: Path) -> None:
+    assert converter.convert(page("<p>Set max_steps to 4 * 3."))[0] == "Set max_steps to 4 * 3."
+    assert converter.convert(write_docx(tmp_path / "a.docx", "a_b * c"))[0] == "# a_b * c"
+
+
 def test_pdf(converter: Converter, tmp_path: Path) -> None:
     path = tmp_path / "a.pdf"
     path.write_bytes(pdf("Hello from a page."))
