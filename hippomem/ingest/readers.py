@@ -37,7 +37,12 @@ _MEDIA_TYPES = {
 _SNIFFED_BYTES = 1 << 16
 _ZIP_CONTENTS = {b"word/": ".docx", b"ppt/": ".pptx", b"xl/": ".xlsx", b"application/epub+zip": ".epub"}
 _FENCE = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
-_HEADING = re.compile(r"^#[ \t]+(\S.*)$", re.MULTILINE)
+_HEADING = re.compile(r"^(?:#[ \t]+(\S.*)|(\S.*)\n=+[ \t]*)$", re.MULTILINE)
+# Metadata above the text, in YAML or TOML, as blogs and note-takers have it.
+_FRONT = re.compile(
+    r"\A(---|\+\+\+)[ \t]*\n((?:[ \t]*\n|#[^\n]*\n)*+[\w-]++[ \t]*[:=].*?)^\1[ \t]*$", re.MULTILINE | re.DOTALL
+)
+_FRONT_TITLE = re.compile(r"^title[ \t]*[:=](.*)$", re.MULTILINE)
 _MARKUP = re.compile(r"!?\[([^\]]*)\]\([^)]*\)|(?<!\w)[*_`]{1,3}(?=\w)|(?<=\w)[*_`]{1,3}(?!\w)|[ \t]+#+[ \t]*$")
 _MAX_TITLE_CHARS = 200
 
@@ -78,12 +83,22 @@ def read(source: Source, converter: Converter, *, max_document_bytes: int) -> It
 
 
 def title_of(text: str, name: str, *, is_markdown: bool) -> str:
-    """The first `# heading` of a Markdown text; otherwise the file's name without endings, its underscores spaces."""
-    # Past the beginning, a first heading is one of many.
-    match = _HEADING.search(_FENCE.sub("", text[:100_000])) if is_markdown else None
-    title = _MARKUP.sub(r"\1", match[1]).strip() if match else ""
+    """The title in the front matter of a Markdown text, or its first heading of level 1; otherwise the file's name
+    without endings, its underscores spaces.
+    """
+    title = _markdown_title(text[:100_000]) if is_markdown else ""  # past the beginning, a first heading is one of many
     stem = Path(name.removesuffix(".gz")).stem
     return (title or " ".join(stem.replace("_", " ").split()) or stem)[:_MAX_TITLE_CHARS]
+
+
+def _markdown_title(text: str) -> str:
+    front = _FRONT.match(text)
+    named = _FRONT_TITLE.search(front[2]) if front else None
+    title = named[1].strip() if named else ""
+    if title and title[0] not in ">|":  # where it stands on the lines below
+        return title[1:-1].strip() if title[0] in "'\"" and title[0] == title[-1] else title
+    match = _HEADING.search(_FENCE.sub("", text[front.end() :] if front else text))
+    return _MARKUP.sub(r"\1", match[1] or match[2]).strip() if match else ""
 
 
 def _finished(document: Document, title: str, kind: str, source: Source, max_document_bytes: int) -> Document:
