@@ -21,6 +21,8 @@ from typing import Any, BinaryIO
 from hippomem.errors import SourceError
 from hippomem.ingest.decode import clean, decode
 from hippomem.ingest.division import undivided
+from hippomem.ingest.parsed import parsed
+from hippomem.ingest.spans import fill_spans
 from hippomem.ingest.streams import LIMIT_NAME, in_units, open_capped
 from hippomem.ingest.word import with_all_text
 
@@ -160,41 +162,48 @@ def _with_markitdown(stream: BinaryIO, path: str, kind: str) -> tuple[str, str]:
 
 
 class _Pages:
-    """Converts the chapters of an EPUB, and what Word files are made, as pages are."""
+    """Converts the chapters of an EPUB, and the HTML that a Word file was made, as pages are. In Word the names of
+    pictures stay."""
 
     def __init__(self, reader: Any, stream_info: Any) -> None:
-        self._reader, self._stream_info = reader, stream_info
+        self._reader, self._info = reader, stream_info(extension=".html", charset="utf-8")
 
     def convert(self, stream: BinaryIO, info: Any, **_: Any) -> Any:
         page, _title = _plain_html(stream.read(), info.filename)
-        info = self._stream_info(extension=".html", charset="utf-8")
-        return self._reader.convert(io.BytesIO(page.encode()), info, **_OPTIONS)
+        return self._reader.convert(io.BytesIO(page.encode()), self._info, **_OPTIONS)
 
     def convert_string(self, page: str, **_: Any) -> Any:
-        return self.convert(io.BytesIO(page.encode()), self._stream_info(filename="page.html"))
+        soup = parsed(page)
+        _simplify(soup)
+        return self._reader.convert(io.BytesIO(str(soup).encode()), self._info, **_OPTIONS)
 
 
 def _plain_html(data: bytes, path: str) -> tuple[str, str]:
-    """The page without what is not its text: scripts, navigation, pictures, where its links lead to. And its title.
-    Blocks are a `<div>` where the reader knows no better."""
-    from bs4 import BeautifulSoup
+    """The page without what is not its text: scripts, navigation, pictures, where its links lead to. And its title."""
     from bs4.dammit import EncodingDetector
     from bs4.element import Comment, Declaration, Doctype
     from bs4.element import ProcessingInstruction as XMLHeader
 
     declared = EncodingDetector.find_declared_encoding(data, is_html=True)
-    soup = BeautifulSoup(decode(data, path, declared=declared or ""), "html.parser")
+    soup = parsed(decode(data, path, declared=declared or ""))
     title = soup.title.get_text() if soup.title else ""
     for element in soup(["title", "script", "style", "noscript", "template", "nav", "iframe", "svg", "img"]):
         element.decompose()
     # Without a <body>, the reader takes all there is: declarations too.
     for string in soup.find_all(string=lambda string: isinstance(string, (Comment, Declaration, Doctype, XMLHeader))):
         string.extract()
+    _simplify(soup)
+    return str(soup), title
+
+
+def _simplify(soup: Any) -> None:
+    """Leave out where links lead to, and what the reader does not know: cells that span rows, and blocks that are no
+    `<div>`."""
+    fill_spans(soup)
     for element in soup("a"):
         element.unwrap()
     for element in soup(_BLOCKS):
         element.name = "div"
-    return str(soup), title
 
 
 def _handle(request: dict[str, Any]) -> dict[str, Any]:

@@ -103,6 +103,25 @@ def test_word_is_read_without_where_its_links_lead(converter: Converter, tmp_pat
     assert converter.convert(write_docx(tmp_path / "a.docx", "Crew", xml=link))[0] == "1. Crew\n\n# Crew"
 
 
+def test_pictures_in_word_are_their_names(converter: Converter, tmp_path: Path) -> None:
+    names = "http://schemas.openxmlformats.org/drawingml/2006"
+    relations = "http://schemas.openxmlformats.org/{}/2006/relationships"
+    picture = (
+        f"<w:p><w:r><w:drawing><wp:inline xmlns:wp='{names}/wordprocessingDrawing'><wp:docPr descr='A map of Oslo'/>"
+        f"<a:graphic xmlns:a='{names}/main'><a:graphicData><pic:pic xmlns:pic='{names}/picture'><pic:blipFill>"
+        f"<a:blip xmlns:r='{relations.format('officeDocument')}' r:embed='i'/></pic:blipFill></pic:pic>"
+        "</a:graphicData></a:graphic></wp:inline></w:drawing></w:r></w:p>"
+    )
+    path = write_docx(tmp_path / "a.docx", "Crew", xml=picture, padding=10)
+    with zipfile.ZipFile(path, "a") as container:
+        container.writestr(
+            "word/_rels/document.xml.rels",
+            f"<Relationships xmlns='{relations.format('package')}'><Relationship Id='i' Target='media/image1.png' "
+            f"Type='{relations.format('officeDocument')}/image'/></Relationships>",
+        )
+    assert converter.convert(path)[0] == "A map of Oslo\n\n# Crew"
+
+
 def test_signs_of_documents_are_not_escaped(converter: Converter, page: Callable[[str], Path], tmp_path: Path) -> None:
     assert converter.convert(page("<p>Set max_steps to 4 * 3."))[0] == "Set max_steps to 4 * 3."
     assert converter.convert(write_docx(tmp_path / "a.docx", "a_b * c"))[0] == "# a_b * c"
@@ -159,6 +178,38 @@ def test_words_of_two_blocks_of_html_are_two_words(converter: Converter, page: C
         )
     )
     assert text.split() == "Ada Thorne Oslo Open? At nine. Bergen Vardø Quay 3 1904".split()
+
+
+def test_elements_end_where_html_ends_them(converter: Converter, page: Callable[[str], Path]) -> None:
+    html = (
+        "<h1>Old</h1><p>One<p>Two<ul><li>a<ul><li>b</ul><li>c</ul><dl><dt>d<dd>e<dt>f</dl>"
+        "<table><thead><tr><th>Ship<th>Port<tbody><tr><td>Aurora<td>Oslo<tr><td><table><td>in</table><td>Bergen</table>"
+    )
+    html += "".join(f"<p>Keeper {number}" for number in range(2000)) + "<h2>End"
+    lines = [line.strip() for line in converter.convert(page(html))[0].splitlines() if line.strip()]
+    assert lines[:9] == ["# Old", "One", "Two", "* a", "+ b", "* c", "d", ":   e", "f"]
+    assert lines[9:12] == ["| Ship | Port |", "| --- | --- |", "| Aurora | Oslo |"]
+    assert "Bergen" in lines[12]
+    assert lines[-2:] == ["Keeper 1999", "## End"]
+
+
+def test_what_stands_beside_a_cell_that_spans_rows_keeps_its_column(
+    converter: Converter, page: Callable[[str], Path]
+) -> None:
+    html = (
+        "<table><tr><th rowspan=2>Ship<th colspan=2>Kept<th rowspan=2>Port</tr><tr><th>From<th>To</tr>"
+        "<tr><td rowspan=3><a href='/a'>Aurora</a><td>1901<td>1902<td rowspan='x'>Oslo</tr>"
+        "<tr><td>1904<td rowspan=9><table><tr><td>1905</table><td>Bergen</tr><tr><td>1906<td>Vardø</table>"
+        f"<table><tr><td rowspan=2>{'x' * 201}<td>a</tr><tr><td>b</table>"
+    )
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in converter.convert(page(html))[0].splitlines()]
+    for row in (
+        ["Ship", "From", "To", "Port"],
+        ["Aurora", "1901", "1902", "Oslo"],
+        ["Aurora", "1906", "1905", "Vardø"],
+        ["", "b"],
+    ):
+        assert row in rows
 
 
 def test_soft_hyphens_divide_no_names(converter: Converter, page: Callable[[str], Path]) -> None:
