@@ -7,6 +7,7 @@ from typing import Any
 
 _MOST_CHARS = 200  # of a cell that is said again; what is longer is laid out so, and no value
 _MOST_COLUMNS = 1000
+_MOST_COPIES = 20_000  # in a table: a small page can ask for millions
 
 
 def fill_spans(soup: Any) -> None:
@@ -20,12 +21,14 @@ def fill_spans(soup: Any) -> None:
 
 def _fill(soup: Any, rows: list[Any]) -> None:
     spanning: dict[int, tuple[int, Any]] = {}  # by column: how many rows more, and the cell
+    copies = 0
     for row in rows:
         above, spanning = spanning, {}
         cells, column, last = iter(row.find_all(["td", "th"], recursive=False)), 0, None
         while True:
             left, cell = above.get(column, (0, None))
-            if left:
+            if left and copies < _MOST_COPIES:
+                copies += 1
                 cell = _again(soup, cell)
                 row.insert(0, cell) if last is None else last.insert_after(cell)
             else:

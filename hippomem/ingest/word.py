@@ -14,7 +14,7 @@ _KNOWN = rb"\1smartTag"  # which stands for what is in it
 
 def with_all_text(stream: BinaryIO) -> BinaryIO:
     """The Word file with those elements under a name that its reader knows. One that is no zip file stays as it is."""
-    whole = io.BytesIO()
+    whole: BinaryIO = io.BytesIO()
     try:
         with zipfile.ZipFile(stream) as read, zipfile.ZipFile(whole, "w") as written:
             for name in dict.fromkeys(read.namelist()):
@@ -22,6 +22,6 @@ def with_all_text(stream: BinaryIO) -> BinaryIO:
                 is_text = name.startswith("word/") and name.endswith(".xml")
                 written.writestr(name, _UNKNOWN.sub(_KNOWN, part) if is_text else part)
     except zipfile.BadZipFile:
-        whole = io.BytesIO(stream.read())
+        whole = stream
     whole.seek(0)
     return whole
