@@ -61,6 +61,8 @@ def _compares(value: Any, name: str, bound: Any) -> bool:
 
 
 def _number(value: Any) -> float | None:
+    if isinstance(value, int):
+        return value  # as it is: it may be larger than any float
     try:
         return float(value)
     except (TypeError, ValueError):

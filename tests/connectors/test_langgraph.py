@@ -373,6 +373,14 @@ def test_names_that_cannot_be(store: HippomemStore) -> None:
         store.search(ADA, limit=-1)
 
 
+def test_a_number_that_no_float_holds_is_greater_and_less_as_others_are(store: HippomemStore) -> None:
+    for key, number in {"few": 5, "many": 10**400, "none": None}.items():
+        store.put(ADA, key, {"n": number})
+    assert keys(store.search(ADA, filter={"n": {"$gt": 5}})) == ["many"]
+    assert keys(store.search(ADA, filter={"n": {"$lt": 10**400}})) == ["few"]
+    assert keys(store.search(ADA, filter={"n": {"$lte": "1e9"}})) == ["few"]
+
+
 def test_another_memory_of_the_same_database_sees_it(fast: Callable[..., Memory], tmp_path: Path) -> None:
     one, two = (HippomemStore(fast(tmp_path / "shared.db")) for _ in range(2))
     one.put(ADA, "a", {"text": "Ada lives in Vardø."})
