@@ -106,12 +106,13 @@ def handle_in(app: FastAPI) -> None:
         assert isinstance(error, HippomemError)  # noqa: S101
         return answer(problem_of(error))
 
-    async def http(_: Request, error: Exception) -> JSONResponse:
+    async def http(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)  # noqa: S101
         if error.status_code == 400 and isinstance(error.__cause__, OSError):  # as the files of a form were put aside
             error = unsaved(error.__cause__)
         is_nowhere = error.status_code == 404 and error.detail == "Not Found"  # what is said where no route is found
-        return refusal(error.status_code, _NOWHERE if is_nowhere else str(error.detail), error.headers)
+        headers = {**(error.headers or {}), **(_allowed(request) if error.status_code == 405 else {})}
+        return refusal(error.status_code, _NOWHERE if is_nowhere else str(error.detail), headers)
 
     async def invalid(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)  # noqa: S101
@@ -128,6 +129,13 @@ def handle_in(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(Exception, unforeseen)
+
+
+def _allowed(request: Request) -> dict[str, str]:
+    """The header that says what a place can be asked, by all its routes: the framework tells of one."""
+    path = getattr(request.scope.get("route"), "path", None)
+    methods = request.app.openapi()["paths"].get(path, ())  # nothing where it is a file of the console
+    return {"Allow": ", ".join(sorted(map(str.upper, methods)))} if methods else {}
 
 
 def _problem(status: int, detail: str, error: str | None = None) -> Problem:

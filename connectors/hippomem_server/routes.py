@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Request
 
-from hippomem import Memory
+from hippomem import InvalidInputError, Memory
 from hippomem_server.memories import Memories
 from hippomem_server.problems import documented
 
@@ -18,7 +18,20 @@ Id = Annotated[str, Path(description="the id of a memory, also one that it had b
 
 def router(tag: str) -> APIRouter:
     """A router for routes of one namespace; each names what it may answer beside what all may (`documented`)."""
-    return APIRouter(prefix="/v1/{namespace}", tags=[tag], responses=documented(404, 409, 501, 507))
+    return APIRouter(
+        prefix="/v1/{namespace}",
+        tags=[tag],
+        dependencies=[Depends(_only_known)],
+        responses=documented(404, 409, 501, 507),
+    )
+
+
+def _only_known(request: Request) -> None:
+    """Refuses what is no query parameter of the route: a misspelt `session` would list those of all, without a word."""
+    known = [parameter.alias for parameter in request.scope["route"].dependant.query_params]
+    if unknown := set(request.query_params) - set(known):
+        told = f"this takes {', '.join(known)}" if known else "this takes none"
+        raise InvalidInputError(f"there is no query parameter {', '.join(map(repr, sorted(unknown)))}: {told}")
 
 
 def memories_of(request: Request) -> Memories:

@@ -225,6 +225,35 @@ def test_what_cannot_be_is_a_problem(
     assert "Traceback" not in answer.text
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "told"),
+    [
+        ("get", "/memories?sesion=monday", "'sesion': this takes source, session, limit, offset"),
+        ("get", "/stats?k=3&deep=1", "'deep', 'k': this takes none"),
+        ("post", "/ingest/files?belwo=docs/", "'belwo': this takes below"),
+    ],
+)
+def test_a_misspelt_parameter_is_told(unchanged: httpx.Client, method: str, path: str, told: str) -> None:
+    answer = unchanged.request(method, path, files={"files": ("a.md", "Oskar")} if method == "post" else None)
+    assert answer.status_code == 422
+    assert answer.json()["detail"] == f"there is no query parameter {told}"
+
+
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [
+        ("/v1/default/memories", {"GET", "POST"}),
+        ("/v1/default/memories/none", {"GET", "PUT", "DELETE"}),
+        ("/healthz", {"GET"}),
+        ("/openapi.json", {"GET", "HEAD"}),
+    ],
+)
+def test_a_place_that_cannot_be_asked_so_says_how_it_can(unchanged: httpx.Client, path: str, methods: set[str]) -> None:
+    answer = unchanged.patch(unchanged.base_url.copy_with(path=path))
+    assert answer.status_code == 405
+    assert set(answer.headers["allow"].split(", ")) == methods
+
+
 def test_a_path_that_leads_nowhere_is_told_as_that(unchanged: httpx.Client) -> None:
     answer = unchanged.get(unchanged.base_url.copy_with(raw_path=b"/v1/team%2Fada/stats"))
     assert answer.status_code == 404
