@@ -9,6 +9,7 @@ import posixpath
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from hippomem import Document, HippomemError, InvalidInputError, Memory, NotFoundError
 from hippomem_tools import checked_memory
@@ -19,6 +20,7 @@ RECORD = "anthropic_file"
 DEPTH = 2  # levels of a folder that are listed
 AROUND = 2  # lines shown before and after a change
 TEXTS = ("path", "old_path", "new_path", "file_text", "old_str", "new_str", "insert_text")  # the parameters that are
+_LOCKS: WeakKeyDictionary[Memory, threading.Lock] = WeakKeyDictionary()  # one agent must not undo another's change
 
 
 class MemoryFileError(InvalidInputError):
@@ -28,14 +30,14 @@ class MemoryFileError(InvalidInputError):
 class MemoryFiles:
     """The six commands of the memory tool. The memory stays the caller's.
 
-    `run` may be called from any thread: it does one command after the other. Of processes that change one file at the
-    same moment, the last one counts. Every change is one transaction, but that `rename` writes before it removes. A
-    model can neither see nor change anything of the memory but its files.
+    `run` may be called from any thread: it does one command after the other, also of several of these for one memory.
+    Of processes that change one file at the same moment, the last one counts. Every change is one transaction, but that
+    `rename` writes before it removes. A model can neither see nor change anything of the memory but its files.
     """
 
     def __init__(self, memory: Memory) -> None:
         self.memory = checked_memory(memory)
-        self._lock = threading.Lock()
+        self._lock = _LOCKS.setdefault(self.memory, threading.Lock())
 
     def run(self, command: Mapping[str, Any]) -> str:
         """Do what the input of a `tool_use` block says, and give back the text of its result.

@@ -194,3 +194,13 @@ def test_threads_that_change_one_file_lose_nothing(files: MemoryFiles) -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(write, "abcd"))
     assert len(text_of(files).splitlines()) == 4 * 3 + 3
+
+
+def test_two_agents_with_files_of_one_memory_lose_nothing(files: MemoryFiles) -> None:
+    def insert(n: int) -> None:
+        own = MemoryFiles(files.memory)
+        own.run({"command": "insert", "path": NOTES, "insert_line": 0, "insert_text": f"line {n}"})
+
+    with ThreadPoolExecutor(4) as agents:
+        list(agents.map(insert, range(20)))
+    assert {f"line {n}" for n in range(20)} <= set(text_of(files).split("\n"))
