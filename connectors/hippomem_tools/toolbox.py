@@ -69,7 +69,7 @@ class Toolbox:
     def remember(
         self,
         text: Annotated[str, Field(description="What to remember, in full sentences that say who and what is meant.")],
-        title: Annotated[str, Field(description="What or whom it is about: a name.")] = "",
+        title: Annotated[str | None, Field(description="What or whom it is about: a name.")] = None,
         occurred_at: Annotated[
             str | None, Field(description="When it happened, ISO 8601 with time zone: 2026-05-01T12:00Z.")
         ] = None,
@@ -80,17 +80,17 @@ class Toolbox:
             # What is ingested replaces what its source held, so it needs one that nothing else has.
             own = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:HANDLE]
             source = f"{self._source.rstrip('/')}/{own}" if self._source else ""
-            document = Document(text=text, title=title, source=source, session=self._session, occurred_at=moment)
+            document = Document(text=text, title=title or "", source=source, session=self._session, occurred_at=moment)
             report = self.memory.ingest(document)
             if report.failed:
                 raise InvalidInputError(f"the text cannot be remembered: {report.failed[0].reason}")
             told = f"Remembered in {report.passages} pieces." if report.passages else "This was remembered already."
             return Result(told, {"passages": report.passages})
         about: dict[str, Any] = {"source": self._source, "session": self._session, "occurred_at": moment}
-        event = self.memory.add(text, title=title, **about)
+        event = self.memory.add(text, title=title or "", **about)
         if self._limit is not None and (event.session or "") != self._limit:
             # Taken for an echo of what belongs to no session: that is not recalled here.
-            event = self.memory.add(text, title=title, **about, metadata={"repeats": event.id})
+            event = self.memory.add(text, title=title or "", **about, metadata={"repeats": event.id})
         self._keep([event])
         told = "Remembered as" if event.created else "This was remembered already, as"
         return Result(f"{told} [{handle(event)}].", {"id": event.id, "created": event.created})
@@ -281,7 +281,7 @@ class Toolbox:
 
 def faults(error: Any) -> str:
     """What is wrong with a tool's arguments, for a model to correct, from pydantic's ValidationError."""
-    return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+    return "; ".join(": ".join(filter(None, (".".join(map(str, e["loc"])), e["msg"]))) for e in error.errors())
 
 
 def _parsed(arguments: str | Mapping[str, Any]) -> Any:

@@ -113,6 +113,13 @@ def test_a_call_without_an_id_is_answered(box: Toolbox) -> None:
     assert answer["tool_call_id"] == ""
 
 
+def test_what_a_model_leaves_open_may_be_null(box: Toolbox) -> None:
+    call(box, "remember", text="Ida likes tea.", title=None, occurred_at=None)
+    assert "Ida likes tea." in call(box, "recall", query="What does Ida like?", k=None)
+    told = box.answer({"function": {"name": "stats", "arguments": "[]"}})["content"]
+    assert told.startswith("Error: arguments of stats: Input should be")
+
+
 def test_an_answer_may_cite_what_was_forgotten_meanwhile(box: Toolbox, memory: Memory) -> None:
     first, second = (p["id"] for p in box.recall("Who keeps bees?").data["passages"])
     box.forget(first[:8])
