@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Lock
 
 from hippomem.errors import HippomemError
 
@@ -18,6 +19,26 @@ def given_threads() -> int | None:
 def processors() -> int:
     """How many processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+_COUNT = Lock()  # torch's number of threads is the process's: who changes it must be alone
+
+
+@contextmanager
+def one_torch_thread() -> Iterator[None]:
+    """Has what torch computes meanwhile done by the calling thread alone.
+
+    What is small is done before a second one is awake, and on a busy machine waiting for it costs tens of ms.
+    """
+    import torch
+
+    with _COUNT:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
 
 
 @contextmanager

@@ -1,4 +1,5 @@
-"""What FAISS computes for one question is done by one thread: others would wait in loops, one on each processor."""
+"""What FAISS computes for one question, and torch for one replay, is done by one thread: others would wait in loops, one
+on each processor."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from child_tasks import records
 
 from hippomem import Memory
 from hippomem.hippocampus.lists import InvertedLists
+from hippomem.neocortex.neural_memory.slow_map import SlowMap
 from hippomem.threads import one_thread
 
 
@@ -57,3 +59,25 @@ def test_what_a_recall_asks_of_faiss(fast: Callable[..., Memory], monkeypatch: p
     assert len(lists.search(vectors[0], 3, np.ones(64, np.bool_)))
     assert seen == [1]
     assert faiss.omp_get_max_threads() == 3
+
+
+def test_what_replay_and_forgetting_ask_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    from hippomem.neocortex.neural_memory import dampening, titans
+
+    seen: list[int] = []
+    for module, name in ((titans, "chunkwise"), (dampening, "dampened")):
+        function = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *a, of=function: (seen.append(torch.get_num_threads()), of(*a))[1])
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        learned = SlowMap(4)
+        keys, values = np.eye(4, dtype=np.float32)[:2], np.eye(4, dtype=np.float32)[2:]
+        assert learned.update(keys, values, np.ones(2, np.float32))
+        learned.dampen((keys[:1], values[:1]), (keys[1:], values[1:]))
+        assert seen == [1, 1]
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
@@ -28,6 +27,7 @@ from hippomem.neocortex.late_chunking import (
 )
 from hippomem.neocortex.model_folder import identity_of, packaged_model
 from hippomem.neocortex.shared import shared, shared_in_use
+from hippomem.threads import one_torch_thread
 
 BATCH_TOKENS = 2048  # padded tokens in one forward pass: bounds memory whatever the texts' lengths
 GPU_BATCH_TOKENS = 16_384
@@ -68,7 +68,7 @@ class SentenceTransformerEncoder:
 
     def encode_query(self, text: str) -> Vectors:
         prompt = (getattr(self._model, "prompts", None) or {}).get("query", "")
-        with _one_thread():
+        with one_torch_thread():
             return self._encode([prompt + text], [()])[0].vector
 
     def encode_passages(self, texts: Sequence[str], spans: Sequence[Sequence[Span]]) -> list[Encoded]:
@@ -134,21 +134,6 @@ class SentenceTransformerEncoder:
 
 
 _TOKENIZING = Lock()  # a tokenizer keeps how it is to cut: of two threads that tell it at once, one would fail
-_COUNT = Lock()  # torch's number of threads is the process's: who changes it must be alone
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """One short text is done before a second thread is awake, and on a busy machine waiting for it costs tens of ms."""
-    import torch
-
-    with _COUNT:
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(threads)
 
 
 def _load_sentence_transformer(name: str, device: str, precision: Precision) -> Any:

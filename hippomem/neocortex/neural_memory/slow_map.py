@@ -18,6 +18,7 @@ from hippomem.neocortex.importing import import_whole
 from hippomem.neocortex.neural_memory.association import Floats
 from hippomem.neocortex.neural_memory.networks import Kind, State, network_of
 from hippomem.neocortex.neural_memory.titans import Gates
+from hippomem.threads import one_torch_thread
 
 if TYPE_CHECKING:
     import torch
@@ -90,7 +91,7 @@ class SlowMap:
 
         from hippomem.neocortex.neural_memory.titans import chunkwise, is_finite
 
-        with torch.inference_mode():
+        with one_torch_thread(), torch.inference_mode():
             weights, momentum = self._tensors(self._weights), self._tensors(self._momentum)
             rule, usual = self._plasticity(), self._usual
             for first in range(0, len(keys), self.options.chunk):
@@ -119,7 +120,7 @@ class SlowMap:
         import_whole("torch")
         import torch
 
-        with torch.inference_mode():
+        with one_torch_thread(), torch.inference_mode():
             rule, weights = self._plasticity(), self._tensors(self._weights)
             rule.end_round(weights)
             self._rule, self._reading = self._numpy(rule.state), self._numpy(rule.reading(weights))
@@ -135,7 +136,7 @@ class SlowMap:
 
         from hippomem.neocortex.neural_memory.dampening import dampened
 
-        with torch.inference_mode():
+        with one_torch_thread(), torch.inference_mode():
             pairs = [[self._tensor(a) for a in pair] for pair in (forget, keep)]
             weights = dampened(self._network, self._tensors(self._weights), pairs[0], pairs[1])
             self._weights = self._numpy(weights)
