@@ -184,6 +184,25 @@ def test_replay_teaches_the_map_and_probes_measure_it() -> None:
     assert done.absorbed
 
 
+def test_values_are_told_apart_once_for_all_probes(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory, held = NeuralMemory(D, 3), events(30)
+    held = [replace(e, value=held[i % 10].value, confidence=1.0) for i, e in enumerate(held)]
+    memory.learn(held[:20])
+    told: list[int] = []
+    unique = np.unique
+    monkeypatch.setattr(np, "unique", lambda values, **how: (told.append(len(values)), unique(values, **how))[1])
+    assert memory.probe([1])[0].among == 10
+    memory.rehearse([1, 2], guard=[3, 4])
+    assert told == [20]
+    memory.learn([replace(held[20], value=unit(1, 9)[0])])
+    assert memory.probe([1])[0].among == 11
+    memory.unlearn([held[20].number, *(e.number for e in held[1:20:10])])
+    assert memory.probe([1])[0].among == 9
+    memory.learn([replace(held[0], value=unit(1, 9)[0])])
+    assert memory.probe([1])[0].among == 10
+    assert told == [20, 21, 18, 18]
+
+
 def test_surprise_is_what_draws() -> None:
     memory = NeuralMemory(D, 3)
     memory.learn(events(30))

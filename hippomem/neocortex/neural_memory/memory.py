@@ -206,7 +206,7 @@ class NeuralMemory:
             found.append("other queries, values or passages of learning events")
         if not np.allclose(self.experts.multipliers, other.experts.multipliers, atol=1e-6):
             found.append("other weights of experts")
-        if not self.stale:
+        if not self.stale and not other.stale:
             ours, theirs = self.map.arrays(), other.map.arrays()
             if self.replayed != other.replayed:
                 found.append("other rehearsals")
@@ -320,15 +320,16 @@ class NeuralMemory:
         events = [self.store[number] for number in order if number in self.store]
         if not events:
             return True
-        before = self.snapshot()
+        before = self._means
+        self._means = _Means(before.sums.copy(), before.count)
         for event in events:
-            self.replayed[event.number] = self.replayed.get(event.number, 0) + 1
             self._means.sums += event.key
             self._means.count += 1
-        keys, values, confidence = self._pairs(events)
-        if not self.map.update(keys, values, confidence):
-            self.rollback(before)
+        if not self.map.update(*self._pairs(events)):
+            self._means = before
             return False
+        for event in events:
+            self.replayed[event.number] = self.replayed.get(event.number, 0) + 1
         self.map.end_round()
         self.absorbed.update(number for number in absorbed if number in self.store)
         return True
@@ -344,7 +345,7 @@ class NeuralMemory:
         sought = made + self._means.mean()
         if whole:
             sought = np.stack([self.read(self.store[number].key).vector for number in there])
-        values = np.unique(self.store.values, axis=0)
+        values = self.store.distinct_values()
         probes = []
         for number, vector, loss in zip(there, sought, losses, strict=True):
             own = float(vector @ self.store[number].value)
