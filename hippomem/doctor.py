@@ -103,9 +103,10 @@ def with_chat(found: Diagnosis, chat: Chat | None) -> Diagnosis:
 
 
 def _learning(learning: Learning, held: Callable[[], AbstractContextManager[tuple[View, Connection]]]) -> Check:
-    """Whether the neural memory equals its rebuild from the log."""
+    """Whether the neural memory equals its rebuild from the log, which is made while others go on."""
+    other = learning.anew()
     with held() as (view, connection):
-        wrong = learning.differences(connection, view)
+        wrong = learning.differences(connection, view, other)
         memory = learning.memory(connection, view)
     if wrong:
         return Check("neural memory", False, "; ".join(wrong))

@@ -7,8 +7,8 @@ something to read, catches up before every recall, and only its slow map, which 
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from numbers import Real
 from typing import Any
@@ -101,11 +101,9 @@ class Learning:
             self._followed = at
             return None
         memory, self._memory = self._memory, None  # until it is as the log says: it may stop half way, as by Ctrl-C
-        try:
+        with _damage_told():
             if memory is None or not self.log.catch_up(connection, number, memory):
                 memory = self.log.made(connection, number, self.file)
-        except ValueError as error:
-            raise ForeignStoreError(f"what feedback has taught is damaged ({error}): put a backup back") from error
         memory.applied, memory.mark = at
         self._memory = memory
         return None if memory.empty else memory
@@ -246,14 +244,39 @@ class Learning:
 
     def renew(self) -> bool:
         """Rebuild the slow map from the log where it is only dampened for what was unlearned. Whether that was due."""
+        if self._memory is None:  # it is made, when that is needed, without what is gone
+            return False
         with self.synced() as (view, connection):
             memory = self.memory(connection, view)
             if memory is None or not memory.stale:
                 return False
-            self._memory = self.log.made(connection, self.number())
-            self._memory.applied, self._memory.mark = view.applied, view.mark
+        other = self.anew()
+        with self.synced() as (view, connection):
+            self._memory = self._in_step(connection, view, other)
             self.save()
-            return True
+        return True
+
+    def anew(self) -> NeuralMemory | None:
+        """What the log makes of nothing, as of this moment; None while there is no log. It takes a millisecond or more
+        for each rehearsal, and other threads go on meanwhile: `_in_step` has it follow what they did."""
+        with self.store.read() as connection:
+            number = self.number()
+            log = reads.log_from(connection, number, reads.last_sequence(connection, number))
+            with _damage_told():
+                lessons = self.log.lessons(connection, number)
+        if not log:
+            return None
+        memory = self.log.anew(lessons)
+        memory.applied, memory.mark = log[-1].sequence, log[-1].mark
+        return memory
+
+    def _in_step(self, connection: Connection, view: View, other: NeuralMemory | None) -> NeuralMemory:
+        """What was made anew, as of the moment of the view."""
+        number = self.number()
+        if other is None or not self.log.catch_up(connection, number, other):
+            other = self.log.made(connection, number)
+        other.applied, other.mark = view.applied, view.mark
+        return other
 
     def save(self) -> None:
         """Write the slow map beside the database. A full disk is no failure: it can be made again from the log."""
@@ -281,12 +304,19 @@ class Learning:
         memory = self.memory(connection, view)
         return max(0, memory.stale - before) if memory else 0
 
-    def differences(self, connection: Connection, view: View) -> list[str]:
-        """What tells the neural memory from its rebuild; nothing where they are equal."""
+    def differences(self, connection: Connection, view: View, other: NeuralMemory | None) -> list[str]:
+        """What tells the neural memory from one that was made `anew`; nothing where they are equal."""
         memory = self.memory(connection, view)
-        if memory is None:
-            return []
-        return memory.differences(self.log.made(connection, self.number()))
+        return [] if memory is None else memory.differences(self._in_step(connection, view, other))
+
+
+@contextmanager
+def _damage_told() -> Iterator[None]:
+    """Where what is stored of learning events cannot be what was written."""
+    try:
+        yield
+    except ValueError as error:
+        raise ForeignStoreError(f"what feedback has taught is damaged ({error}): put a backup back") from error
 
 
 def weighted(recipe: Recipe, scale: dict[str, float]) -> Recipe:

@@ -24,6 +24,15 @@ Steps = Sequence[tuple[str, int]]  # "learn" an event or "rehearse", by number
 
 
 @dataclass(frozen=True, slots=True)
+class Lessons:
+    """All that the log has for the neural memory: its events and rehearsals by number, and in which order they came."""
+
+    events: Mapping[int, Association]
+    rehearsals: Mapping[int, rows.RehearsalRow]
+    steps: Steps
+
+
+@dataclass(frozen=True, slots=True)
 class Following:
     """How the neural memory of a namespace comes out of its log: for vectors of `encoder`, for so many experts, with a
     fast store of `capacity`.
@@ -34,14 +43,25 @@ class Following:
     options: MapOptions
     capacity: int
 
-    def made(self, connection: Connection, namespace: int, file: MapFile | None = None) -> NeuralMemory:
-        """Of all that is learned now: with the slow map of `file` where there is one that fits, else from nothing."""
+    def lessons(self, connection: Connection, namespace: int) -> Lessons:
+        """All that is learned now."""
         events = {event.number: event for event in associations(rows.event_rows(connection, namespace, self.encoder))}
         done = {row.number: row for row in rows.rehearsal_rows(connection, namespace)}
         steps: Steps = [("learn", number) for number in events] + [("rehearse", number) for number in done]
         if len(events) > self.capacity:
             steps = rows.learning_steps(connection, namespace)
-        memory = self._empty(events)
+        return Lessons(events, done, steps)
+
+    def anew(self, lessons: Lessons) -> NeuralMemory:
+        """What these make of nothing."""
+        memory = self._empty(lessons.events)
+        _follow(memory, lessons.steps, lessons)
+        return memory
+
+    def made(self, connection: Connection, namespace: int, file: MapFile | None = None) -> NeuralMemory:
+        """Of all that is learned now: with the slow map of `file` where there is one that fits, else from nothing."""
+        lessons = self.lessons(connection, namespace)
+        memory = self._empty(lessons.events)
         kept = file.load(memory) if file else None
         log = reads.log_from(connection, namespace, kept[0]) if kept else []
         new = {(entry.action, entry.passage) for entry in log[1:]}
@@ -50,14 +70,12 @@ class Following:
             file.drop()  # whoever saved it may not have lived to see that it holds what is forgotten
             fits = False
         if fits:
-            state, memory = memory.snapshot(), self._empty(events)
-            _follow(memory, [step for step in steps if step not in new], events, done, is_in_map=True)
+            state, memory = memory.snapshot(), self._empty(lessons.events)
+            _follow(memory, [step for step in lessons.steps if step not in new], lessons, is_in_map=True)
             memory.rollback(state)
-            _follow(memory, [step for step in steps if step in new], events, done)
+            _follow(memory, [step for step in lessons.steps if step in new], lessons)
             return memory
-        memory = self._empty(events)
-        _follow(memory, steps, events, done)
-        return memory
+        return self.anew(lessons)
 
     def catch_up(self, connection: Connection, namespace: int, memory: NeuralMemory) -> bool:
         """Follow the log. False where it is another one, or has come to where only a rebuild helps."""
@@ -94,15 +112,9 @@ class Following:
         return NeuralMemory(dimension, self.terms, self.options, self.capacity)
 
 
-def _follow(
-    memory: NeuralMemory,
-    steps: Steps,
-    events: Mapping[int, Association],
-    done: Mapping[int, rows.RehearsalRow],
-    *,
-    is_in_map: bool = False,
-) -> None:
+def _follow(memory: NeuralMemory, steps: Steps, lessons: Lessons, *, is_in_map: bool = False) -> None:
     """What is no more there is passed over; what the map has already learned, only noted as absorbed."""
+    events, done = lessons.events, lessons.rehearsals
     for action, number in steps:
         if action == "learn" and number in events:
             memory.learn([events[number]])

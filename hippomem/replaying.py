@@ -98,6 +98,10 @@ class GraphChannel:
             ranking = rank(view, cue, vector, SHOWN + 1, allowed)
             return _place(ranking.order.tolist(), [score for score, _ in ranking.at(ranking.order)], row)
 
+    def renew(self) -> bool:
+        """What is forgotten is out of the graph at once."""
+        return False
+
     def carry_out(self, passage: int, found: Found, is_rehearsed: bool, commit: Commit) -> None:  # noqa: ARG002
         """Only the review: the graph does not learn by repetition."""
         with self.store.write() as connection:
@@ -154,6 +158,10 @@ class NeuralChannel:
         rank_ = max(ranks) - 1 if len(ranks) == len(probes) else None
         found = Probe(rank_, -max(probe.loss for probe in probes), 1.0)
         return Found(id_, found, cue, trust=self.trust(there))
+
+    def renew(self) -> bool:
+        """Rebuild the map without what was forgotten, where it is only dampened for that."""
+        return self.learning.renew()
 
     def carry_out(self, passage: int, found: Found, is_rehearsed: bool, commit: Commit) -> None:
         """Rehearse, and write that together with the review; the review alone where nothing was learned."""

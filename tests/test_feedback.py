@@ -25,6 +25,7 @@ from hippomem import (
 )
 from hippomem.evidence import EXPERTS
 from hippomem.feedback import weighted
+from hippomem.following import Following
 from hippomem.hippocampus.recipe import U
 from hippomem.neocortex.neural_memory import Association, NeuralMemory
 from hippomem.neocortex.neural_memory.experts import ExpertWeights
@@ -312,6 +313,44 @@ def test_rehearsals_are_in_the_log_and_happen_once(fast: Opened, tmp_path: Path)
     for file in tmp_path.rglob("map.npz"):
         file.write_bytes(file.read_bytes()[:99])
     assert fast().doctor().ok
+
+
+def test_consolidation_rebuilds_the_slow_map_without_what_was_forgotten(
+    fast: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = fast(settings=Settings(consolidation_steps=()))
+    ids = fill(memory)
+    for place in range(8):
+        memory.feedback(f"question {place} about thing {place}", [ids[place]])
+    for seed in range(3):
+        memory._learning.rehearse(memory._learning.draw(8, seed=seed))
+    assert memory.forget(ids[3]).dampened == 1
+    assert list(tmp_path.rglob("map.npz")) == []
+    found: list[int] = []
+    made = Following.anew
+
+    def slow(*args: Any) -> NeuralMemory:
+        recall = threading.Thread(target=lambda: found.append(len(memory.recall("question 1", 3).passages)))
+        recall.start()
+        recall.join(10)
+        memory.feedback(f"question {len(found)} that came meanwhile", [ids[1]])
+        return made(*args)
+
+    monkeypatch.setattr(Following, "anew", slow)
+    assert memory.consolidate(dry_run=True)["replay neural"].counts == {}
+    assert "dampened for 1" in memory.doctor().checks[-1].detail
+    assert memory.consolidate()["replay neural"].counts == {"rebuilt": 1}
+    assert found == [3, 3]  # others went on
+    assert memory.consolidate()["replay neural"].counts == {}
+    assert list(tmp_path.rglob("map.npz"))
+    check = memory.doctor().checks[-1]
+    assert check.ok
+    assert "dampened" not in check.detail
+    assert found == [3, 3, 3]
+    memory.close()
+    memory = fast(settings=Settings(consolidation_steps=()))
+    memory.consolidate()
+    assert memory._learning._memory is None  # nothing is made that nothing needs
 
 
 def test_forgetting_dampens_at_once_and_a_rebuild_proves_it(fast: Opened, tmp_path: Path) -> None:

@@ -1,5 +1,4 @@
-"""What FAISS computes for one question, and torch for one replay, is done by one thread: others would wait in loops, one
-on each processor."""
+"""What FAISS computes for one question, and torch for one replay, is done by one thread: others would wait in loops."""
 
 from __future__ import annotations
 

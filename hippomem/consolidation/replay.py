@@ -65,6 +65,9 @@ class Channel(Protocol):
     def probe(self, passage: int) -> Found | None:
         """Look a passage up by its own cue; None where it is gone. Raises HippomemError."""
 
+    def renew(self) -> bool:
+        """Make anew what only came to forget by a makeshift. Whether that was due."""
+
     def carry_out(self, passage: int, found: Found, is_rehearsed: bool, commit: Commit) -> None:
         """Have the review written: `commit` in one transaction, together with what learning it again writes where
         `is_rehearsed` is asked for. So neither is ever done without the other, or twice."""
@@ -110,11 +113,13 @@ class ReplayStep:
         A budget of units is spent whole: what is not due is replayed too, what waited longest and what is least
         retrievable first.
         """
-        if "probe" not in self.switched:
-            return StepReport(self.name)
         if round.is_dry:
-            return self._foretold(round)
+            return self._foretold(round) if "probe" in self.switched else StepReport(self.name)
         counts: Counter[str] = Counter()
+        if self.channel.renew():
+            counts["rebuilt"] = 1
+        if "probe" not in self.switched:
+            return StepReport(self.name, dict(counts))
         notes: list[str] = []
         began = self.clock.monotonic()
         plan, now, is_overloaded = self._plan(round)
