@@ -83,10 +83,13 @@ def contradictions(
     held_out: Annotated[
         bool, typer.Option("--held-out", help="Towns with relations that no constant was chosen on.")
     ] = False,
+    retold: Annotated[
+        float, typer.Option("--retold", min=0, max=100, help="How often each fact is told again, in the mean.")
+    ] = 0.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Whether facts that changed are found to have ended, and those left alone that did not."""
     from hippomem_eval.contradictions import as_text, measure_contradictions
 
-    measured = measure_contradictions(people, changed, seeds, held_out)
+    measured = measure_contradictions(people, changed, seeds, held_out, retold)
     typer.echo(json.dumps(measured, indent=2) if as_json else as_text(measured), nl=as_json)

@@ -9,7 +9,7 @@ is told to the memory: functionality is what it measures.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +19,7 @@ from hippomem import Document, InvalidInputError, Memory
 from hippomem.testing import HashEncoder, capitals
 
 START = datetime(2020, 1, 1, tzinfo=UTC)
+LAST = 1000  # the day on which all telling ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +78,10 @@ class Told:
 
 
 def town(
-    people: int, changed: float, seed: int, family: Family = TUNED
+    people: int, changed: float, seed: int, family: Family = TUNED, retold: float = 0.0
 ) -> tuple[list[Told], set[tuple[str, str, str]]]:
-    """The notes about a town in the order of their telling, and the facts of them that a later one ended."""
+    """The notes about a town in the order of their telling, and the facts of them that a later one ended. Each fact is
+    `retold` times more in the mean, on days on which it holds."""
     rng = random.Random(seed)  # noqa: S311 - not for secrets
     notes: list[Told] = []
     ended: set[tuple[str, str, str]] = set()
@@ -100,27 +102,43 @@ def town(
                 notes.append(Told(name, relation, first.object, first.day + rng.randrange(1, 500)))
         for relation in family.many:
             times = rng.randrange(1, family.most + 1)
-            notes += [Told(name, relation, f"{_name(rng)} {_name(rng)}", rng.randrange(1000)) for _ in range(times)]
+            notes += [Told(name, relation, f"{_name(rng)} {_name(rng)}", rng.randrange(LAST)) for _ in range(times)]
+    notes += _said_again(notes, ended, retold, random.Random(f"retold {seed}"))  # noqa: S311
     notes.sort(key=lambda note: (note.day, note.text))
     return notes, ended
 
 
+def _said_again(notes: list[Told], ended: set[tuple[str, str, str]], mean: float, rng: random.Random) -> list[Told]:
+    """What is told once more of each fact, a geometrically distributed number of times."""
+    ends = {(n.subject, n.relation): n.day for n in notes if (n.subject, n.relation, n.object) not in ended}
+    again = []
+    for note in notes:
+        fact = note.subject, note.relation, note.object
+        last = ends[fact[:2]] if fact in ended else LAST
+        while rng.random() < mean / (1 + mean):
+            again.append(replace(note, day=rng.randrange(note.day, max(last, note.day + 1))))
+    return again
+
+
 def measure_contradictions(
-    people: int = 150, changed: float = 0.15, seeds: int = 3, held_out: bool = False
+    people: int = 150, changed: float = 0.15, seeds: int = 3, held_out: bool = False, retold: float = 0.0
 ) -> dict[str, Any]:
     """Precision and recall on towns with changes; false invalidations, of all facts, on towns without."""
-    if people < 10 or not 0 < changed < 1 or seeds < 1:
-        raise InvalidInputError("it takes 10 people, a share of changes between 0 and 1, and a seed")
+    if people < 10 or not 0 < changed < 1 or seeds < 1 or not 0 <= retold <= 100:
+        raise InvalidInputError(
+            "it takes 10 people, a share of changes between 0 and 1, a seed, and 0 to 100 tellings more"
+        )
     family = HELD_OUT if held_out else TUNED
     chosen = range(family.first_seed, family.first_seed + seeds)
-    with_changes = [_live(people, changed, seed, family) for seed in chosen]
-    without = [_live(people, 0.0, seed, family) for seed in chosen]
+    with_changes = [_live(people, changed, seed, family, retold) for seed in chosen]
+    without = [_live(people, 0.0, seed, family, retold) for seed in chosen]
     right = sum(one["right"] for one in with_changes)
     found = sum(one["found"] for one in with_changes)
     return {
         "people": people,
         "seeds": seeds,
         "held_out": held_out,
+        "retold": retold,
         "facts": sum(one["facts"] for one in with_changes),
         "planted": sum(one["planted"] for one in with_changes),
         "precision": right / found if found else None,
@@ -130,8 +148,8 @@ def measure_contradictions(
     }
 
 
-def _live(people: int, changed: float, seed: int, family: Family) -> dict[str, int]:
-    notes, ended = town(people, changed, seed, family)
+def _live(people: int, changed: float, seed: int, family: Family, retold: float) -> dict[str, int]:
+    notes, ended = town(people, changed, seed, family, retold)
     with TemporaryDirectory() as folder:
         db = Path(folder) / "town.db"
         with Memory.open(db, encoder=HashEncoder(), pipeline=capitals()) as memory:

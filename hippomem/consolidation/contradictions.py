@@ -2,22 +2,30 @@
 
 A relation is functional as far as subjects have one object of it (functionality, PARIS, Suchanek et al. 2011, VLDB).
 What tells are subjects about whom it was said more than once: with the same object again, or with another. That
-somebody visited one place tells little, as long as nobody said a second time where they were. It is measured
-from the corpus, without the subject in question. Of two facts the newer holds; both are kept, the older gets an end.
-Where nothing tells which is newer nothing is decided.
+somebody visited one place tells little, as long as nobody said a second time where they were. Several objects are
+one at a time where they follow each other, each told of again only until the next one begins: then something has
+changed. Of objects that go on to hold, that comes about by chance, with the probability p, the product over all but the
+last of m objects of 1 / C(n - 1 + l, l) for one that is told of n times with l objects that begin later. Where a
+relation's objects follow each other more often than by chance, by three standard errors, a subject of which they do
+speaks 1 - p for one object, and p against; any other one with several objects speaks against it. It is measured from
+the corpus, without the subject in question. Of two facts the newer holds; both are kept, the older gets an end. Where
+nothing tells which is newer nothing is decided.
 """
 
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import groupby
+from math import exp, fsum, lgamma, sqrt
 
 FUNCTIONAL = 0.5  # functionality from which a relation counts as functional: what changed counts against it, too
 ONCE = 0.25  # what a subject that was told of once tells, to 1 of one that was told of again with the same object
 EVIDENCE = 3.0  # of subjects that have one object, before anything is known
+SURE = 3.0  # standard errors
 _SPACE = re.compile(r"\W+")
 
 
@@ -57,46 +65,93 @@ def relation_key(relation: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Telling:
+    """One of the relation's facts, as it was told: the subject, the object's normalised name, what tells the occasion
+    apart from others, and since when it holds, None where nothing tells."""
+
+    subject: int
+    object_key: str
+    occasion: Hashable
+    moment: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Tellings:
-    """How many subjects of a relation were told of once, again with the same object, and with another one."""
+    """How many subjects of a relation were told of once; what those that were told of again say for one object at a
+    time, and against it; and of these what each `several` says that has several objects."""
 
     once: int = 0
-    same: int = 0
-    other: int = 0
+    same: float = 0.0
+    other: float = 0.0
+    several: Mapping[int, tuple[float, float]] = field(default_factory=dict, compare=False)
+
+    @property
+    def held(self) -> float:
+        """All that speaks for one object: of what was told of once, a little."""
+        return self.same + ONCE * self.once
 
     @property
     def functionality(self) -> float:
-        """The share of one object among what was told of again, with a little for what was told of once."""
-        held = self.same + ONCE * self.once
-        return held / (held + self.other) if held else 0.0
+        """The share of what speaks for one object at a time, 0 to 1."""
+        return self.held / (self.held + self.other) if self.held else 0.0
 
     @property
     def is_functional(self) -> bool:
-        """Whether subjects of the relation have one object, as far as that is known."""
-        return self.same + ONCE * self.once >= EVIDENCE and self.functionality >= FUNCTIONAL
+        """Whether subjects of the relation have one object at a time, as far as that is known."""
+        return self.held >= EVIDENCE and self.functionality >= FUNCTIONAL
 
-    def without_one(self) -> Tellings:
-        """Without a subject that has several objects."""
-        return replace(self, other=max(0, self.other - 1))
+    def without(self, subject: int) -> Tellings:
+        """Without what a subject says that has several objects."""
+        same, other = self.several.get(subject, (0.0, 0.0))
+        return Tellings(self.once, max(0.0, self.same - same), max(0.0, self.other - other))
 
 
-def tellings(told: Iterable[tuple[int, str, Hashable]]) -> Tellings:
-    """Of one relation, from (subject, the object's key, what tells apart one telling from another)."""
-    objects: dict[int, set[str]] = defaultdict(set)
-    times: dict[int, set[Hashable]] = defaultdict(set)
-    for subject, key, telling in told:
-        objects[subject].add(key)
-        times[subject].add(telling)
-    once = same = other = 0
-    for subject, keys in objects.items():
+def tellings(told: Iterable[Telling]) -> Tellings:
+    """Of all that was told of one relation."""
+    by_subject: dict[int, list[Telling]] = defaultdict(list)
+    for one in told:
+        by_subject[one.subject].append(one)
+    once = same = 0
+    orders: dict[int, tuple[bool, float]] = {}
+    for subject, own in by_subject.items():
+        keys = {one.object_key for one in own}
         shortest = min(keys, key=len)
         if not all(_is_part(shortest, key) for key in keys):
-            other += 1
-        elif len(times[subject]) > 1:
+            orders[subject] = follow(own)
+        elif len({one.occasion for one in own}) > 1:
             same += 1
         else:
             once += 1
-    return Tellings(once, same, other)
+    more = fsum(is_so - chance for is_so, chance in orders.values())
+    error = sqrt(fsum(chance * (1 - chance) for _, chance in orders.values()))
+    is_shown = more - 0.5 > SURE * error  # half a subject: they are whole
+    several = {
+        subject: (1 - chance, chance) if is_shown and is_so else (0.0, 1.0)
+        for subject, (is_so, chance) in orders.items()
+    }
+    held, against = (fsum(said[way] for said in several.values()) for way in (0, 1))
+    return Tellings(once, same + held, against, several)
+
+
+def follow(told: Iterable[Telling]) -> tuple[bool, float]:
+    """Whether the objects of a subject follow each other, and how probable that was if all went on to hold: 1 where
+    nothing tells their order."""
+    began: dict[tuple[Hashable, str], datetime] = {}
+    at: dict[datetime, str] = {}
+    for one in told:
+        if one.moment is None or at.setdefault(one.moment, one.object_key) != one.object_key:
+            return True, 1.0
+        known = one.occasion, one.object_key
+        began[known] = min(began.get(known, one.moment), one.moment)
+    order = [key for _, key in sorted(began, key=began.__getitem__)]
+    counts = Counter(order)  # by the object that began first, first
+    ways = [_log_ways(count - 1, len(counts) - place) for place, count in enumerate(counts.values(), 1)]
+    return sum(1 for _ in groupby(order)) == len(counts), exp(-fsum(ways))
+
+
+def _log_ways(some: int, others: int) -> float:
+    """ln of how many orders of these there are, of which one has all of `some` first."""
+    return lgamma(some + others + 1) - lgamma(some + 1) - lgamma(others + 1)
 
 
 def contradictions(statements: Iterable[Statement], measured: Mapping[str, Tellings]) -> list[Contradiction]:
@@ -106,8 +161,8 @@ def contradictions(statements: Iterable[Statement], measured: Mapping[str, Telli
     for statement in statements:
         groups[statement.subject, relation_key(statement.relation)].append(statement)
     found = []
-    for (_, relation), group in sorted(groups.items(), key=lambda item: item[0]):
-        others = measured.get(relation, Tellings()).without_one()
+    for (subject, relation), group in sorted(groups.items(), key=lambda item: item[0]):
+        others = measured.get(relation, Tellings()).without(subject)
         if others.is_functional:
             found += [Contradiction(older, newer, others, doubted) for older, newer, doubted in _superseded(group)]
     return found

@@ -4,7 +4,7 @@ passages."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from hippomem.consolidation.contradictions import (
     Contradiction,
     Statement,
+    Telling,
     Tellings,
     contradictions,
     relation_key,
@@ -40,7 +41,7 @@ def disputed(
         objects[subject, relation_key(relation)] += count
     several = [(s, r) for s, r, _ in stated if objects[s, relation_key(r)] > 1]
     _measure(connection, namespace, {relation_key(r) for _, r in several}, measured)
-    wanted = [(s, r) for s, r in several if measured[relation_key(r)].without_one().is_functional]
+    wanted = [(s, r) for s, r in several if measured[relation_key(r)].without(s).is_functional]
     facts = links.facts_about(connection, namespace, wanted)
     if not facts:
         return []
@@ -78,9 +79,11 @@ def _measure(connection: Connection, namespace: int, keys: set[str], measured: d
     spellings = (
         [one for one in links.relations(connection, namespace) if relation_key(one) in missing] if missing else []
     )
-    told: dict[str, list[tuple[int, str, Hashable]]] = {key: [] for key in missing}
-    for relation, subject, key, telling in links.told_of(connection, namespace, spellings):
-        told[relation_key(relation)].append((subject, key, telling))
+    documents = reads.ingested_sources(connection, namespace) if missing else set()
+    told: dict[str, list[Telling]] = {key: [] for key in missing}
+    for relation, subject, key, occasion, about in links.told_of(connection, namespace, spellings):
+        begins = about.valid_from or moment_of(about, documents)
+        told[relation_key(relation)].append(Telling(subject, key, occasion, begins))
     measured.update((key, tellings(own)) for key, own in told.items())
 
 
@@ -97,7 +100,7 @@ def is_settled(found: Contradiction, known: validities.Validity | None) -> bool:
     return known.invalid_at <= end
 
 
-def moment_of(passage: Passage, documents: set[str]) -> datetime | None:
+def moment_of(passage: Passage | links.Occasion, documents: set[str]) -> datetime | None:
     """From when on what a passage says holds: when it happened; for a note, else, when it was taken. A document that is
     not dated tells nothing by when it was read."""
     if passage.occurred_at is not None:

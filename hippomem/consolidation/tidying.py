@@ -230,8 +230,8 @@ class _Desk:
             return  # an undo gave back the end that it had before
         why = (
             f"what {by} says of the same subject holds since {newer.moment:%Y-%m-%d}; subjects of {older.relation!r} "
-            f"have one object (functionality {told.functionality:.2f}: of {told.same + told.other} others told of "
-            f"again {told.same}, and {told.once} were told of once)"
+            f"have one object at a time (functionality {told.functionality:.2f}: what is said of others speaks "
+            f"{told.held:.1f} for that and {told.other:.1f} against it)"
         )
         self._did("invalidated", id_, why)
         if not self.is_dry:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, and_, bindparam, exists, func, insert, select
 
@@ -140,13 +140,23 @@ def relations(connection: Connection, namespace: int) -> list[str]:
     return list(connection.execute(select(facts.c.relation).where(facts.c.namespace == namespace).distinct()).scalars())
 
 
+class Occasion(NamedTuple):
+    """Where and when a fact was told: the passage's source and times, and since when it holds, as a user said."""
+
+    source: str
+    occurred_at: datetime | None
+    recorded_at: datetime
+    valid_from: datetime | None
+
+
 def told_of(
     connection: Connection, namespace: int, spellings: Iterable[str]
-) -> list[tuple[str, int, str, tuple[str, str | None, datetime | None]]]:
-    """(relation, subject, the object's key, what tells apart one telling from another) of all facts with these
-    relations. The same text of the same occasion is told once, from however many sources it came."""
-    columns = passages.c.content, passages.c.session, passages.c.occurred_at
-    found: list[tuple[str, int, str, tuple[str, str | None, datetime | None]]] = []
+) -> list[tuple[str, int, str, tuple[str, str | None, datetime | None], Occasion]]:
+    """(relation, subject, the object's key, what tells apart one telling from another, its occasion) of all facts with
+    these relations. The same text of the same occasion is told once, from however many sources it came."""
+    occasion = passages.c.source, passages.c.occurred_at, passages.c.recorded_at, facts.c.valid_from
+    columns = passages.c.content, passages.c.session, *occasion
+    found: list[tuple[str, int, str, tuple[str, str | None, datetime | None], Occasion]] = []
     for some in chunks(spellings):
         query = (
             select(facts.c.relation, facts.c.subject, entities.c.key, *columns)
@@ -155,7 +165,9 @@ def told_of(
             .outerjoin(statuses, and_(statuses.c.namespace == facts.c.namespace, statuses.c.passage == facts.c.passage))
             .where(facts.c.namespace == namespace, facts.c.relation.in_(some), statuses.c.merged_into.is_(None))
         )
-        found += [(row[0], row[1], row[2], (row[3], row[4], row[5])) for row in connection.execute(query)]
+        for relation, subject, key, content, session, *rest in connection.execute(query):
+            about = Occasion(*rest)
+            found.append((relation, subject, key, (content, session, about.occurred_at), about))
     return found
 
 

@@ -7,12 +7,21 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 from sqlalchemy import Connection
 
 from hippomem import InvalidInputError, Memory, NotFoundError, Passage, Settings, SimulatedClock
 from hippomem.consolidation import tidying
-from hippomem.consolidation.contradictions import Statement, Tellings, contradictions, relation_key, tellings
+from hippomem.consolidation.contradictions import (
+    Statement,
+    Telling,
+    Tellings,
+    contradictions,
+    follow,
+    relation_key,
+    tellings,
+)
 from hippomem.settings import load_settings
 from hippomem.storage import edges, reads
 from hippomem.testing import HashEncoder, capitals
@@ -125,7 +134,7 @@ def test_a_newer_fact_ends_the_older_both_are_kept_and_it_can_be_undone(memory: 
     assert new not in before
     (change,) = [c for c in memory.history(old.id) if c.action == "invalidate"]
     assert change.detail["by"] == new
-    assert "of 4 others told of again 4, and 7 were told of once" in change.detail["why"]
+    assert "what is said of others speaks 5.8 for that and 0.0 against it" in change.detail["why"]
     assert memory.get(old.id).text == old.text
     assert memory.get(old.id).invalid_at == NOW + timedelta(days=3)
     assert memory.get(new).invalid_at is None
@@ -664,20 +673,75 @@ def all_strengths(memory: Memory) -> list[tuple[int, int, float, int, datetime]]
 
 
 def test_functionality_is_measured_on_what_was_told_of_again() -> None:
-    told = [(n, f"town {n}", n) for n in range(20)]
+    told = [Telling(n, f"town {n}", n) for n in range(20)]
     assert tellings(told) == Tellings(once=20)
-    again = [(n, f"town {n}", n + 100) for n in range(3)]
+    again = [Telling(n, f"town {n}", n + 100) for n in range(3)]
     assert tellings([*told, *again, *again]) == Tellings(once=17, same=3)  # the same telling twice is one
-    longer = [(n, f"town {n} norway", n + 200) for n in (3, 4)]
+    longer = [Telling(n, f"town {n} norway", n + 200) for n in (3, 4)]
     assert tellings([*told, *longer]) == Tellings(once=18, same=2)
-    assert tellings([*told, *again, (0, "oslo", 0), (5, "oslo", 9)]) == Tellings(once=16, same=2, other=2)
+    measured = tellings([*told, *again, Telling(0, "oslo", 0), Telling(5, "oslo", 9)])
+    assert measured == Tellings(once=16, same=2, other=2)
+    assert measured.without(5) == Tellings(once=16, same=2, other=1)
+    assert measured.without(1) == measured
     assert not Tellings(once=11).is_functional  # a single mention tells little
     assert Tellings(once=12).is_functional
     assert Tellings(same=3, other=3).is_functional
     assert not Tellings(same=3, other=4).is_functional
     assert not Tellings(same=2).is_functional
-    assert Tellings(same=3, other=4).without_one().is_functional
     assert relation_key("Works_For ") == relation_key("works for") == "works for"
+
+
+def test_objects_that_go_on_to_hold_follow_each_other_as_often_as_by_chance() -> None:
+    rng = np.random.default_rng(0)
+    more, variance = 0.0, 0.0
+    for _ in range(4000):
+        told = []
+        for town, start in enumerate(rng.random(rng.integers(2, 5))):
+            days = [start, *(start + (1 - start) * rng.random(rng.integers(0, 4)))]
+            told += [Telling(7, f"town {town}", day, NOW + timedelta(days=1000 * day)) for day in days]
+        is_so, chance = follow(told)
+        more += is_so - chance
+        variance += chance * (1 - chance)
+    assert abs(more) < 4 * variance**0.5
+
+
+def test_where_objects_follow_each_other_they_are_one_at_a_time() -> None:
+    def told(subject: int, towns: str, order: bool = True) -> list[Telling]:
+        days = enumerate(towns)
+        return [Telling(subject, f"town {t}", d, NOW + timedelta(days=d) if order else None) for d, t in days]
+
+    assert follow(told(0, "ab")) == (True, 1)
+    assert follow(told(0, "abbb")) == (True, 1)  # nothing is told of again before something else begins
+    assert follow(told(0, "aaab")) == (True, pytest.approx(1 / 3))
+    assert follow(told(0, "aabbc")) == (True, pytest.approx(1 / 3 / 2))
+    assert follow(told(0, "aba")) == (False, pytest.approx(1 / 2))
+    assert follow(told(0, "aab", order=False)) == (True, 1)
+    assert follow([replace(one, moment=NOW) for one in told(0, "aab")]) == (True, 1)
+    moved = [one for subject in range(12) for one in told(subject, "aaabbb")]
+    measured = tellings(moved)
+    assert (measured.same, measured.other) == (pytest.approx(8), pytest.approx(4))
+    assert measured.is_functional
+    assert measured.without(3).same == pytest.approx(8 - 2 / 3)
+    mixed = [one for subject in range(12) for one in told(subject, "aaabbb" if subject % 2 else "abaabb")]
+    assert tellings(mixed) == Tellings(other=12)  # as by chance
+    assert tellings(told(0, "aaaaaaaabb")) == Tellings(other=1)  # one alone does not show it
+
+
+def test_what_has_changed_for_everybody_is_found(fast: Callable[..., Memory], clock: SimulatedClock) -> None:
+    memory = fast(clock=clock)
+    for town in ("Oslo", "Rome"):
+        for _ in range(3):
+            for name in PEOPLE:
+                clock.advance(timedelta(hours=1))
+                memory.add(f"{name} lives in {town}.", session=f"{clock.now()}", triples=[(name, "lives in", town)])
+                memory.add(f"{name} saw {town}.", session=f"{clock.now()}", triples=[(name, "saw", town)])
+    for name in PEOPLE[:-1]:
+        clock.advance(timedelta(hours=1))
+        memory.add(f"{name} saw Oslo.", session=f"{clock.now()}", triples=[(name, "saw", "Oslo")])
+    memory.consolidate()
+    ended = {passage.text for passage in memory.passages() if passage.invalid_at is not None}
+    assert ended == {f"{name} lives in Oslo." for name in PEOPLE}
+    assert memory.doctor().ok
 
 
 def test_events_that_are_told_of_once_each_do_not_contradict(memory: Memory, clock: SimulatedClock) -> None:

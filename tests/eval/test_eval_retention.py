@@ -164,3 +164,17 @@ def test_a_town_of_another_kind_has_other_relations_and_other_people() -> None:
     assert not {*HELD_OUT.functional, *HELD_OUT.many} & {*TUNED.functional, *TUNED.many}
     assert {relation for _, relation, _ in ended} == {*HELD_OUT.functional[: HELD_OUT.changing]}
     assert town(40, 0.3, 1) == town(40, 0.3, 1, TUNED) != town(40, 0.3, 2)
+
+
+def test_what_is_told_again_in_a_town_is_told_while_it_holds() -> None:
+    from hippomem_eval.contradictions import town
+
+    once, ended = town(40, 0.3, 1)
+    notes, same = town(40, 0.3, 1, retold=2)
+    assert (len(notes), same) == (pytest.approx(3 * len(once), rel=0.1), ended)
+    days: dict[tuple[str, str, str], list[int]] = {}
+    for note in notes:
+        days.setdefault((note.subject, note.relation, note.object), []).append(note.day)
+    for subject, relation, object_ in ended:
+        (later,) = (f for f in days if f[:2] == (subject, relation) and f[2] != object_)
+        assert max(days[subject, relation, object_]) <= min(days[later])
