@@ -88,11 +88,14 @@ def hippomem(
 
 
 @app.command()
-def demo(db: Db = None, namespace: Namespace = None, as_json: Json = False) -> None:
-    """Ingest the demo notes and ask three questions that take several of them to answer.
-
-    The memory is a temporary one unless --db is given.
-    """
+def demo(
+    db: Annotated[
+        str | None, typer.Option("--db", metavar="FILE", help="The database, or its URL. Otherwise a temporary one.")
+    ] = None,
+    namespace: Namespace = None,
+    as_json: Json = False,
+) -> None:
+    """Ingest the demo notes and ask three questions that take several of them to answer."""
     from hippomem.demo import demo_json, print_demo, run_demo
 
     shown = run_demo(db, namespace=namespace, progress=sys.stderr.isatty())
@@ -276,12 +279,17 @@ def history(id: Id, db: Db = None, namespace: Namespace = None, as_json: Json = 
 
 @app.command()
 def forget(
-    target: Annotated[str, typer.Argument(help="A passage's id, or the source of a whole document.")],
+    target: Annotated[
+        str,
+        typer.Argument(
+            help="An id that add, recall --json or feedback printed, or a source; all below it if it ends in /."
+        ),
+    ],
     db: Db = None,
     namespace: Namespace = None,
     as_json: Json = False,
 ) -> None:
-    """Remove a passage or a source for good, from the database and from all that was derived of it."""
+    """Remove a passage, a source or an event of feedback for good, from the database and from all derived of it."""
     with opened(db, namespace) as memory:
         forgotten = memory.forget(target)
     out.print_json(forgotten) if as_json else out.print_forgotten(forgotten)
@@ -343,7 +351,9 @@ def export(
 def import_(
     file: Annotated[Path, typer.Argument(help="What export wrote.")],
     db: Db = None,
-    namespace: Namespace = None,
+    namespace: Annotated[
+        str | None, typer.Option("--namespace", metavar="NAME", help="Whose memory. Otherwise whose it was.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Load what export wrote into a database.
