@@ -175,9 +175,11 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         said now, unless it was recalled just now. So it is with the event of a passage recalled just now that this text
         repeats word for word, with no title or source of its own and no other session than the passage's, where that
         has one: it counts as used (`quality_gate`). `triples` are facts of your own about it, beside those found in the
-        text; a `Triple` may say from when to when it holds, and a passage of which nothing holds any more is passed
-        over by `recall`. `metadata` are JSON: their keys are str, and tuples come back as lists. Raises
-        InvalidInputError where the text is empty, too long (ingest it as a Document), or one of these cannot be stored.
+        text; one is not kept where both of its names are the same, or one is none: a single letter or digit, a word
+        like "it", or more than 200 characters. A `Triple` may say from when to when it holds, and a passage of which
+        nothing holds any more is passed over by `recall`. `metadata` are JSON: their keys are str, and tuples come back
+        as lists. Raises InvalidInputError where the text is empty, too long (ingest it as a Document), or one of these
+        cannot be stored.
         """
         checked_text(text, self.settings.max_text_chars, "text", "max_text_chars (HIPPOMEM_MAX_TEXT_CHARS)")
         passage = new_passage(
@@ -209,13 +211,13 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         (a Document with a `source` too, while dicts only add to theirs), what failed is in the report and never stops
         the rest. A source that cannot be read, or is written to meanwhile, loses nothing, nor does one of which records
         newly fail, which may be what it held before (`kept` in the report counts that); a file that has become empty
-        loses all. What is gone or has moved stays under its old path until you `forget` that. Records of a slow stream
-        wait for others to be stored with for a minute, and then until the next one comes. `progress` shows a bar on a
-        terminal, or is a function that is told the bytes read, of how many (None where that is not known), and the
-        passages stored. `workers` is for how many processes read and encode beside this one, or on a Ray cluster
-        (settings `workers`, `ray`); none of them outlives the call. Raises NotFoundError for a path that does not
-        exist, and InvalidInputError for an empty one or two files of one source, before any is read, and ModelError
-        where a worker is lost; what was stored by then stays.
+        loses all. A file's `source` is its whole path; what is gone or has moved stays under its old one until you
+        `forget` that. Records of a slow stream wait for others to be stored with for a minute, and then until the next
+        one comes. `progress` shows a bar on a terminal, or is a function that is told the bytes read, of how many (None
+        where that is not known), and the passages stored. `workers` is for how many processes read and encode beside
+        this one, or on a Ray cluster (settings `workers`, `ray`); none of them outlives the call. Raises NotFoundError
+        for a path that does not exist, and InvalidInputError for an empty one or two files of one source, before any is
+        read, and ModelError where a worker is lost; what was stored by then stays.
         """
         settings = load_settings(self.settings, workers=workers)
         began, cpu = time.perf_counter(), time.process_time()
@@ -236,17 +238,19 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
     def update(self, id: str, text: str) -> Event:
         """Replace the text of a memory; the earlier one stays in its history. The event has a new id, and the old id
         goes on to name it. What you brought along stays with it, also your `triples`: where these are not to, `forget`
-        it and `add` the new text. Raises NotFoundError, and InvalidInputError as `add` does.
+        it and `add` the new text. Raises NotFoundError, and InvalidInputError as `add` does, or where another memory
+        has this text, title, source, session and time already.
         """
         checked_text(text, self.settings.max_text_chars, "text", "max_text_chars (HIPPOMEM_MAX_TEXT_CHARS)")
         return self._writer.update(checked_name(id, "id"), text)
 
     def forget(self, target: str | Passage | Iterable[str | Passage]) -> Forgotten:
-        """Remove a memory by its id, or all memories of a source, from the store and every view, and prove it.
+        """Remove a memory by its id, or all memories of a source, from the store and every view, and prove it; or what
+        `feedback` taught, by the id of its event.
 
         A source that ends with a slash stands for all below it ("docs/"); of several targets all are removed at once,
         or none. The texts, vectors, and the names and facts that only they held are overwritten on disk; an entry in
-        the history remains, without text. Raises NotFoundError where there is no such memory or source.
+        the history remains, without text. Raises NotFoundError where there is nothing of that name.
         """
         names = checked_labels(target, "target")
         self._check_open()
@@ -300,17 +304,19 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         may bring fewer.
         `about` are passages, or their ids, that the question is about without naming it, as a follow-up is ("Where was
         he born?"): their names count as named by it.
-        `context` gives each passage so many neighbours on either side, in its session or document (`before`, `after`),
-        of what may come back.
-        `method="dense"` is plain similarity search, to compare; `recipe` has other constants than the default ones, to
-        experiment; `learned=False` leaves out what `feedback` taught. An empty memory gives an empty recall. Raises
-        InvalidInputError for an empty or too long question, or a number out of range, NotFoundError for an unknown id.
+        `context` gives each passage so many neighbours on either side (`before`, `after`) of what may come back: in its
+        session or document of one source, or, of notes without a title, among those told within an hour.
+        `method="dense"` is plain similarity search, to compare, to which `about`, `recipe` and `learned` are nothing;
+        `recipe` has other constants than the default ones, to experiment; `learned=False` leaves out what `feedback`
+        taught. An empty memory gives an empty recall. Raises InvalidInputError for an empty or too long question, or a
+        number out of range, NotFoundError for an unknown id.
 
-        Three ways ask the chat model (`llm`). `recognise`: it looks over the first twenty passages, and those that it
-        finds to bear on the question rise. `decompose`: one call splits it, and its parts are recalled too.
-        `iterative`: it also reads the passages, which are sent to it, so that a sub-question is asked with the answer
-        to the one before, in `max_steps` retrievals at most. What was found is fused; see `Recall.steps`. Where the
-        model fails there are `warnings` and the plain recall; ModelError is raised where none is set.
+        Three ways ask the chat model (`llm`). `recognise`: it looks over the first twenty passages, of each 400
+        characters, and those that it finds to bear on the question rise. `decompose`: one call splits it, and its parts
+        are recalled too. `iterative`: it also reads the passages, which are sent to it, so that a sub-question is asked
+        with the answer to the one before, in `max_steps` retrievals at most beside that of the question. What was found
+        is fused; see `Recall.steps`. Where the model fails there are `warnings` and the plain recall; ModelError is
+        raised where none is set.
         """
         checked_text(query, self.settings.max_query_chars, "query", "max_query_chars (HIPPOMEM_MAX_QUERY_CHARS)")
         k, max_steps, context = checked_recall(k, method, max_steps, context)

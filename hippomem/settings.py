@@ -117,7 +117,11 @@ class Settings(BaseSettings):
     passage_chars: int = Field(default=1000, ge=100, le=20_000, description="longest passage a document is split into")
     max_text_chars: int = Field(default=20_000, ge=1, description="longest text of one add()")
     max_query_chars: int = Field(default=10_000, ge=1, description="longest question")
-    max_document_bytes: int = Field(default=32 * 2**20, ge=1, description="largest single document of an ingest")
+    max_document_bytes: int = Field(
+        default=32 * 2**20,
+        ge=1,
+        description="largest file that is one document, and its text; records and Documents have no limit",
+    )
     neural_map: Literal["linear", "mlp", "chain"] = Field(
         default="linear", description="slow map of the neural memory; chain: linear maps at several timescales"
     )

@@ -128,7 +128,7 @@ class RecalledPassage(Passage):
     """A passage with its score: the sum of `causes`, each the logarithm or multiple that retrieval gave it.
 
     `entities` are the names in the question that led here, `why` says the same in words. `before` and `after` are its
-    neighbours in its session or document, in their order, where `recall` was asked for a `context`.
+    neighbours, in their order, where `recall` was asked for a `context`.
     """
 
     score: float
