@@ -371,7 +371,7 @@ def import_(
 def reencode(db: Db = None, namespace: Namespace = None, as_json: Json = False) -> None:
     """Encode the whole database anew with the configured encoder (HIPPOMEM_ENCODER), all namespaces of it.
 
-    Prints how many different texts were encoded: passages with the same text share their vectors.
+    Prints how many texts were encoded: passages of one namespace with the same text share their vectors.
     """
     from hippomem.memory import Memory
     from hippomem.settings import load_settings

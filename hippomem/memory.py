@@ -173,13 +173,13 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         `created=False`, with new `triples` added and the metadata that it had (`annotate` changes those), and where
         consolidation had archived it or found it contradicted, it holds again; what it says without a date counts as
         said now, unless it was recalled just now. So it is with the event of a passage recalled just now that this text
-        repeats word for word, with no title or source of its own and no other session than the passage's, where that
-        has one: it counts as used (`quality_gate`). `triples` are facts of your own about it, beside those found in the
-        text; one is not kept where both of its names are the same, or one is none: a single letter or digit, a word
-        like "it", or more than 200 characters. A `Triple` may say from when to when it holds, and a passage of which
-        nothing holds any more is passed over by `recall`. `metadata` are JSON: their keys are str, and tuples come back
-        as lists. Raises InvalidInputError where the text is empty, too long (ingest it as a Document), or one of these
-        cannot be stored.
+        repeats word for word, with no title, source, time, metadata or triples of its own and no other session than the
+        passage's, where that has one: it counts as used (`quality_gate`). `triples` are facts of your own about it,
+        beside those found in the text; one is not kept where both of its names are the same, or one is none: a single
+        letter or digit, a word like "it", or more than 200 characters. A `Triple` may say from when to when it holds,
+        and a passage of which nothing holds any more is passed over by `recall`. `metadata` are JSON: their keys are
+        str, and tuples come back as lists. Raises InvalidInputError where the text is empty, too long (ingest it as a
+        Document), or one of these cannot be stored.
         """
         checked_text(text, self.settings.max_text_chars, "text", "max_text_chars (HIPPOMEM_MAX_TEXT_CHARS)")
         passage = new_passage(
@@ -445,8 +445,8 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         progress: bool = False,
     ) -> int:
         """Encode a whole store anew with another encoder. Until the last passage is done the store keeps the old
-        vectors; interrupted, it goes on where it was. Returns how many different texts were encoded. Raises
-        NotFoundError where there is no store.
+        vectors; interrupted, it goes on where it was. Returns how many texts were encoded, the same text of one
+        namespace once. Raises NotFoundError where there is no store.
         """
         from hippomem.reencode import reencode
 

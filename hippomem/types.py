@@ -257,8 +257,8 @@ class IngestReport:
 class Estimate:
     """What an ingest would bring, and what a chat model would be asked about it; nothing was changed or asked.
 
-    `passages` are those that are new, `skipped` counts unchanged documents. Tokens are estimated by length. `cost` is
-    in dollars, None where no model is set or its price is not known (`llm_prices`).
+    `passages` are those that are new, `skipped` counts documents of unchanged files. Tokens are estimated by length.
+    `cost` is in dollars, None where no model is set or its price is not known (`llm_prices`).
     """
 
     documents: int = 0
