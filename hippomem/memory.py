@@ -413,9 +413,9 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         has vectors already, a text of each, to see whether one model made them.
 
         `namespace` gives it another name than it had. Passages that are there already stay as they are. `progress` as
-        in `doctor`. Raises SourceError where the file is not a whole export, and EncoderMismatchError where another
-        model made its vectors, before the store is touched. A new file that cannot be filled, as where the disk is
-        full, is removed again.
+        in `doctor`. Raises NotFoundError where there is no such file, SourceError where it is not a whole export, and
+        EncoderMismatchError where another model made its vectors, before the store is touched. A new file that cannot
+        be filled, as where the disk is full, is removed again.
         """
         from hippomem.transfer import check, header, load
 
