@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -162,13 +163,12 @@ def _spelled(key: str, facts: list[Triple], passage: Passage) -> str:
         for name in (fact.subject, fact.object):
             if entity_key(name) == key:
                 return name
-    for text in (passage.title, passage.text):
-        at = text.lower().find(key)
-        if at < 0:  # written with other accents or signs between the words
-            text = plain(text)
-            at = text.lower().find(key)
-        if at >= 0:
-            return text[at : at + len(key)]
+    for bound in (r"\b", ""):  # rather by itself than as a part of another word
+        sought = re.compile(bound + re.escape(key) + bound, re.IGNORECASE)
+        for text in (passage.title, passage.text):
+            # Or with other accents or signs between the words.
+            if found := sought.search(text) or sought.search(plain(text)):
+                return found[0]
     return key
 
 
