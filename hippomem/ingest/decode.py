@@ -59,7 +59,7 @@ def decode_mixed(data: bytes, name: str, *, declared: str = "") -> tuple[str, st
     """What `decode` returns, and "" or what to tell of stray bytes."""
     encoding = encoding_of(data, name, declared=declared)
     try:
-        text = data.decode(encoding, "surrogateescape" if encoding == "utf-8" else "strict")
+        text = data.decode(encoding, "surrogateescape" if encoding.startswith("utf-8") else "strict")
     except (UnicodeError, LookupError) as error:
         raise SourceError(f"{PurePath(name).name} is not valid {encoding}: {error}") from None
     stray = _STRAY.search(text)
