@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import pickle
 import shutil
 import signal
 import sqlite3
@@ -165,14 +166,27 @@ def test_a_manifest_that_says_something_else(
     is_right()
 
 
-def test_arrays_of_another_kind(snapshot: Path, is_right: Callable[[], None]) -> None:
+@pytest.mark.parametrize("name", ["numbers", "vectors"])
+@pytest.mark.parametrize("kind", ["objects", "pickle"])
+def test_arrays_of_another_kind(
+    tmp_path: Path, snapshot: Path, is_right: Callable[[], None], name: str, kind: str
+) -> None:
     """As long as before, but with objects inside: what would be unpickled is not read."""
-    file = snapshot / "numbers.npy"
-    np.save(file, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+
+    class Unpickled:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return Path.touch, (trace,)
+
+    trace = tmp_path / "trace"
+    file = snapshot / f"{name}.npy"
+    np.save(file, np.array([Unpickled()], dtype=object), allow_pickle=True)
+    if kind == "pickle":
+        file.write_bytes(pickle.dumps(Unpickled()))
     manifest = json.loads((snapshot / "manifest.json").read_text())
-    manifest["files"]["numbers.npy"] = file.stat().st_size
+    manifest["files"][file.name] = file.stat().st_size
     (snapshot / "manifest.json").write_text(json.dumps(manifest))
     is_right()
+    assert not trace.exists()
 
 
 def test_bits_that_fell_over_in_an_array_are_found_by_the_doctor(db: Path, snapshot: Path) -> None:
@@ -217,12 +231,18 @@ def test_a_recall_that_fails_of_a_harmed_view_says_so_and_the_next_one_is_right(
 
 
 @pytest.mark.parametrize("name", WALKED)
-def test_edges_that_lead_nowhere_are_not_followed(snapshot: Path, is_right: Callable[[], None], name: str) -> None:
+@pytest.mark.parametrize("wrong", ["negative", "next", "huge"])
+def test_edges_that_lead_nowhere_are_not_followed(
+    snapshot: Path, is_right: Callable[[], None], name: str, wrong: str
+) -> None:
     """What walks along them does not look where it steps: the process was ended by a signal."""
-    file = snapshot / f"edges.{name}.npy"
-    data = bytearray(file.read_bytes())
-    data[-(8 * 3 if name.endswith("starts") else 4) + 2] ^= 64
-    file.write_bytes(data)
+    array = np.load(snapshot / f"edges.{name}.npy", mmap_mode="r+")
+    if name.endswith("starts"):
+        place, next_ = -3, array[-2] + 1
+    else:
+        place, next_ = -1, len(np.load(snapshot / f"edges.{'entity_' * (name == 'entities')}starts.npy")) - 1
+    array[place] = {"negative": -1, "next": next_, "huge": 2**22}[wrong]
+    array.flush()
     is_right()
 
 
