@@ -314,7 +314,7 @@ def test_a_promotion_can_be_undone_and_so_can_a_demotion(memory: Memory, clock: 
     assert memory.consolidate()["tidy"].counts.get("promoted", 0) == 0  # it is that already
     assert memory.undo(promotion.sequence).id == id_
     assert memory.stats()["consolidation"]["semantic_facts"] == 0
-    with pytest.raises(InvalidInputError, match="undone already"):
+    with pytest.raises(InvalidInputError, match="undone already: the fact is not promoted"):
         memory.undo(promotion.sequence)
     memory.add("e: Zed lives in Paris.", source="e", triples=[("Zed", "lives in", "Paris")])
     assert memory.consolidate()["tidy"].counts.get("promoted", 0) == 0

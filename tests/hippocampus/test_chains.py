@@ -20,7 +20,7 @@ from hippomem.hippocampus.chains import (
     Chains,
     Place,
 )
-from hippomem.hippocampus.talk import LEAST, asks, hang_together
+from hippomem.hippocampus.talk import LEAST, asks, enough_ask, hang_together
 
 VECTORS = np.random.default_rng(3).normal(size=(48, 8)).astype(np.float32)
 VECTORS /= np.linalg.norm(VECTORS, axis=1, keepdims=True)
@@ -139,6 +139,8 @@ def test_a_conversation_hangs_together_and_a_list_does_not() -> None:
     assert sum(hang_together(talk(2 * LOOK, seed, 0.5)) for seed in range(100)) >= 99
     assert sum(hang_together(talk(2 * LOOK, seed, 1.0)) for seed in range(100)) <= 3
     assert not hang_together(talk(LEAST, 1, 0.1))
+    assert enough_ask(np.arange(40) < 2)
+    assert not enough_ask(np.arange(41) < 2)
 
 
 def noted(vectors: NDArray[np.float32], seconds: float = 60.0, asking: int = 5) -> Chains:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from scipy import sparse
 
-from hippomem.hippocampus.edges import EDGE_FIELDS, SUM_FIELDS, Edges, Sums
+from hippomem.hippocampus.edges import EDGE_FIELDS, SUM_FIELDS, Edges, Sums, strengthened
 from hippomem.hippocampus.grams import GramIndex
 from hippomem.hippocampus.graph import KnowledgeGraph, edge_weight
 from hippomem.hippocampus.names import KeyTable
@@ -258,6 +258,18 @@ def test_seeds_given_twice_add_up_and_nothing_is_left_behind() -> None:
     (work,) = graph.idle
     for own in work:
         assert not any(array.any() for array in own[:3])
+
+
+@given(st.lists(st.tuples(st.sampled_from(MASKS), st.booleans(), st.floats(1, 2)), max_size=6))
+def test_what_use_gives_an_edge_the_others_of_the_extractor_s_lose(edges: list[tuple[int, bool, float]]) -> None:
+    weights, primary = [edge_weight(mask) for mask, *_ in edges], [own for _, own, _ in edges]
+    found = np.array(strengthened(weights, primary, [strength for *_, strength in edges]))
+    own, before = np.array(primary, bool), np.array(weights)
+    assert found[~own].tolist() == before[~own].tolist()
+    assert found[own].sum() == pytest.approx(before[own].sum())
+    share = found[own] / before[own] / [strength for _, is_own, strength in edges if is_own]
+    assert share.tolist() == pytest.approx([share[:1].sum()] * len(share))
+    assert strengthened(weights, primary, None) == weights
 
 
 def test_nothing_in_nothing_out() -> None:

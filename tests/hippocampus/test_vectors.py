@@ -90,6 +90,16 @@ def test_a_search_in_many_finds_nearly_all(few: None, tmp_path: Path) -> None:
         assert _found(index, made, rng.random(6000) < share) == 1.0
 
 
+def test_a_search_in_a_part_reads_more_lists(few: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hippomem.hippocampus.lists.PROBES", 1.5)
+    made = _clustered(6000)
+    index = VectorIndex(D)
+    index.add(made)
+    index = _reopened(index, np.arange(6000), tmp_path / "v")
+    for share in (1.0, 0.1, 0.05):
+        assert _found(index, made, np.random.default_rng(2).random(6000) < share) > 0.97
+
+
 def test_rows_all_of_which_lie_in_far_lists_are_found(few: None, tmp_path: Path) -> None:
     made = _clustered(5000)
     index = VectorIndex(D)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hippomem.errors import SourceError
+from hippomem.ingest.fields import document_of
 from hippomem.ingest.records import read_records
 from hippomem.ingest.sources import Source
 from hippomem.types import Document, Failure, Triple
@@ -150,6 +152,27 @@ def test_a_long_record_has_no_more_metadata_than_it_can_carry(tmp_path: Path) ->
     assert isinstance(item, Document)
     assert item.text.count("word") == 8000
     assert list(item.metadata) == ["id", *(f"k{n}" for n in range(7)), "last"]
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"text": "Ada.", "title": "A", "occurred_at": "2024-01-01T00:00Z", "session": "s", "content": "Ada."},
+        {"note": "Ada sails.", "title": "A", "occurred_at": "2024-01-01T00:00Z", "session": "s"},
+        {"title": "Ada sails."},
+        {"name": "Ada", "town": "Oslo", "session": "s", "triples": [["Ada", "sails to", "Oslo"]]},
+        {"headline": "Ada", "subject": "Bea", "name": "Cid", "triples": None},
+    ],
+)
+def test_keys_are_known_in_any_case_and_with_blanks_around(record: dict[str, Any]) -> None:
+    def told(spelled: Callable[[str], str]) -> tuple[Any, ...]:
+        item = document_of({spelled(key): value for key, value in record.items()}, "src", 0)
+        assert isinstance(item, Document)
+        metadata = {key.strip().lower(): value for key, value in item.metadata.items()}
+        text = [": ".join(map(str.strip, line.lower().split(":"))) for line in item.text.splitlines()]
+        return item.title, text, item.session, item.occurred_at, item.triples, metadata
+
+    assert told(str.upper) == told(str.title) == told(" {} ".format) == told(str)
 
 
 def test_an_empty_text_gives_way_to_the_next_key(tmp_path: Path) -> None:
