@@ -57,7 +57,7 @@ class Snapshots:
         """The newest usable snapshot as a view, or an empty view."""
         tried: set[Path] = set()
         # Looked for again each time: others may replace what was there by a newer one.
-        while folder := next((folder for folder in self._present() if folder not in tried), None):
+        while folder := next((one for one in reversed(self._everything()) if one not in tried), None):
             tried.add(folder)
             with suppress(Exception):  # whatever is wrong with it, nothing is lost
                 view = self._read(folder)
@@ -199,9 +199,6 @@ class Snapshots:
             return sorted(self.folder.iterdir())
         except OSError:
             return []
-
-    def _present(self) -> list[Path]:
-        return [folder for folder in reversed(self._everything()) if not folder.name.startswith(UNFINISHED)]
 
     def _write(self, view: View, folder: Path) -> None:
         live = np.nonzero(view.graph.alive)[0]
