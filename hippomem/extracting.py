@@ -239,7 +239,7 @@ class ExtractionStep:
             round.spend(tokens=-claim.expected_tokens)
             await self._by_hand(tally, partial(self._failed, claim, error, time.monotonic() - began, tally))
             return
-        used = reply.usage.input_tokens + reply.usage.output_tokens
+        used = reply.usage.input_tokens + reply.usage.output_tokens or claim.expected_tokens  # where nobody counted
         round.spend(tokens=used - claim.expected_tokens)
         await self._by_hand(tally, partial(self._answered, claim, reply, time.monotonic() - began, tally))
 

@@ -139,6 +139,18 @@ def test_tokens_of_a_budget_hold_beside_a_limit_a_minute(fast: Opened) -> None:
     assert len(chat.calls) == 1
 
 
+def test_limits_hold_with_a_server_that_counts_no_tokens(fast: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("openai_server.completion", lambda text: {**completion(text), "usage": None})
+    with openai_server('{"entities": [], "triples": []}') as server:
+        own = {"llm_base_url": server.url, "llm_api_key": "key", "llm_group_chars": 0, "llm_concurrency": 1}
+        memory = fast(llm="openai:test-model", settings=Settings(**own, llm_tokens_per_minute=1500))
+        memory.ingest([{"text": f"Note {n} is here."} for n in range(9)])
+        assert not memory.consolidate(budget=Budget(tokens=800))["extract"].is_done
+        few = len(server.asked)
+        assert not memory.consolidate(budget=Budget(seconds=2))["extract"].is_done
+    assert 0 < few < len(server.asked) < 9
+
+
 def test_counts_of_tokens_that_cannot_be(fast: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = {"prompt_tokens": 10**30, "completion_tokens": -7, "total_tokens": 1}
     monkeypatch.setattr("openai_server.completion", lambda text: {**completion(text), "usage": usage})

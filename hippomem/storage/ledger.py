@@ -86,11 +86,16 @@ def room(connection: Connection, model: str, requests: int | None, tokens: int |
     """What is left for the next call, over all namespaces and processes of this database."""
     if requests is None and tokens is None:
         return Room(None, None, None)
-    used = case((calls.c.outcome == "answered", calls.c.input_tokens + calls.c.output_tokens), else_=0)
-    open_ = case((calls.c.outcome == "open", calls.c.expected_tokens), else_=0)
+    told = calls.c.input_tokens + calls.c.output_tokens
+    # Of a call that is not over, and of one whose server does not count, the estimate is all there is.
+    used = case(
+        ((calls.c.outcome == "answered") & (told > 0), told),
+        (calls.c.outcome.in_(("answered", "open")), calls.c.expected_tokens),
+        else_=0,
+    )
     # A call that began in the future is one from before the clock went back: it cannot be told when it leaves.
     recent = (calls.c.model == model, calls.c.began_at > now - MINUTE, calls.c.began_at <= now + MINUTE)
-    query = select(func.count(), func.sum(used + open_), func.min(calls.c.began_at))
+    query = select(func.count(), func.sum(used), func.min(calls.c.began_at))
     made, spent, first = connection.execute(query.where(*recent, calls.c.outcome != "cached")).one()
     return Room(
         None if requests is None else max(0, requests - made),
