@@ -12,19 +12,23 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+Answer = str | tuple[int, str | dict[str, Any] | list[Any]]
+
 
 @dataclass
 class Server:
-    """Answers with `script`, one after the other, the last again and again: a text, or an HTTP status with a message.
+    """Answers with `script`, one after the other, the last again and again: a text, or an HTTP status with a message,
+    or with what stands in the place of OpenAI's own error; `headers` go along with that.
 
     `asked` holds the requests: path, authorization and body. What it streams `breaks_off` before the last word, or
     `ends` for this reason.
     """
 
-    script: Sequence[str | tuple[int, str]]
+    script: Sequence[Answer]
     seconds: float = 0.0
     breaks_off: bool = False
     ends: str = "stop"
+    headers: dict[str, str] = field(default_factory=dict)
     asked: list[dict[str, Any]] = field(default_factory=list)
     url: str = ""
 
@@ -34,7 +38,7 @@ class Server:
 
 
 @contextmanager
-def openai_server(*script: str | tuple[int, str], seconds: float = 0.0) -> Iterator[Server]:
+def openai_server(*script: Answer, seconds: float = 0.0) -> Iterator[Server]:
     """A running server; `seconds` is how long it takes to answer."""
     server = Server(script, seconds)
     stop = threading.Event()
@@ -49,12 +53,15 @@ def openai_server(*script: str | tuple[int, str], seconds: float = 0.0) -> Itera
             if isinstance(answer, str) and body.get("stream"):
                 self.pieces(answer)
                 return
-            status, content = (200, completion(answer)) if isinstance(answer, str) else (answer[0], failure(answer[1]))
+            status, content = (200, completion(answer)) if isinstance(answer, str) else answer
+            content = failure(content) if isinstance(content, str) else content
             data = json.dumps(content).encode()
             try:
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(data)))
+                for name, value in server.headers.items() if status >= 400 else ():
+                    self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(data)
             except OSError:  # the client waited no longer

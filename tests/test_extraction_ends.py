@@ -217,9 +217,10 @@ def test_a_scripted_model_without_more_answers_is_not_waited_for(fast: Opened) -
     assert "no more answers" in str(job.reason)
 
 
+@pytest.mark.parametrize("structured", [False, True])
 @pytest.mark.parametrize(("end", "told"), [("length", "cut off"), ("content_filter", "content filter")])
 def test_an_answer_that_was_cut_off_is_told_and_one_about_several_is_asked_for_again(
-    fast: Opened, monkeypatch: pytest.MonkeyPatch, end: str, told: str
+    fast: Opened, monkeypatch: pytest.MonkeyPatch, end: str, told: str, structured: bool
 ) -> None:
     def cut(text: str) -> dict[str, Any]:
         whole = completion(text)
@@ -234,8 +235,10 @@ def test_an_answer_that_was_cut_off_is_told_and_one_about_several_is_asked_for_a
     with openai_server(
         several[: several.index(', "triples": []')], alone[: alone.index(', ["Cid", "met", "Eve"')]
     ) as server:
-        memory = fast(llm="openai:test-model", settings=Settings(llm_base_url=server.url, llm_api_key="key"))
+        own = Settings(llm_base_url=server.url, llm_api_key="key", llm_structured=structured)
+        memory = fast(llm="openai:test-model", settings=own)
         memory.ingest([{"text": "Ada met Bea."}, {"text": "Cid met Dan. Cid met Eve."}])
         part = memory.consolidate()["extract"]
     assert (part.counts["passages"], part.counts["triples"], part.counts["retried"]) == (2, 2, 1)
     assert [told in note for note in part.notes] == [True]
+    assert part.usage.calls == len(server.asked)

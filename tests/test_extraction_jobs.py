@@ -373,6 +373,23 @@ def test_a_slow_worker_does_not_overwrite_what_a_faster_one_did(fast: Opened) ->
     assert (ledger["answered_calls"], ledger["lost_calls"]) == (2, 0)  # it was paid for, and says so
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"error": {"message": "Unsupported value: 'temperature'", "code": "unsupported_value"}},
+        [{"error": {"message": "API key not valid. Please pass a valid API key."}}],
+    ],
+    ids=str,
+)
+def test_what_is_refused_for_the_settings_is_no_fault_of_the_jobs(fast: Opened, tmp_path: Path, said: Any) -> None:
+    with openai_server((400, said)) as server:
+        memory = fast(settings=settings(tmp_path, llm="openai:test-model", llm_base_url=server.url, llm_api_key="none"))
+        memory.add(TEXT)
+        report = memory.consolidate()["extract"]
+    assert report.error
+    assert [(job.state, job.attempts) for job in memory.jobs()] == [("waiting", 0)]
+
+
 @pytest.mark.slow
 def test_setup_errors_cost_no_attempt(fast: Opened, tmp_path: Path) -> None:
     with openai_server((401, "no such key")) as server:

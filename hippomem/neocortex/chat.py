@@ -18,7 +18,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import SecretStr
 
 from hippomem.errors import InvalidInputError, MissingDependencyError, ModelError
-from hippomem.neocortex.faults import Kind, causes, fault_of, is_late, status_of
+from hippomem.neocortex.faults import (
+    Kind,
+    body_of,
+    causes,
+    fault_of,
+    is_about_key,
+    is_late,
+    is_out_of_credit,
+    status_of,
+)
 from hippomem.neocortex.prompts import Prompt
 from hippomem.types import Usage
 
@@ -27,7 +36,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 SHOWN_CHARS = 300  # of what a server said
-SECRET_CHARS = 4  # of a part of a key that tells something of it
+SECRET_CHARS = 4  # of a key, or a part of one, that tells something: "x" is for servers that want none
 MOST_TOKENS = 10**9  # of one call: what a server tells beyond is no count
 CUT = frozenset({"length", "max_tokens", "max_output_tokens"})  # why an answer ends that has no end
 FILTERED = frozenset(  # the same where its server lets no more of it out: OpenAI's, Anthropic's, Bedrock's, Gemini's
@@ -35,7 +44,8 @@ FILTERED = frozenset(  # the same where its server lets no more of it out: OpenA
     | {"safety", "recitation", "blocklist", "prohibited_content", "spii"}
 )
 EXTRA_PACKAGES = frozenset({"langchain", "langchain_openai"})
-FIRST_PAUSE, LONGEST_PAUSE = 1.0, 8.0  # seconds before another try at most, doubled each time; a random part of it
+# Seconds before another try at most, doubled each time; a random part of it, or as many as the server asks for.
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 8.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +163,7 @@ class Chat:
         """What `call` gives, repeated as `ask` says. Each try is entered in the ledger; one that succeeds only where
         its `usage` can be told already.
         """
-        from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+        from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
         def once() -> T:
             began = time.monotonic()
@@ -166,9 +176,16 @@ class Chat:
                 self.enter(prompt, usage(found), time.monotonic() - began, is_answered=True)
             return found
 
+        pause = wait_random_exponential(multiplier=FIRST_PAUSE, max=LONGEST_PAUSE)
+
+        def wait(state: RetryCallState) -> float:
+            error = state.outcome.exception() if state.outcome else None
+            wish = fault_of(error).wait if error else None  # who asks sooner is refused again
+            return max(pause(state), min(wish or 0.0, LONGEST_PAUSE))
+
         tries = Retrying(
             stop=stop_after_attempt(self._retries + 1),
-            wait=wait_random_exponential(multiplier=FIRST_PAUSE, max=LONGEST_PAUSE),
+            wait=wait,
             retry=retry_if_exception(lambda error: fault_of(error).kind in (Kind.busy, Kind.passing, Kind.unreachable)),
             reraise=True,
         )
@@ -213,6 +230,8 @@ class Chat:
         try:
             found = model.invoke(messages)
         except Exception as error:
+            if (unfinished := _unfinished(error)) is not None:
+                return unfinished
             if self._structured is None and status_of(error) in (400, 422):
                 reply = reply_of(self._model.invoke(messages))
                 self._structured = False  # it says that it can, and its server cannot; what was asked is all right
@@ -259,6 +278,8 @@ class Chat:
             # "Connection error." hides what the matter was: a certificate, an address, a proxy.
             *_, first = causes(error)
             said = said if str(first) in said else f"{said} {first}"
+        elif (more := body_of(error)) not in said:  # OpenAI's package quotes what it finds in errors of OpenAI's shape
+            said = f"{said} {more}"
         said = " ".join(said.split())
         for secret in self._secrets():
             said = said.replace(secret, "***")
@@ -277,8 +298,7 @@ class Chat:
         model = vars(self).get("_model", self._llm)
         held += [value for value in getattr(model, "__dict__", {}).values() if isinstance(value, SecretStr)]
         keys = [key.get_secret_value() for key in held if key]
-        parts = [part for key in keys for part in key.split() if len(part) >= SECRET_CHARS]
-        return [secret for secret in (*keys, *parts) if secret]
+        return [part for key in keys for part in (key, *key.split()) if len(part) >= SECRET_CHARS]
 
 
 def _on_thread(call: Callable[[], T]) -> Future[T]:
@@ -324,9 +344,24 @@ def reply_of(message: Any) -> Reply:
     return Reply(str(text), usage, str(model), why in CUT, why in FILTERED, is_open)
 
 
+def _unfinished(error: Exception) -> Reply | None:
+    """The answer that an error holds: OpenAI's package raises one for what should keep to a schema and was cut off or
+    filtered, though it is paid for, and a part of it is there.
+    """
+    completion = getattr(error, "completion", None)
+    if completion is None or not completion.choices:
+        return None
+    choice, counted = completion.choices[0], completion.usage
+    usage = Usage(1, counted.prompt_tokens, counted.completion_tokens) if counted else Usage(1)
+    why = choice.finish_reason
+    return Reply(choice.message.content or "", usage, completion.model, why in CUT, why in FILTERED)
+
+
 def _advice(error: BaseException) -> str:
     status = status_of(error)
-    if status in (401, 403):
+    if is_out_of_credit(error):
+        return "the account at the provider has nothing left: see its plan and billing there"
+    if status in (401, 403) or is_about_key(error):
         return "check llm_api_key (HIPPOMEM_LLM_API_KEY)"
     if status == 404:
         return "check the model's name in llm (HIPPOMEM_LLM) and llm_base_url (HIPPOMEM_LLM_BASE_URL)"

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from enum import StrEnum
+from typing import Any
+
+from hippomem.neocortex.json_reader import as_number
 
 BUSY = frozenset({429, 503, 529})
 TRANSIENT = frozenset({408, 409, 425})  # and everything from 500 on
 SETUP = frozenset({401, 402, 403, 404, 405})
+# What providers call a 400 that is about the settings, not about what was asked: OpenAI's, of an option that the model
+# does not take, as a temperature, and of the model; and how Google and xAI tell that a key is wrong.
+SETUP_CODES = frozenset({"unsupported_parameter", "unsupported_value", "unknown_parameter", "model_not_found"})
+ABOUT_KEY = re.compile(r"(?:incorrect|invalid|no|not valid)[ _]api[ _]key|api[ _]key[ _](?:not valid|invalid)", re.I)
 LONGEST_WISH = 600.0  # seconds that a server may ask us to wait
 
 
@@ -41,7 +51,7 @@ def fault_of(error: BaseException) -> Fault:
     """What an exception of any provider's package means."""
     status = status_of(error)
     if status is not None:
-        if status in SETUP or "insufficient_quota" in (getattr(error, "code", None), getattr(error, "type", None)):
+        if status in SETUP or is_out_of_credit(error) or is_about_key(error) or _codes(error) & SETUP_CODES:
             return Fault(Kind.setup)
         if status in BUSY:
             return Fault(Kind.busy, _wish(error))
@@ -64,6 +74,23 @@ def status_of(error: BaseException) -> int | None:
     return next((status for cause in causes(error) if (status := _own_status(cause)) is not None), None)
 
 
+def body_of(error: BaseException) -> str:
+    """What a server said in its answer, as the package of OpenAI and those made like it keep it; "" without one."""
+    body = getattr(error, "body", None)
+    told = body.get("message") if isinstance(body, Mapping) else body
+    return told if isinstance(told, str) else json.dumps(body, ensure_ascii=False, default=str) if body else ""
+
+
+def is_out_of_credit(error: BaseException) -> bool:
+    """Whether nothing is left to pay the provider with."""
+    return status_of(error) == 402 or "insufficient_quota" in _codes(error)
+
+
+def is_about_key(error: BaseException) -> bool:
+    """Whether a 400 is one for the wrong key."""
+    return status_of(error) == 400 and bool(ABOUT_KEY.search(f"{error} {body_of(error)}"))
+
+
 def is_late(error: BaseException) -> bool:
     """Whether there was no answer in time."""
     return isinstance(error, TimeoutError) or _says(error, "Timeout")
@@ -81,9 +108,17 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
 def _own_status(error: BaseException) -> int | None:
     response = getattr(error, "response", None)
     told = [getattr(error, "status_code", None), getattr(response, "status_code", None), getattr(error, "code", None)]
+    # LangChain's ValueError for an answer that is an error though its status is 200, as OpenRouter's may be.
+    told += [cause.get("code") for cause in error.args[:1] if isinstance(cause, Mapping)]
     if isinstance(response, Mapping):  # botocore's
         told.append((response.get("ResponseMetadata") or {}).get("HTTPStatusCode"))
-    return next((int(code) for code in told if isinstance(code, int) and 100 <= code < 600), None)
+    found = (as_number(code) for code in told)
+    return next((int(code) for code in found if code is not None and 100 <= code < 600), None)
+
+
+def _codes(error: BaseException) -> set[str]:
+    told = (getattr(cause, name, None) for cause in causes(error) for name in ("code", "type"))
+    return {code for code in told if isinstance(code, str)}
 
 
 def _says(error: BaseException, *names: str) -> bool:
@@ -94,7 +129,15 @@ def _wish(error: BaseException) -> float | None:
     said = (getattr(getattr(cause, "response", None), "headers", None) for cause in causes(error))
     headers = next(filter(None, said), None)
     try:
-        seconds = float(headers.get("retry-after")) if headers else None
-    except (TypeError, ValueError, AttributeError):  # a date, or nothing
+        seconds = _seconds(headers) if headers else None
+    except (TypeError, ValueError, AttributeError):  # nothing, or nothing that can be read
         return None
     return min(max(0.0, seconds), LONGEST_WISH) if seconds is not None and seconds == seconds else None
+
+
+def _seconds(headers: Any) -> float:
+    """The seconds, or those from the server's own date to the one that it names: clocks differ."""
+    told = headers.get("retry-after")
+    if not str(told)[:1].isalpha():
+        return float(told)
+    return (parsedate_to_datetime(told) - parsedate_to_datetime(headers.get("date"))).total_seconds()

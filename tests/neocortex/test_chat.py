@@ -7,6 +7,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from email.utils import formatdate
 from typing import Any
 
 import pytest
@@ -71,6 +72,41 @@ def test_what_would_fail_again_is_not_tried_again(status: int, advice: str) -> N
         with pytest.raises(ModelError, match=advice):
             chat_at(server.url).ask(ASK, {})
         assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ([{"error": {"code": 400, "message": "API key not valid."}}], "API key not valid"),  # Google
+        ({"error": "Incorrect API key provided: 1234", "code": "invalid"}, "Incorrect API key"),  # xAI
+        ({"detail": "overloaded"}, "overloaded"),
+        ({"object": "error", "message": "too many tokens"}, "too many tokens"),
+    ],
+    ids=str,
+)
+def test_what_a_server_says_in_its_own_way_is_told(said: Any, told: str) -> None:
+    with openai_server((400, said)) as server, pytest.raises(ModelError, match=told) as raised:
+        chat_at(server.url).ask(ASK, {})
+    assert ("HIPPOMEM_LLM_API_KEY" in str(raised.value)) == ("API key" in told)
+
+
+def test_an_error_with_the_status_of_an_answer_is_tried_again() -> None:
+    with openai_server((200, {"error": {"message": "Rate limit exceeded", "code": 429}}), "Oslo.") as server:
+        assert chat_at(server.url).ask(ASK, {}).text == "Oslo."
+
+
+@pytest.mark.parametrize("is_date", [False, True])
+def test_no_try_comes_before_the_server_wants_it(is_date: bool) -> None:
+    with openai_server((429, "busy"), "Oslo.") as server:
+        server.headers = {"Retry-After": formatdate(time.time() + 2, usegmt=True) if is_date else "1"}
+        began = time.monotonic()
+        assert chat_at(server.url).ask(ASK, {}).text == "Oslo."
+    assert time.monotonic() - began > 0.9
+
+
+def test_a_key_that_is_none_hides_nothing() -> None:
+    with openai_server((400, "too many tokens")) as server, pytest.raises(ModelError, match="too many tokens"):
+        Chat("openai:test-model", server.url, SecretStr("k")).ask(ASK, {})
 
 
 def test_tries_are_bounded() -> None:

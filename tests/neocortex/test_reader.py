@@ -128,6 +128,10 @@ def wrapped(cause: Exception) -> Exception:
     [
         (status(429, **{"retry-after": "2.5"}), Fault(Kind.busy, 2.5)),
         (status(429, **{"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"}), Fault(Kind.busy)),
+        (
+            status(429, date="Wed, 21 Oct 2026 07:27:30 GMT", **{"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"}),
+            Fault(Kind.busy, 30.0),
+        ),
         (status(429, **{"retry-after": "nan"}), Fault(Kind.busy)),
         (status(503, **{"retry-after": "99999"}), Fault(Kind.busy, 600.0)),
         (status(502), Fault(Kind.passing)),
