@@ -15,7 +15,7 @@ from typing import Any
 
 from hippomem.errors import MalformedAnswerError, ModelError
 from hippomem.neocortex.chat import Chat, none_set
-from hippomem.neocortex.json_reader import as_number, read_json
+from hippomem.neocortex.json_reader import as_number, read_json, unwrapped
 from hippomem.neocortex.prompts import RECOGNISE
 from hippomem.types import Recall
 
@@ -46,7 +46,7 @@ def recognised(chat: Chat | None, recall: Callable[[str, int], Recall], query: s
         try:
             reply = chat.ask(RECOGNISE, {"question": query, "candidates": shown})
             usage += reply.usage
-            chosen = _numbers(read_json(reply.text)) & set(range(1, len(looked_at) + 1))
+            chosen = _numbers(unwrapped(read_json(reply.text), "relevant")) & set(range(1, len(looked_at) + 1))
         except (ModelError, MalformedAnswerError) as error:
             warnings.append(f"nothing recognised: {error}")
     taken = 1e3 * (time.perf_counter() - mark)

@@ -32,7 +32,7 @@ def read(messages: list[BaseMessage]) -> str:
     """Says of each passage that it tells its text."""
     asked = json.loads(messages[-1].text)
     own = [
-        {"number": p.get("number"), "entities": [], "triples": [[p["title"], "tells", p["text"]]]}
+        {"number": p.get("number"), "entities": [], "triples": [[p["title"] or "It", "tells", p["text"]]]}
         for p in asked.get("passages", [asked])
     ]
     return json.dumps({"passages": own} if "passages" in asked else own[0])

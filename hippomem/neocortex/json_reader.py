@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ from hippomem.errors import MalformedAnswerError
 
 MAX_DEPTH = 64  # deeper nesting ends what is read
 _OPEN = re.compile(r"[\[{]")
-_SPACE = re.compile(r"\s*")
+_SPACE = re.compile(r"(?:\s+|//[^\n]*|/\*[^*]*\*/)*")  # or a comment, which some models explain themselves in
 _STRING = re.compile(r"\"([^\"\\]*(?:\\.[^\"\\]*)*)\"|'([^'\\]*(?:\\.[^'\\]*)*)'", re.S)
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,308})(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?(?![\w.])")
 _WORD = re.compile(r"[A-Za-z]+")
@@ -31,10 +32,10 @@ def read_json(text: str) -> Any:
     """The object or list in a model's answer; where there are several, the longest (the first of equals).
 
     Read like JSON: strings in single quotes or with raw line breaks and unknown escapes, Python's True, False and None,
-    commas before a closing bracket, missing commas between objects or lists. Where the text is cut off or stops being
-    JSON, what was whole until then is kept: no half string, no number or word that may have gone on, no key without a
-    value. A repeated key keeps its last value; half of a surrogate pair becomes U+FFFD. Drafts in <think>…</think> do
-    not count where an answer follows. Raises MalformedAnswerError where nothing can be read.
+    commas before a closing bracket, missing commas between objects or lists, comments. Where the text is cut off or
+    stops being JSON, what was whole until then is kept: no half string, no number or word that may have gone on, no key
+    without a value. A repeated key keeps its last value; half of a surrogate pair becomes U+FFFD. Drafts in
+    <think>…</think> do not count where an answer follows. Raises MalformedAnswerError where nothing can be read.
     """
     # Where all of it is JSON, what looks like a draft stands inside a string.
     begin = 0 if _is_json(text) else text.rfind(_THOUGHT_ENDS) + 1
@@ -43,6 +44,20 @@ def read_json(text: str) -> Any:
         shown = " ".join(text[:400].split())[:80]
         raise MalformedAnswerError(f"the chat model's answer holds no JSON object or list: {shown!r}")
     return best.value
+
+
+def unwrapped(found: Any, *keys: str) -> Any:
+    """`found`, or the object with one of these keys that is all there is in it: some models put what they were asked
+    for into a list, or give it a name.
+    """
+    inner = found
+    while isinstance(inner, Mapping | list) and len(inner) == 1 and not _has(inner, keys):
+        (inner,) = inner.values() if isinstance(inner, Mapping) else inner
+    return inner if _has(inner, keys) else found
+
+
+def _has(found: Any, keys: Collection[str]) -> bool:
+    return isinstance(found, Mapping) and any(str(key).strip().casefold() in keys for key in found)
 
 
 def as_number(value: Any) -> int | None:

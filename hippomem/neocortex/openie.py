@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from hippomem.errors import MalformedAnswerError
-from hippomem.neocortex.json_reader import as_number, read_json
+from hippomem.neocortex.json_reader import as_number, read_json, unwrapped
 
 PART_CHARS = 500  # of a name or a relation
 MAX_TRIPLES = 500  # of one passage
@@ -101,6 +101,7 @@ def grounded(extracted: Extracted, title: str, text: str) -> Extracted:
 
 
 def _extracted(found: Any) -> Extracted:
+    found = unwrapped(found, *_TRIPLES, *_ENTITIES)
     if isinstance(found, Mapping):
         by_name = {str(key).strip().casefold(): value for key, value in found.items()}
         triples, entities = _listed(by_name, _TRIPLES), _listed(by_name, _ENTITIES)
@@ -119,6 +120,8 @@ def _extracted(found: Any) -> Extracted:
         else:
             facts[fact] = None
     names = dict.fromkeys(filter(None, map(_part, (entities or ())[:MAX_TRIPLES])))
+    if malformed and not facts and not names:  # what the rules found is better than that
+        return Extracted(problem="nothing in the chat model's answer is a triple of three short texts, or an entity")
     return Extracted(tuple(names), tuple(facts), malformed, repeated)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from hippomem.errors import MalformedAnswerError
 from hippomem.neocortex.chat import Chat
-from hippomem.neocortex.json_reader import read_json
+from hippomem.neocortex.json_reader import read_json, unwrapped
 from hippomem.neocortex.prompts import DECOMPOSE, READ
 from hippomem.types import Passage, Usage
 
@@ -51,7 +51,7 @@ def decompose(chat: Chat, question: str) -> Decomposition:
     """
     reply = chat.ask(DECOMPOSE, {"question": question})
     try:
-        found = read_json(reply.text)
+        found = unwrapped(read_json(reply.text), "sub_questions")
     except MalformedAnswerError as error:
         return Decomposition((), reply.usage, str(error))
     lines = [_line(item.get("question") if isinstance(item, Mapping) else item) for item in _items(found)]
@@ -76,7 +76,7 @@ def read(
     }
     reply = chat.ask(READ, data)
     try:
-        found = read_json(reply.text)
+        found = unwrapped(read_json(reply.text), "answer", "look_up")
     except MalformedAnswerError as error:
         return Reading(None, None, reply.usage, str(error))
     if not isinstance(found, Mapping) or not found.keys() & {"answer", "look_up"}:

@@ -9,7 +9,7 @@ from typing import Any
 
 from hippomem.clock import date_in_words
 from hippomem.errors import MalformedAnswerError
-from hippomem.neocortex.json_reader import read_json
+from hippomem.neocortex.json_reader import read_json, unwrapped
 from hippomem.neocortex.questions import something
 from hippomem.types import Citation, Passage
 
@@ -83,7 +83,7 @@ def without_citations(text: str) -> str:
 def read_thought(text: str) -> Thought:
     """A step of reasoning in an answer; never an exception."""
     try:
-        found = read_json(text)
+        found = unwrapped(read_json(text), "thought")
     except MalformedAnswerError as error:
         return Thought("", "", str(error))
     if not isinstance(found, Mapping) or not isinstance(found.get("thought"), str):

@@ -53,7 +53,10 @@ def test_never_an_exception_and_never_what_was_not_there(text: str) -> None:
         ('{"Triples": [{"subject": "a", "predicate": "b", "object": "c"}, {"head": "a", "tail": "c"}]}', 1, 1, 0),
         ('[["a", "b", "c"]]', 1, 0, 0),
         ('{"entities": ["a"]}', 0, 0, 0),
-        ('{"triples": [["a", "b", "' + "x" * 501 + '"], ["a", " ", "c"], [true, "b", "c"]]}', 0, 3, 0),
+        ('{"triples": [["a", "b", "c"], ["a", "b", "' + "x" * 501 + '"], ["a", " ", "c"], [true, "b", "c"]]}', 1, 3, 0),
+        ('[{"entities": ["a"], "triples": [["a", "b", "c"]]}]', 1, 0, 0),
+        ('{"result": {"triples": [["a", "b", "c"]]}}', 1, 0, 0),
+        ('{"passages": [{"number": 1, "triples": [["a", "b", "c"]]}]}', 1, 0, 0),
         ('{"triples": [["a", "b\\u0000", "c"]]}', 1, 0, 0),
         ('```json\n{"triples": [["a", "b", "c"], ["d", "e", "f', 1, 1, 0),
     ],
@@ -63,7 +66,19 @@ def test_what_is_no_triple_is_counted(text: str, triples: int, malformed: int, r
     assert (len(found.triples), found.malformed, found.repeated, found.problem) == (triples, malformed, repeated, "")
 
 
-@pytest.mark.parametrize("text", ["", "No.", "42", '"text"', "{}", '{"answer": 1}', '{"triples": "none"}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "No.",
+        "42",
+        '"text"',
+        "{}",
+        '{"answer": 1}',
+        '{"triples": "none"}',
+        '{"triples": [["Ada", "said "no" to", "Bea"], ["a", "b", "c"]], "entities": ["Ada"]}',
+    ],
+)
 def test_an_answer_to_something_else_says_so(text: str) -> None:
     assert read_extraction(text).problem
     assert all(found.problem for found in read_extractions(text, 2))

@@ -33,6 +33,7 @@ def says(answer: str) -> Chat:
         ('{"sub_questions": ["Who leads Labs?", "Where was #1 born?"]}', ["Who leads Labs?", "Where was #1 born?"]),
         ('Sure!\n```json\n{"sub_questions": ["A?", "B?",]}\n```', ["A?", "B?"]),
         ('["A?", "B?"]', ["A?", "B?"]),
+        ('[{"sub_questions": ["A?", "B?"]}]', ["A?", "B?"]),
         ('{"questions": [{"question": "A?"}, {"question": "B?"}]}', ["A?", "B?"]),
         ('{"sub_questions": ["A?", 5, null, {"x": 1}, "E #2?"]}', ["A?", "5", "", "", "E #2?"]),
         ('{"sub_questions": ["A?", "B', ["A?"]),
@@ -78,6 +79,7 @@ def test_an_answer_without_sub_questions_is_a_problem_and_no_error(answer: str) 
     [
         ('{"answer": "Northlight Labs"}', ("Northlight Labs", None)),
         ('{"answer": 1961}', ("1961", None)),
+        ('[{"answer": "Oslo"}]', ("Oslo", None)),
         ('{"answer": "Oslo", "look_up": "Where is Oslo?"}', ("Oslo", None)),
         ('{"look_up": "Who is Ada\'s sister?"}', (None, "Who is Ada's sister?")),
         ('{"answer": null, "look_up": "Who?"}', (None, "Who?")),
