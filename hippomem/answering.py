@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextvars
 import queue
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -154,10 +155,8 @@ class AnswerStream:
     def __init__(self, chat: Chat, question: Question) -> None:
         """Not for users: see `Memory.ask_stream`."""
         self.recall = question.recall
-        self._question = question
-        self._chat = chat
-        self._answer: Answer | None = None if question.recall.passages else question.answer(None)
-        self._pieces = self._read() if question.recall.passages else iter((NOT_IN_MEMORY,))
+        self._reading = _Reading(chat, question)
+        self._pieces = self._reading.pieces()
         self._turn = threading.Lock()  # a reader that was cancelled may still wait for its piece, on another thread
 
     def __iter__(self) -> Iterator[str]:
@@ -179,14 +178,27 @@ class AnswerStream:
         """The whole answer."""
         for _ in self:
             pass
-        if self._answer is None:
+        if self._reading.answer is None:
             raise ModelError("the answer broke off: ask again")
-        return self._answer
+        return self._reading.answer
 
-    def _read(self) -> Iterator[str]:
+
+@dataclass
+class _Reading:
+    """An answer in the making. It does not know the stream that reads it: once nobody has that any more, it ends."""
+
+    chat: Chat
+    question: Question
+    answer: Answer | None = None
+
+    def pieces(self) -> Iterator[str]:
         """The pieces. What fails is asked again only before the first piece has come."""
+        if not self.question.recall.passages:
+            self.answer = self.question.answer(None)
+            yield NOT_IN_MEMORY
+            return
         began = time.monotonic()
-        parts, piece = self._chat.tried(self._begin, self._question.prompt)
+        parts, piece = self.chat.tried(self._begin, self.question.prompt)
         shown_from = ThoughtFilter()
         text, message, is_wanted = "", None, True
         try:
@@ -197,23 +209,24 @@ class AnswerStream:
                 if shown := shown_from.feed(written):
                     yield shown
                 piece = self._next(parts)
-            self._answer = self._question.answer(replace(reply_of(message or ""), text=text))
+            self.answer = self.question.answer(replace(reply_of(message or ""), text=text))
         except GeneratorExit:
             is_wanted = False
             raise
         except Exception as error:  # whatever a provider's package can raise
-            raise self._chat.failure(error) from None
+            raise self.chat.failure(error) from None
         finally:
             if is_wanted:
                 self._enter(message, began)
             else:  # not here: this may be the garbage collector's work, in a thread that holds the store's lock
                 rest = threading.Thread(target=self._settle, args=(parts, message, began), daemon=True)
-                with suppress(RuntimeError):  # the interpreter ends
-                    rest.start()
+                with suppress(RuntimeError):
+                    if not sys.is_finalizing():  # then no thread runs any more, and its start would be waited for
+                        rest.start()
 
     def _enter(self, message: Any, began: float) -> None:
         usage = reply_of(message).usage if message is not None else Usage()
-        self._chat.enter(self._question.prompt, usage, time.monotonic() - began, message is not None)
+        self.chat.enter(self.question.prompt, usage, time.monotonic() - began, message is not None)
 
     def _settle(self, parts: queue.Queue[Any], message: Any, began: float) -> None:
         """Where nobody wants the rest: it was asked for, and is paid for."""
@@ -231,7 +244,7 @@ class AnswerStream:
 
     def _pump(self, parts: queue.Queue[Any]) -> None:
         try:
-            for piece in self._chat.stream(self._question.prompt, self._question.data):
+            for piece in self.chat.stream(self.question.prompt, self.question.data):
                 parts.put(piece)
         except BaseException as error:
             parts.put(error)
@@ -240,7 +253,7 @@ class AnswerStream:
 
     def _next(self, parts: queue.Queue[Any]) -> Any:
         try:
-            piece = parts.get(timeout=self._chat.timeout)
+            piece = parts.get(timeout=self.chat.timeout)
         except queue.Empty:
             raise TimeoutError from None
         if isinstance(piece, BaseException):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -272,6 +274,31 @@ def test_a_stream_that_nobody_reads_to_its_end_is_in_the_ledger(fast: Opened) ->
         while not (ledger := memory.stats()["chat_models"]):
             time.sleep(0.01)
     assert [(one["answered_calls"], one["input_tokens"], one["output_tokens"]) for one in ledger] == [(1, 11, 7)]
+
+
+def test_a_stream_that_is_left_is_in_the_ledger_and_keeps_no_process_from_ending() -> None:
+    program = """
+import time
+from langchain_core.language_models import FakeListChatModel
+from hippomem import Memory, Settings
+from hippomem.testing import HashEncoder, capitals
+chat = FakeListChatModel(responses=["Labs [1]."])
+memory = Memory.open(":memory:", settings=Settings(encoder=HashEncoder(), pipeline=capitals(), llm=chat))
+memory.add("Ada Thorne runs Northlight Labs.")
+for piece in memory.ask_stream("What does Ada Thorne run?"):
+    break
+else:
+    raise SystemExit("no piece")
+for _ in range(200):
+    time.sleep(0.05)
+    if memory.stats()["chat_models"]:
+        break
+print([line["answered_calls"] for line in memory.stats()["chat_models"]])
+left = memory.ask_stream("What does Ada Thorne run?")
+print(next(left))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=90, check=True)
+    assert done.stdout.split() == ["[1]", "L"]
 
 
 def test_a_stream_that_stalls(fast: Opened, tmp_path: Path) -> None:
