@@ -23,7 +23,6 @@ import itertools
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import astuple, dataclass, field, replace
 from typing import Any, Protocol
 
@@ -148,7 +147,7 @@ class Ingest:
         files = _each_once(found)
         self.progress.start(sum(f.size for f in files if isinstance(f, Source)) if paths else None)
         known = self.sink.known([f.name for f in files if isinstance(f, Source)])
-        with closing(Converter()) as converter:
+        with Converter() as converter:
             for item in files:
                 if isinstance(item, Failure):
                     self._failed.append(item)

@@ -419,6 +419,12 @@ def test_one_process_serves_all_and_ends_with_close(page: Callable[[str], Path])
     assert process.returncode is not None
 
 
+def test_an_ingest_leaves_no_process_behind(fast: Callable[..., Memory], page: Callable[[str], Path]) -> None:
+    before = set(threading.enumerate())
+    assert fast().ingest(page("<p>Ada met Bea.")).passages == 1
+    assert set(threading.enumerate()) == before  # one listens to the process for as long as it lives
+
+
 def test_html_never_fetches(converter: Converter, page: Callable[[str], Path]) -> None:
     asked: list[str] = []
 
