@@ -77,12 +77,15 @@ def is_right(db: Path, snapshot: Path) -> Callable[[], None]:
     return check
 
 
-def test_a_snapshot_is_used_where_it_is_whole(db: Path, is_right: Callable[[], None]) -> None:
+def test_a_snapshot_is_used_where_it_is_whole(db: Path, snapshot: Path, is_right: Callable[[], None]) -> None:
     is_right()
     with opened(db) as memory:
         memory.recall("ferry")
         assert memory._view is not None
         assert memory._view.saved_rows == 100
+        files = [file for file in db.with_name("m.db.views").rglob("*") if file.is_file()]
+        assert memory.stats()["bytes"]["views"] == sum(file.stat().st_size for file in files)
+    assert list(snapshot.parent.iterdir()) == [snapshot]  # too little has changed for another one
 
 
 def test_what_process_after_process_replays_is_saved(

@@ -621,6 +621,7 @@ def test_what_use_and_repairs_did_to_edges_goes_along_with_an_export(
     with memory._store.write() as connection:
         number = memory._writer.current(note.id)[0]
         assert edges.set_cue(connection, memory._number, number, "lighthouse", "Lighthouse")
+        assert not edges.set_cue(connection, memory._number, number, "lighthouse", "Lighthouse")  # has it already
         statuses.log_change(connection, memory._number, "repair", number, note.id, clock.now(), {"key": "lighthouse"})
         edges.set_cue(connection, memory._number, number, "nets", "")
     assert memory.consolidate()["tidy"].counts["strengthened"] == 1
