@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,35 @@ Grows.TestCase.settings = settings(
     max_examples=8, stateful_step_count=10, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestGrows = Grows.TestCase
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda view, row: view.remove([int(view.numbers[row])]),
+        lambda view, row: view.chains.remove([row]),
+        lambda view, _: view.graph.log._masks.array.__setitem__(slice(-1, None), 1 << 40),
+        lambda view, row: view.graph.passage_weight.__setitem__(row, 9.0),
+        lambda view, _: view.vectors._grown.array.__imul__(-1),
+        lambda view, _: view._sentences.array.__imul__(-1),
+        lambda view, row: view.lexical.lengths.__setitem__(row, 99),
+    ],
+    ids=["passage", "neighbours", "edges", "weight", "vector", "sentences", "words"],
+)
+def test_what_a_view_has_otherwise_is_told(fast: Callable[..., Memory], harm: Callable[[Any, int], object]) -> None:
+    memory = fast(":memory:")
+    for text in ("Ada met Bea.", "Is Bea in Oslo?", "Ada left for Bergen, and Bea for Oslo."):
+        event = memory.add(text, session="s")
+    memory.recall("Ada")
+    assert memory.doctor().ok
+    view = memory._view
+    assert view is not None
+    row = view.row_of(memory._writer.current(event.id)[0])
+    assert row is not None
+    harm(view, row)
+    (wrong,) = (check for check in memory.doctor().checks if not check.ok)
+    assert wrong.name == "views", wrong
+    assert "passage" in wrong.detail
 
 
 @pytest.mark.slow
