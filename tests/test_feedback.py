@@ -315,6 +315,7 @@ def test_rehearsals_are_in_the_log_and_happen_once(fast: Opened, tmp_path: Path)
     assert fast().doctor().ok
 
 
+@pytest.mark.sqlite
 def test_consolidation_rebuilds_the_slow_map_without_what_was_forgotten(
     fast: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
