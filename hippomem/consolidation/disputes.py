@@ -40,7 +40,10 @@ def disputed(
     for subject, relation, count in stated:
         objects[subject, relation_key(relation)] += count
     several = [(s, r) for s, r, _ in stated if objects[s, relation_key(r)] > 1]
-    _measure(connection, namespace, {relation_key(r) for _, r in several}, measured)
+    if not several:
+        return []
+    documents = reads.ingested_sources(connection, namespace)
+    _measure(connection, namespace, {relation_key(r) for _, r in several}, documents, measured)
     wanted = [(s, r) for s, r in several if measured[relation_key(r)].without(s).is_functional]
     facts = links.facts_about(connection, namespace, wanted)
     if not facts:
@@ -53,7 +56,6 @@ def disputed(
     }
     keys = entity_keys(connection, namespace, sorted({fact[3] for fact in facts}))
     promoted = semantic.semantic_of(connection, namespace, subjects)
-    documents = reads.ingested_sources(connection, namespace)
     known = validities.validities_of(connection, namespace, about)
     statements = []
     for passage, subject, relation, object_, start, end in facts:
@@ -73,13 +75,14 @@ def disputed(
     return [one for one in found if not is_settled(one, known.get((one.older.passage, fact_of(one.older))))]
 
 
-def _measure(connection: Connection, namespace: int, keys: set[str], measured: dict[str, Tellings]) -> None:
+def _measure(
+    connection: Connection, namespace: int, keys: set[str], documents: set[str], measured: dict[str, Tellings]
+) -> None:
     """Measure these relations where they are not yet."""
     missing = keys - measured.keys()
     spellings = (
         [one for one in links.relations(connection, namespace) if relation_key(one) in missing] if missing else []
     )
-    documents = reads.ingested_sources(connection, namespace) if missing else set()
     told: dict[str, list[Telling]] = {key: [] for key in missing}
     for relation, subject, key, occasion, about in links.told_of(connection, namespace, spellings):
         begins = about.valid_from or moment_of(about, documents)

@@ -225,7 +225,7 @@ class Snapshots:
         manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         if {name: manifest.get(name) for name in self._marks} != self._marks:
             raise ValueError("a snapshot of another store, encoder or format")
-        if int(folder.name.split("-")[0]) != manifest["applied"]:
+        if int(folder.name.split("-")[0]) != manifest["applied"]:  # nor is one that is not finished named so
             raise ValueError("the manifest is not what was written")
         for name, size in manifest["files"].items():
             if (folder / name).stat().st_size != size:
