@@ -81,7 +81,7 @@ def town(
     people: int, changed: float, seed: int, family: Family = TUNED, retold: float = 0.0
 ) -> tuple[list[Told], set[tuple[str, str, str]]]:
     """The notes about a town in the order of their telling, and the facts of them that a later one ended. Each fact is
-    `retold` times more in the mean, on days on which it holds."""
+    told `retold` times more in the mean, on days on which it holds."""
     rng = random.Random(seed)  # noqa: S311 - not for secrets
     notes: list[Told] = []
     ended: set[tuple[str, str, str]] = set()
