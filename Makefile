@@ -5,7 +5,7 @@ READY := .venv/.ready
 # A process on each core: threads of theirs would only wait for one another.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal
 
-.PHONY: demo test test-all test-postgres test-lowest lint bench clean
+.PHONY: demo test test-all test-postgres test-lowest lint bench pictures clean
 
 demo: $(READY)
 	$(BIN)/hippomem demo
@@ -41,6 +41,10 @@ bench: $(READY)
 	  --corpus $(DATA)/musique_train/musique_train_corpus.json.gz --out bench/musique_train
 	$(BIN)/hippomem eval latency --questions $(DATA)/musique_train/musique_train.json.gz \
 	  --corpus $(DATA)/musique_train/musique_train_corpus.json.gz --out bench/latency
+
+# Those of the console in the documents. Needs a Chromium.
+pictures: $(READY)
+	$(BIN)/python tests/connectors/console_picture.py connectors
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

@@ -297,6 +297,35 @@ def test_right_to_left_text_is_read_so_and_scrambles_nothing_beside_it(console: 
     assert source["x"] < session["x"] < date["x"]
 
 
+def test_a_long_way_goes_on_in_a_further_row(console: Console) -> None:
+    page = console.page
+    page.set_viewport_size({"width": 500, "height": 800})
+    page.get_by_label("Question").fill("In which house is the archive of Ada Thorne's firm?")
+    page.keyboard.press("Enter")
+    console.said("4 passages")
+    drawn = page.locator("#found .drawn", has_text="runs").first
+    rows = drawn.evaluate("(one) => new Set([...one.querySelectorAll('rect')].map((box) => box.y.baseVal.value)).size")
+    assert rows > 1
+    assert drawn.evaluate("(one) => one.scrollWidth <= one.clientWidth")
+    boxes = "(one) => [...one.querySelectorAll('rect')].every((box) => box.getBoundingClientRect().right < 500)"
+    assert drawn.evaluate(boxes)
+
+
+def test_a_figure_that_is_rounded_to_nothing_has_no_sign(console: Console) -> None:
+    def near_nothing(route: Route) -> None:
+        answer = route.fetch().json()
+        answer["passages"][0] |= {"score": -0.001, "causes": {"walk": -0.004, "words": -0.006}}
+        route.fulfill(json=answer)
+
+    console.page.route("**/recall", near_nothing)
+    console.page.get_by_label("Question").fill("Who keeps bees?")
+    console.page.keyboard.press("Enter")
+    console.said("passages")
+    first = console.page.locator("#found > li").first
+    assert first.locator(".score").inner_text() == "0.00"
+    assert first.locator("td").all_inner_texts() == ["0.00", "-0.01"]
+
+
 def test_what_is_no_answer_of_the_server_is_told(console: Console) -> None:
     page = console.page
     statuses = [502, 200]  # of a proxy whose server is gone, and of one that wants a password

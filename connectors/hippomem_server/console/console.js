@@ -5,6 +5,7 @@ import { drawnPath, element } from "./drawing.js";
 
 const KEPT = "hippomem.token"; // in the session's storage, which goes with the tab
 const PAGE = 20;
+const BORDERS = 40; // of an item of a list, with what is between them and its content
 const RESULTS = ["found", "listed", "counts", "sources"];
 const $ = (id) => document.getElementById(id);
 
@@ -79,13 +80,18 @@ async function recall() {
   say(count ? `${count} passages in ${Math.round(found.timings_ms.total)} ms.` : "Nothing remembered answers this.");
 }
 
+// With two decimals; what is rounded to nothing has no sign.
+function figure(value) {
+  return (Math.round(100 * value) / 100 + 0).toFixed(2);
+}
+
 function recalled(query, passage, path) {
   const item = shown(passage);
-  item.prepend(element("span", passage.score.toFixed(2), { class: "score", title: "score" }));
+  item.prepend(element("span", figure(passage.score), { class: "score", title: "score" }));
   const why = element("details");
   why.append(element("summary", "Why"));
   for (const reason of passage.why) why.append(element("p", reason, { class: "facts", dir: "auto" }));
-  if (path) why.append(drawnPath(path));
+  if (path) why.append(drawnPath(path, $("found").clientWidth - BORDERS));
   why.append(table(Object.entries(passage.causes).filter(([, value]) => value !== 0), "Cause", "Score"));
   why.open = true;
   item.querySelector(".actions").before(why);
@@ -188,7 +194,7 @@ function table(pairs, what, much) {
   const made = element("table");
   const head = element("tr");
   head.append(element("th", what, { scope: "col" }), element("th", much, { scope: "col" }));
-  made.append(head, ...rows(pairs.map(([name, value]) => [name, value.toFixed(2)])));
+  made.append(head, ...rows(pairs.map(([name, value]) => [name, figure(value)])));
   return made;
 }
 

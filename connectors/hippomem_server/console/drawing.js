@@ -14,33 +14,39 @@ export function element(name, text = "", attributes = {}) {
   return made;
 }
 
-// One row of nodes: the question, and for each step the name that it went by and the passage that it came to, with the
-// first fact between them on the line.
-export function drawnPath(path) {
-  const nodes = [{ label: "question", kind: "question" }];
+// A row of nodes: the question, and for each step the name that it went by and the passage that it came to, with the
+// first fact between them on the line. What would come beyond `room` goes on in a further row; a long node scrolls.
+export function drawnPath(path, room) {
+  const nodes = [{ label: "question", kind: "question", relation: "" }];
   for (const step of path.steps) {
-    nodes.push({ label: cut(step.entity), kind: "entity" });
+    nodes.push({ label: cut(step.entity), kind: "entity", relation: "" });
     const relation = cut(step.facts[0]?.relation ?? "");
     nodes.push({ label: cut(step.passage_title || "(untitled)"), kind: "passage", relation });
   }
-  const svg = shape("svg", { role: "img", height: ROW });
+  const svg = shape("svg", { role: "img" });
   svg.append(titled(path.text));
-  let right = 1;
+  let [right, middle, widest] = [1, ROW / 2, 0];
   nodes.forEach((node, place) => {
     const width = long(node.label, 13) + 20;
-    if (place > 0) {
-      const gap = Math.max(28, long(node.relation ?? "", 11) + 12);
-      svg.append(shape("line", { class: "edge", x1: right, y1: ROW / 2, x2: right + gap, y2: ROW / 2 }));
-      if (node.relation) svg.append(words(node.relation, right + gap / 2, ROW / 2 - 7, "relation"));
-      right += gap;
+    const gap = place ? Math.max(28, long(node.relation, 11) + 12) : 0;
+    if (place && right + gap + width + 11 > room) {
+      svg.append(shape("path", { class: "edge", d: `M ${right} ${middle} h 10 v ${ROW / 2} H 1 v ${ROW / 2}` }));
+      widest = Math.max(widest, right + 10);
+      [right, middle] = [1, middle + ROW];
     }
+    if (place) svg.append(shape("path", { class: "edge", d: `M ${right} ${middle} h ${gap}` }));
+    if (node.relation) svg.append(words(node.relation, right + gap / 2, middle - 7, "relation"));
+    right += gap;
     const round = node.kind === "passage" ? 3 : HEIGHT / 2;
-    const box = { class: `node ${node.kind}`, x: right, y: (ROW - HEIGHT) / 2, width, height: HEIGHT, rx: round };
-    svg.append(shape("rect", box), words(node.label, right + width / 2, ROW / 2 + 4, "label"));
+    const box = { class: `node ${node.kind}`, x: right, y: middle - HEIGHT / 2, width, height: HEIGHT, rx: round };
+    svg.append(shape("rect", box), words(node.label, right + width / 2, middle + 4, "label"));
     right += width;
+    widest = Math.max(widest, right);
   });
-  svg.setAttribute("width", right + 1);
-  svg.setAttribute("viewBox", `0 0 ${right + 1} ${ROW}`);
+  const [wide, high] = [widest + 1, middle + ROW / 2];
+  for (const [name, value] of Object.entries({ width: wide, height: high, viewBox: `0 0 ${wide} ${high}` })) {
+    svg.setAttribute(name, value);
+  }
   const frame = element("div", "", { class: "drawn", tabindex: "0", role: "group", "aria-label": "The way there" });
   frame.append(svg);
   return frame;
