@@ -150,7 +150,7 @@ def ingest(
     namespace: Namespace = None,
     as_json: Json = False,
 ) -> None:
-    """Remember files: text, Markdown, code, HTML, PDF, Word, JSON, JSON lines, CSV, …
+    """Remember files: text, Markdown, code, e-mail, HTML, PDF, Word, JSON, CSV, …
 
     What changed since the last time replaces what was remembered, what did not is skipped. What is gone or has moved
     stays remembered under its old path: hippomem forget it. Files that cannot be read are listed; the exit code is 1

@@ -6,6 +6,7 @@ memory, without network and without other programs, where a hang or a crash cost
 
 from __future__ import annotations
 
+import base64
 import faulthandler
 import io
 import json
@@ -105,9 +106,12 @@ def check_zip(stream: BinaryIO, max_expanded_bytes: int) -> None:
         raise SourceError(f"would expand to {in_units(expanded)}, limit {in_units(max_expanded_bytes)}")
 
 
-def to_markdown(path: str, kind: str, max_unpacked_bytes: int, max_expanded_bytes: int) -> tuple[str, str]:
-    """The Markdown and the title ("" for none) of a document; `kind` is its ending. Raises what its reader raises."""
-    with _opened(Path(path), max_unpacked_bytes) as stream:
+def to_markdown(
+    path: str, kind: str, max_unpacked_bytes: int, max_expanded_bytes: int, data: str | None = None
+) -> tuple[str, str]:
+    """The Markdown and the title ("" for none) of a document; `kind` is its ending, `data` what is in it, in base64,
+    where it is no file. Raises what its reader raises."""
+    with _opened(Path(path), max_unpacked_bytes) if data is None else io.BytesIO(base64.b64decode(data)) as stream:
         if kind in ZIP_KINDS:
             check_zip(stream, max_expanded_bytes)
             stream.seek(0)
@@ -209,7 +213,11 @@ def _simplify(soup: Any) -> None:
 def _handle(request: dict[str, Any]) -> dict[str, Any]:
     try:
         text, title = to_markdown(
-            request["path"], request["kind"], request["max_unpacked_bytes"], request["max_expanded_bytes"]
+            request["path"],
+            request["kind"],
+            request["max_unpacked_bytes"],
+            request["max_expanded_bytes"],
+            request["data"],
         )
     except MemoryError:
         # What is left of the memory is in pieces; the parent ends this process and starts a fresh one.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
@@ -35,10 +36,12 @@ class Converter:
         self._max_expanded_bytes = max_expanded_bytes
         self._worker: _Worker | None = None
 
-    def convert(self, path: Path, *, kind: str = "", max_unpacked_bytes: int = 32 * 2**20) -> tuple[str, str]:
+    def convert(
+        self, path: Path, *, kind: str = "", max_unpacked_bytes: int = 32 * 2**20, data: bytes | None = None
+    ) -> tuple[str, str]:
         """The document as Markdown, and its title or "". `kind` is its ending where the name does not tell, as that of
         a `.gz` file, which is unpacked in the child's memory, to `max_unpacked_bytes` at most: a folder for that would
-        be left behind where this process is killed.
+        be left behind where this process is killed. One that lies in no file is given as `data`.
 
         Raises SourceError for a document that is broken, too large, too slow, or crashes its reader, or where that
         cannot be started, and MissingDependencyError without markitdown; either way the next document can be converted.
@@ -49,6 +52,7 @@ class Converter:
             "seconds": self._timeout,
             "max_unpacked_bytes": max_unpacked_bytes,
             "max_expanded_bytes": self._max_expanded_bytes,
+            "data": None if data is None else base64.b64encode(data).decode(),
         }
         if self._worker is None or not self._worker.is_alive():
             self.close()

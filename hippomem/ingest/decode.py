@@ -168,7 +168,7 @@ def _declared(data: bytes, declared: str) -> str:
     try:
         meant = _MEANT.get(codecs.lookup(declared).name, declared) if declared else ""
         return meant if meant and is_plausible(data.decode(meant)) else ""
-    except (UnicodeError, LookupError):
+    except (ValueError, LookupError):  # ValueError: also a NUL in the name
         return ""
 
 

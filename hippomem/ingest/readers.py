@@ -7,9 +7,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from hippomem.errors import SourceError
+from hippomem.errors import HippomemError, SourceError
 from hippomem.ingest.convert import Converter
-from hippomem.ingest.decode import decode_mixed
+from hippomem.ingest.decode import decode, decode_mixed
+from hippomem.ingest.fields import bad_record
+from hippomem.ingest.mail import MAIL_ENDINGS, Attachment, read_mail
+from hippomem.ingest.mailboxes import RawMessage, messages
 from hippomem.ingest.records import RECORD_ENDINGS, read_records, record_ending
 from hippomem.ingest.sources import EmptySourceError, Source
 from hippomem.ingest.split import is_passage
@@ -19,7 +22,7 @@ from hippomem.types import Document, Failure
 CONVERTED_ENDINGS = frozenset({".html", ".htm", ".xhtml", ".pdf", ".docx", ".pptx", ".xlsx", ".epub"})
 MARKDOWN_ENDINGS = frozenset({".md", ".markdown"})
 TEXT_ENDINGS = frozenset({".txt", ".text", ".rst", ".log"}) | MARKDOWN_ENDINGS
-_KNOWN_ENDINGS = RECORD_ENDINGS | CONVERTED_ENDINGS | TEXT_ENDINGS
+_KNOWN_ENDINGS = RECORD_ENDINGS | CONVERTED_ENDINGS | TEXT_ENDINGS | MAIL_ENDINGS
 _MEDIA_TYPES = {
     ".md": "text/markdown",
     ".markdown": "text/markdown",
@@ -45,11 +48,18 @@ _FRONT = re.compile(
 _FRONT_TITLE = re.compile(r"^title[ \t]*[:=](.*)$", re.MULTILINE)
 _MARKUP = re.compile(r"!?\[([^\]]*)\]\([^)]*\)|(?<!\w)[*_`]{1,3}(?=\w)|(?<=\w)[*_`]{1,3}(?!\w)|[ \t]+#+[ \t]*$")
 _MAX_TITLE_CHARS = 200
+_TEXT_TYPES = frozenset({"text/plain", "text/markdown", "text/x-patch", "text/x-diff"})  # of attachments
+MAX_MAILBOX_BYTES = 64 * 2**30
+# A mailbox, or a message that a server keeps as a file, under a name that does not say so.
+_MAILBOX = re.compile(rb"From [^\n]*\n[!-9;-~]+:[ \t]")
+_MESSAGE = re.compile(rb"(?:Return-Path|Received|Delivered-To|X-[\w-]+|Message-ID|MIME-Version|From|Date): ", re.I)
+_SENT = re.compile(rb"^Message-ID:[ \t\r\n]*<", re.I | re.M)
 
 
 def read(source: Source, converter: Converter, *, max_document_bytes: int) -> Iterator[Document | Failure]:
-    """The Documents of a file: one for each record of a corpus, otherwise one, titled and with its `media_type`. And a
-    Failure for each record that is unusable, or where bytes of a text had to be guessed.
+    """The Documents of a file: one for each record of a corpus, one for each mail and what it brings along, otherwise
+    one, titled and with its `media_type`. And a Failure for each record that is unusable, or where bytes of a text had
+    to be guessed.
 
     Text and source code are decoded, documents (HTML, PDF, Word, …) converted, `.gz` files expanded first. A Document
     that is not a record may have at most `max_document_bytes` bytes of text. Raises SourceError for what cannot be
@@ -69,8 +79,11 @@ def read(source: Source, converter: Converter, *, max_document_bytes: int) -> It
                 item = _finished(item, "", kind, source, max_document_bytes)
             yield item
         return
-    if kind not in CONVERTED_ENDINGS | TEXT_ENDINGS:
+    if kind not in CONVERTED_ENDINGS | TEXT_ENDINGS | MAIL_ENDINGS:
         kind = _sniffed(source) or kind
+    if kind in MAIL_ENDINGS:
+        yield from _mails(source, kind, converter, max_document_bytes)
+        return
     title = stray = ""
     if kind in CONVERTED_ENDINGS:
         text, title = converter.convert(source.path, kind=kind, max_unpacked_bytes=max_document_bytes)
@@ -80,6 +93,61 @@ def read(source: Source, converter: Converter, *, max_document_bytes: int) -> It
     yield _finished(Document(text=text, source=source.name), title, kind, source, max_document_bytes)
     if stray:
         yield Failure(source.name, stray)
+
+
+def _mails(source: Source, kind: str, converter: Converter, max_document_bytes: int) -> Iterator[Document | Failure]:
+    """The messages of a mailbox, or the one that an `.eml` file is, and what was attached to them."""
+
+    def html(page: bytes) -> str:
+        return converter.convert(source.path, kind=".html", data=page)[0]
+
+    most = 2 * max_document_bytes  # attached, a document takes a third more
+    is_box = kind == ".mbox"
+    with open_capped(source.path, MAX_MAILBOX_BYTES if is_box else most, setting=LIMIT_NAME) as stream:
+        found = messages(stream, most) if is_box else iter([RawMessage(stream.read())])
+        index = -1
+        for index, (data, is_cut) in enumerate(message for message in found if message.data.strip()):
+            name = f"{source.name}#{index}" if is_box else source.name
+            if is_cut:
+                reason = f"holds more than the limit of {in_units(most)}: raise {LIMIT_NAME}"
+                yield bad_record(name, reason, data)
+                continue
+            for item in read_mail(data, name, source.name, html):
+                if isinstance(item, Attachment):
+                    yield from _attached(item, name, source, converter, max_document_bytes)
+                elif isinstance(item, Failure):
+                    yield item
+                elif reason := _excess(item.text, max_document_bytes):
+                    yield bad_record(name, reason, data)
+                else:
+                    title = "" if is_box else title_of("", source.path.name, is_markdown=False)
+                    yield item if item.title else replace(item, title=title)
+        if index < 0:
+            raise EmptySourceError("holds no text")
+
+
+def _attached(
+    attachment: Attachment, name: str, source: Source, converter: Converter, max_document_bytes: int
+) -> Iterator[Document | Failure]:
+    """The Document of what was attached, where it is of a kind that is read; of others the mail has the name."""
+    file = replace(source, path=Path(attachment.name))
+    kind = ".html" if attachment.media_type == "text/html" else file.path.suffix.lower()
+    is_text = kind in TEXT_ENDINGS | RECORD_ENDINGS or attachment.media_type in _TEXT_TYPES
+    if kind not in CONVERTED_ENDINGS and not is_text:
+        return
+    try:
+        title = ""
+        if kind not in CONVERTED_ENDINGS:
+            text = decode(attachment.data, attachment.name)
+        else:
+            text, title = converter.convert(file.path, kind=kind, data=attachment.data)
+        document = _finished(Document(text=text, source=source.name), title, kind, file, max_document_bytes)
+    except HippomemError as error:
+        reason = f"the attachment {attachment.name!r} is not read: {error}"
+        yield bad_record(name, reason, [attachment.name, attachment.metadata])
+        return
+    metadata = {**document.metadata, **attachment.metadata, "attachment": attachment.name}
+    yield replace(document, occurred_at=attachment.occurred_at, metadata=metadata)
 
 
 def title_of(text: str, name: str, *, is_markdown: bool) -> str:
@@ -109,11 +177,18 @@ def _finished(document: Document, title: str, kind: str, source: Source, max_doc
                 "holds no text" + (" (are its pages pictures? Then they need OCR first)" if kind == ".pdf" else "")
             )
         raise EmptySourceError("holds no text")
-    if len(text) * 4 > max_document_bytes and (size := len(text.encode())) > max_document_bytes:
-        raise SourceError(f"holds {in_units(size)} of text, limit {in_units(max_document_bytes)}: raise {LIMIT_NAME}")
+    if reason := _excess(text, max_document_bytes):
+        raise SourceError(reason)
     is_markdown = kind in MARKDOWN_ENDINGS | CONVERTED_ENDINGS - {".pdf"}
     title = title[:_MAX_TITLE_CHARS] or title_of(text, source.path.name, is_markdown=is_markdown)
     return replace(document, title=title, metadata={"media_type": _MEDIA_TYPES.get(kind, "text/plain")})
+
+
+def _excess(text: str, max_document_bytes: int) -> str:
+    """Why a text is too large; "" where it is not."""
+    if len(text) * 4 > max_document_bytes and (size := len(text.encode())) > max_document_bytes:
+        return f"holds {in_units(size)} of text, limit {in_units(max_document_bytes)}: raise {LIMIT_NAME}"
+    return ""
 
 
 def _sniffed(source: Source) -> str:
@@ -134,6 +209,10 @@ def _sniffed(source: Source) -> str:
         if not kind:
             raise SourceError("is a zip archive: unpack it first")
         return kind
+    if _MAILBOX.match(head):
+        return ".mbox"
+    if _MESSAGE.match(head) and _SENT.search(head.replace(b"\r\n", b"\n").partition(b"\n\n")[0]):
+        return ".eml"
     start = head[:1024].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     is_html = start.startswith((b"<!doctype html", b"<html")) or (start.startswith(b"<?xml") and b"<html" in start)
     return ".html" if is_html else ""
