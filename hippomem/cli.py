@@ -162,6 +162,11 @@ def ingest(
     for path in paths:
         # The library says so too, but by then there would be a new database.
         if not os.path.lexists(checked_path(path)):
+            if path == "-":
+                raise InvalidInputError(
+                    "ingest reads files, by whose paths what they hold can be replaced later: write standard input to "
+                    "one (hippomem add - remembers it as one text)"
+                )
             raise NotFoundError(f"there is no file or folder {path!r}")
     if dry_run:
         chat.print_estimate(paths, db, namespace, llm, as_json)

@@ -252,6 +252,7 @@ def test_ingest_fails_where_nothing_could_be_read(cli: Cli, notes: Path, tmp_pat
 
 def test_a_path_that_does_not_exist_stops_before_anything_starts(cli: Cli, notes: Path) -> None:
     assert "nowhere" in error_of(cli("ingest", notes, "nowhere", "--json"))
+    assert "hippomem add - " in error_of(cli("ingest", "-", "--json"))
     assert not Path("hippomem.db").exists()
     for options in ((), ("--dry-run",)):
         assert "a path is empty: '.' stands for this folder" in error_of(cli("ingest", notes, "", *options))

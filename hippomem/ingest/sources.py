@@ -17,6 +17,7 @@ from hippomem.types import Failure, File
 _OWN_FILES = (".db", ".db-wal", ".db-shm", ".db-journal")
 _OWN_FOLDERS = (".db.views",)
 _HELD = "is a database that is open"
+_PIPE = "is a pipe: write what comes from it to a file, by whose path it can be replaced later, and ingest that"
 
 
 class EmptySourceError(SourceError):
@@ -57,6 +58,9 @@ def find_sources(target: str | os.PathLike[str]) -> Iterator[Source | Failure]:
         mode = real.stat().st_mode
     except (FileNotFoundError, NotADirectoryError, ValueError):
         # ValueError: a NUL in the path, which names no file.
+        if path.exists():  # what /dev/stdin leads to has no path
+            yield _failure(path, _PIPE)
+            return
         raise NotFoundError(f"there is no file or folder {os.fspath(target)!r}") from None
     except (OSError, RuntimeError) as error:
         # RuntimeError: how Path.resolve reports a link to itself before Python 3.13.

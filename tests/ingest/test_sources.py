@@ -100,6 +100,19 @@ def test_pipes_and_sockets_are_never_opened(tmp_path: Path, monkeypatch: pytest.
     assert isinstance(found, Failure)
 
 
+@pytest.mark.skipif(not Path("/dev/fd").is_dir(), reason="this system has no /dev/fd")
+def test_what_comes_from_a_pipe_is_told_as_that() -> None:
+    """As `cat notes.jsonl | hippomem ingest /dev/stdin` and `hippomem ingest <(…)` give it."""
+    reading, writing = os.pipe()
+    try:
+        (found,) = find_sources(f"/dev/fd/{reading}")
+    finally:
+        os.close(reading)
+        os.close(writing)
+    assert isinstance(found, Failure)
+    assert "is a pipe" in found.reason
+
+
 def test_links_to_folders_are_followed_but_never_in_circles(tmp_path: Path) -> None:
     target = tmp_path / "target"
     write(target / "a" / "1.txt")
