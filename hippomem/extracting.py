@@ -15,8 +15,8 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
@@ -29,6 +29,7 @@ from hippomem.neocortex.chat import Chat, Reply
 from hippomem.neocortex.faults import Fault, Kind, fault_of
 from hippomem.neocortex.openie import Extracted, grounded, read_extraction, read_extractions
 from hippomem.neocortex.prices import Price, charged
+from hippomem.neocortex.prompts import EXTRACT as EXTRACT_PROMPT
 from hippomem.storage import ledger
 from hippomem.storage.jobs import Work
 from hippomem.storage.outages import Outage
@@ -43,6 +44,8 @@ PATIENCE = 60.0  # a round waits so long for an attempt that is due later, and l
 OUTAGE_PATIENCE = 15.0  # and so long, until the next answer, for a server that fails
 GRACE = 5.0  # for calls in flight when a round is stopped
 MAX_NOTES = 20
+OWN = frozenset({Kind.refused, Kind.odd})  # failures that may be of this very call alone
+PLAIN = {"title": "Ines Oort", "text": "Oort was born in Delft."}  # that nobody refuses
 # The state of each outage, by database and model, that was logged last: one worker opens namespaces again and again.
 _said: dict[tuple[str, str], tuple[datetime, int]] = {}
 
@@ -67,6 +70,15 @@ class _Tally:
     def note(self, text: str) -> None:
         if len(self.notes) < MAX_NOTES:
             self.notes.append(text)
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """What a call failed for, what that means, and seconds that it took."""
+
+    error: Exception
+    fault: Fault
+    seconds: float
 
 
 class ExtractionStep:
@@ -230,18 +242,46 @@ class ExtractionStep:
             await self._by_hand(tally, back)
             raise
         try:
-            reply = await asyncio.wait_for(asyncio.wrap_future(future), self._chat.timeout)
+            outcome = await self._outcome(future, round, tally)
         except asyncio.CancelledError:
             back = partial(self._claims.give_back, claim, 0.0, "its worker was stopped", is_counted=False)
             await self._by_hand(tally, back)
             raise
-        except Exception as error:  # whatever a provider's package can raise
+        if isinstance(outcome, _Failure):
             round.spend(tokens=-claim.expected_tokens)
-            await self._by_hand(tally, partial(self._failed, claim, error, time.monotonic() - began, tally))
+            await self._by_hand(tally, partial(self._failed, claim, outcome, tally))
             return
+        reply = outcome
         used = reply.usage.input_tokens + reply.usage.output_tokens or claim.expected_tokens  # where nobody counted
         round.spend(tokens=used - claim.expected_tokens)
         await self._by_hand(tally, partial(self._answered, claim, reply, time.monotonic() - began, tally))
+
+    async def _outcome(self, future: Future[Reply], round: Round, tally: _Tally) -> Reply | _Failure:
+        """What was replied, or why nothing was. Where it may be what was asked, a plain text is asked about: if that
+        fails alike, all would.
+        """
+        began = time.monotonic()
+        try:
+            return await self._reply(future)
+        except Exception as error:  # whatever a provider's package can raise
+            failure = _Failure(error, fault_of(error), time.monotonic() - began)
+        if failure.fault.kind not in OWN:
+            return failure
+        began = time.monotonic()
+        try:
+            reply = await self._reply(self._chat.begin(EXTRACT_PROMPT, PLAIN))
+        except Exception as error:
+            fault, reply = fault_of(error), None
+            failure = replace(failure, fault=Fault(Kind.setup) if fault.kind in OWN else fault)
+        usage = reply.usage if reply else Usage()
+        round.spend(tokens=usage.input_tokens + usage.output_tokens)
+        tally.usage += usage
+        spent = EXTRACT_PROMPT, usage, time.monotonic() - began
+        await self._by_hand(tally, partial(self._chat.enter, *spent, is_answered=reply is not None))
+        return failure
+
+    async def _reply(self, future: Future[Reply]) -> Reply:
+        return await asyncio.wait_for(asyncio.wrap_future(future), self._chat.timeout)
 
     def _answered(self, claim: Claim, reply: Reply, seconds: float, tally: _Tally) -> None:
         tally.waited = 0.0
@@ -272,12 +312,13 @@ class ExtractionStep:
             problem = next(extracted.problem for _, extracted in found if extracted.problem)
             self._put_off(claim, Fault(Kind.odd), problem + (f" (it was {early})" if early else ""), tally)
 
-    def _failed(self, claim: Claim, error: BaseException, seconds: float, tally: _Tally) -> None:
-        fault = fault_of(error)
-        self._claims.record(claim, ledger.Spent("failed", seconds=seconds), {}, is_servers=fault.is_servers)
+    def _failed(self, claim: Claim, failure: _Failure, tally: _Tally) -> None:
+        error, fault = failure.error, failure.fault
+        self._claims.record(claim, ledger.Spent("failed", seconds=failure.seconds), {}, is_servers=fault.is_servers)
         reason = str(self._chat.failure(error))
         if fault.kind == Kind.setup:
-            tally.error = tally.error or reason
+            told = f"{reason}; it answers no plain text either, so no job has lost an attempt"
+            tally.error = tally.error or (reason if fault_of(error).kind == Kind.setup else told)
         self._put_off(claim, fault, reason, tally, self._chat.cause(error))
 
     def _put_off(self, claim: Claim, fault: Fault, reason: str, tally: _Tally, cause: str = "") -> None:

@@ -18,13 +18,14 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 from openai_server import completion, failure
 
+NOTHING: dict[str, Any] = {"entities": [], "triples": []}  # about what was not recorded
 FAULTS = ("429", "500", "hang", "cut off", "garbage", "wrong type")
 
 
 @dataclass
 class FaultyServer:
     """`recorded` are the answers by text; a share of the calls fails, by one fault after the other, or all by the fault
-    that it is `down` with; those about a text with the word `poison` get a 500.
+    that it is `down` with; those about a text with the word `poison` get a 500, or what `poisoned` says.
 
     What it counts is what a provider would charge for: `answered` calls with their tokens; `paid` is how often each
     text had an answer that was of use.
@@ -36,6 +37,7 @@ class FaultyServer:
     seconds: float = 0.0
     down: str = ""
     poison: str = ""
+    poisoned: str = "500"
     retry_after: str = "0"
     requests: int = 0
     answered: int = 0
@@ -65,7 +67,7 @@ class FaultyServer:
     async def _reply(self, body: dict[str, Any], request: Request) -> Response:
         fault = self.down
         if not fault and self.poison and self.poison in body["messages"][-1]["content"]:
-            fault = "500"
+            fault = self.poisoned
         elif not fault and self._random.random() < self.share:
             fault = self.faults[sum(self.happened.values()) % len(self.faults)]
             self.happened[fault] += 1
@@ -82,14 +84,15 @@ class FaultyServer:
             return Response(status_code=499)
         asked = json.loads(body["messages"][-1]["content"])
         texts = [p["text"] for p in asked["passages"]] if "passages" in asked else [asked["text"]]
-        answers: list[dict[str, Any]] = [{"number": n, **self.recorded[text]} for n, text in enumerate(texts, 1)]
+        found = [self.recorded.get(text, NOTHING) for text in texts]
+        answers: list[dict[str, Any]] = [{"number": n, **one} for n, one in enumerate(found, 1)]
         text = json.dumps({"passages": answers} if "passages" in asked else answers[0], ensure_ascii=False)
         if fault == "garbage":
             text = "I am sorry, I cannot help with that."
         elif fault == "cut off":
             text = text[: len(text) * 2 // 3]
         else:
-            self.paid.update(texts)
+            self.paid.update(text for text in texts if text in self.recorded)
         content = completion(text)
         content["choices"][0]["finish_reason"] = "length" if fault == "cut off" else "stop"
         read, written = len(body["messages"][-1]["content"].split()), len(text.split())

@@ -409,11 +409,12 @@ def test_setup_errors_cost_no_attempt(fast: Opened, tmp_path: Path) -> None:
 
 
 def test_what_is_refused_is_dead_at_once(fast: Opened, tmp_path: Path) -> None:
-    with openai_server((400, "too long")) as server:
+    with openai_server((400, "too long"), "{}") as server:
         memory = fast(settings=settings(tmp_path, llm="openai:test-model", llm_base_url=server.url, llm_api_key="none"))
         memory.add(TEXT)
         report = memory.consolidate()["extract"]
-        assert (len(server.asked), report.counts["dead"], report.error) == (1, 1, None)
+        assert (len(server.asked), report.counts["dead"], report.error) == (2, 1, None)
+        assert report.usage.calls == 1  # of the plain text that was answered
 
 
 @pytest.mark.slow

@@ -133,7 +133,7 @@ def test_alone_with_such_a_document_a_memory_does_not_ask_for_ever(
 @pytest.mark.usefixtures("quick")
 def test_what_is_the_jobs_fault_or_the_users_is_no_outage(fast: Opened) -> None:
     records, recorded = made_up(3)
-    with faulty_server(recorded, down="400") as server:
+    with faulty_server(recorded, poison="entry 0,", poisoned="400") as server:
         memory = fast(settings=settings(server))
         memory.ingest(records[:1])
         assert memory.consolidate()["extract"].counts["dead"] == 1
@@ -146,6 +146,43 @@ def test_what_is_the_jobs_fault_or_the_users_is_no_outage(fast: Opened) -> None:
         server.down = ""
         memory.consolidate()  # at once, with the right key
         assert memory.stats()["jobs"]["done"] == 2
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("fault", ["400", "wrong type"])
+def test_what_every_call_fails_of_costs_no_job_an_attempt(fast: Opened, fault: str) -> None:
+    records, recorded = made_up(30)
+    with faulty_server(recorded, down=fault) as server:
+        memories = [fast(settings=settings(server)) for _ in range(2)]
+        memories[0].ingest(records)
+        for memory in memories:
+            report = memory.consolidate()["extract"]
+            assert "it answers no plain text either" in str(report.error)
+            assert report.again_at is None
+        assert server.requests <= 2 * 2 * 4
+        assert {(job.state, job.attempts) for job in memories[0].jobs()} == {("waiting", 0)}
+        server.down = ""
+        memories[1]._new_worker().run(until_idle=True)
+        assert memories[0].stats()["jobs"] == {"waiting": 0, "running": 0, "done": 30, "dead": 0}
+        (ledger,) = memories[0].stats()["chat_models"]
+        assert ledger["failed_calls"] + ledger["answered_calls"] == server.requests
+        assert ledger["input_tokens"] == server.input_tokens
+
+
+@pytest.mark.usefixtures("quick")
+def test_texts_that_are_refused_cost_no_other_its_attempts(fast: Opened) -> None:
+    records, recorded = made_up(30)
+    with faulty_server(recorded, poison="7,", poisoned="400") as server:
+        memory = fast(settings=settings(server, llm_group_chars=2000))
+        memory.ingest(records)
+        memory._new_worker().run(until_idle=True)
+        dead = memory.jobs("dead")
+        assert len(dead) == 3
+        assert all("out of order" in str(job.reason) for job in dead)
+        assert memory.stats()["jobs"]["done"] == 27
+        assert memory.retry_jobs() == 3  # now nothing else is left that could be answered
+        memory._new_worker().run(until_idle=True)
+        assert memory.stats()["jobs"]["dead"] == 3
 
 
 @pytest.mark.slow

@@ -365,6 +365,8 @@ def _advice(error: BaseException) -> str:
         return "check llm_api_key (HIPPOMEM_LLM_API_KEY)"
     if status == 404:
         return "check the model's name in llm (HIPPOMEM_LLM) and llm_base_url (HIPPOMEM_LLM_BASE_URL)"
+    if status in (400, 422):
+        return "check llm, llm_options and llm_base_url (HIPPOMEM_LLM, HIPPOMEM_LLM_OPTIONS, HIPPOMEM_LLM_BASE_URL)"
     if status == 429:
         return "the provider refuses more requests for now: wait, or raise the limit there"
     if status is not None and status >= 500:
