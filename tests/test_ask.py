@@ -227,6 +227,19 @@ def test_a_stream_that_ends_without_saying_so(fast: Opened) -> None:
     assert [flag for flag in answer.flags if "broken off" in flag]
 
 
+@pytest.mark.parametrize("status", [400, 422])
+def test_a_server_that_does_not_count_what_it_streams_is_asked_without(fast: Opened, status: int) -> None:
+    refused = status, "Unrecognized request argument supplied: stream_options"
+    with openai_server(refused, refused, refused, "Northlight Labs [1].") as server:
+        ready = Settings(llm_base_url=server.url, llm_api_key="key", llm_retries=0)
+        memory = filled(fast(settings=ready, llm="openai:test-model"))
+        with pytest.raises(ModelError, match="stream_options"):  # that the server refuses it so, too, proves nothing
+            _ = memory.ask_stream(QUESTION).answer
+        answers = [memory.ask_stream(QUESTION).answer for _ in range(2)]
+    assert [answer.text for answer in answers] == ["Northlight Labs [1]."] * 2
+    assert ["stream_options" in request["body"] for request in server.asked] == [True, False, True, False, False]
+
+
 def test_an_answer_that_a_content_filter_ended_is_flagged(fast: Opened) -> None:
     with openai_server("Ada Thorne runs Northlight [1] and") as server:
         server.ends = "content_filter"

@@ -43,6 +43,7 @@ FILTERED = frozenset(  # the same where its server lets no more of it out: OpenA
     {"content_filter", "refusal", "content_filtered", "guardrail_intervened"}
     | {"safety", "recitation", "blocklist", "prohibited_content", "spii"}
 )
+REFUSED = frozenset({400, 422})  # how servers answer to an option that they do not know
 EXTRA_PACKAGES = frozenset({"langchain", "langchain_openai"})
 # Seconds before another try at most, doubled each time; a random part of it, or as many as the server asks for.
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 8.0
@@ -113,6 +114,7 @@ class Chat:
         options: Mapping[str, Any] | None = None,
     ) -> None:
         self._structured = structured
+        self._uncounted: dict[str, Any] = {}  # what a stream without token counts is asked with
         self._options = dict(options or {})
         self.ledger: Ledger | None = None
         self._llm = llm
@@ -203,7 +205,20 @@ class Chat:
 
     def stream(self, prompt: Prompt, data: Mapping[str, Any]) -> Iterator[Any]:
         """The message in pieces, as LangChain's `stream` gives them. Raises whatever the provider's package does."""
-        yield from self._model.stream(prompt.messages(data))
+        messages, is_begun = prompt.messages(data), False
+        try:
+            for piece in self._model.stream(messages, **self._uncounted):
+                is_begun = True
+                yield piece
+            return
+        except Exception as error:
+            can_do_without = not self._uncounted and getattr(self._model, "stream_usage", None)
+            if is_begun or not can_do_without or status_of(error) not in REFUSED:
+                raise
+        uncounted = {"stream_usage": False}
+        for piece in self._model.stream(messages, **uncounted):
+            self._uncounted = uncounted  # the server knows no `stream_options`; what was asked is all right
+            yield piece
 
     def failure(self, error: BaseException) -> ModelError:
         """What a call raised, as the error that users see."""
@@ -232,7 +247,7 @@ class Chat:
         except Exception as error:
             if (unfinished := _unfinished(error)) is not None:
                 return unfinished
-            if self._structured is None and status_of(error) in (400, 422):
+            if self._structured is None and status_of(error) in REFUSED:
                 reply = reply_of(self._model.invoke(messages))
                 self._structured = False  # it says that it can, and its server cannot; what was asked is all right
                 return reply
@@ -365,7 +380,7 @@ def _advice(error: BaseException) -> str:
         return "check llm_api_key (HIPPOMEM_LLM_API_KEY)"
     if status == 404:
         return "check the model's name in llm (HIPPOMEM_LLM) and llm_base_url (HIPPOMEM_LLM_BASE_URL)"
-    if status in (400, 422):
+    if status in REFUSED:
         return "check llm, llm_options and llm_base_url (HIPPOMEM_LLM, HIPPOMEM_LLM_OPTIONS, HIPPOMEM_LLM_BASE_URL)"
     if status == 429:
         return "the provider refuses more requests for now: wait, or raise the limit there"
