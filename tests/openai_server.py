@@ -6,19 +6,21 @@ import json
 import re
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-Answer = str | tuple[int, str | dict[str, Any] | list[Any]]
+Said = str | tuple[int, str | dict[str, Any] | list[Any]]
+Answer = Said | Callable[[dict[str, Any]], Said]
 
 
 @dataclass
 class Server:
     """Answers with `script`, one after the other, the last again and again: a text, or an HTTP status with a message,
-    or with what stands in the place of OpenAI's own error; `headers` go along with that.
+    or with what stands in the place of OpenAI's own error; `headers` go along with that; or what a function says to the
+    body of the request.
 
     `asked` holds the requests: path, authorization and body. What it streams `breaks_off` before the last word, or
     `ends` for this reason.
@@ -49,7 +51,8 @@ def openai_server(*script: Answer, seconds: float = 0.0) -> Iterator[Server]:
             number = len(server.asked)
             server.asked.append({"path": self.path, "key": self.headers.get("Authorization"), "body": body})
             stop.wait(server.seconds)
-            answer = server.script[min(number, len(server.script) - 1)]
+            planned = server.script[min(number, len(server.script) - 1)]
+            answer = planned(body) if callable(planned) else planned
             if isinstance(answer, str) and body.get("stream"):
                 self.pieces(answer)
                 return

@@ -22,7 +22,7 @@ _STRING = re.compile(r"\"([^\"\\]*(?:\\.[^\"\\]*)*)\"|'([^'\\]*(?:\\.[^'\\]*)*)'
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,308})(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?(?![\w.])")
 _WORD = re.compile(r"[A-Za-z]+")
 _WORDS = {"true": True, "True": True, "false": False, "False": False, "null": None, "None": None}
-_THOUGHT_ENDS = "</think>"  # what reasoning models write before it is no answer
+_THOUGHT_BEGINS, _THOUGHT_ENDS = "<think>", "</think>"  # what reasoning models write between them is no answer
 _ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|.)", re.S)
 _ESCAPED = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _NOTHING = object()
@@ -35,15 +35,25 @@ def read_json(text: str) -> Any:
     commas before a closing bracket, missing commas between objects or lists, comments. Where the text is cut off or
     stops being JSON, what was whole until then is kept: no half string, no number or word that may have gone on, no key
     without a value. A repeated key keeps its last value; half of a surrogate pair becomes U+FFFD. Drafts in
-    <think>…</think> do not count where an answer follows. Raises MalformedAnswerError where nothing can be read.
+    <think>…</think> do not count, nor does what begins with a thought that has no end. Raises MalformedAnswerError
+    where nothing can be read.
     """
+    start = _end_of_thought(text)
     # Where all of it is JSON, what looks like a draft stands inside a string.
-    begin = 0 if _is_json(text) else text.rfind(_THOUGHT_ENDS) + 1
-    best = _longest(text, begin) or _longest(text, 0)
+    begin = start if _is_json(text) else max(start, text.rfind(_THOUGHT_ENDS) + 1)
+    best = _longest(text, begin) or _longest(text, start)
     if best is None:
         shown = " ".join(text[:400].split())[:80]
         raise MalformedAnswerError(f"the chat model's answer holds no JSON object or list: {shown!r}")
     return best.value
+
+
+def _end_of_thought(text: str) -> int:
+    """Where the thought ends that a text begins with; 0 without one."""
+    if not text.lstrip().startswith(_THOUGHT_BEGINS):
+        return 0
+    end = text.find(_THOUGHT_ENDS)
+    return end if end >= 0 else len(text)
 
 
 def unwrapped(found: Any, *keys: str) -> Any:

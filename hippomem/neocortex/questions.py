@@ -27,7 +27,7 @@ _NO_ANSWER = frozenset({"", "unknown", "none", "null", "n/a", "not found", "no a
 
 @dataclass(frozen=True, slots=True)
 class Decomposition:
-    """Sub-questions in the order to answer them; none where the answer was malformed, as `problem` then tells."""
+    """Sub-questions in the order to answer them; none where the answer was malformed or cut off, as `problem` tells."""
 
     sub_questions: tuple[str, ...]
     usage: Usage
@@ -50,6 +50,8 @@ def decompose(chat: Chat, question: str) -> Decomposition:
     Raises ModelError where the model does not answer.
     """
     reply = chat.ask(DECOMPOSE, {"question": question})
+    if reply.is_cut:
+        return Decomposition((), reply.usage, "the chat model's answer was cut off: raise max_tokens (llm_options)")
     try:
         found = unwrapped(read_json(reply.text), "sub_questions")
     except MalformedAnswerError as error:
