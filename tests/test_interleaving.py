@@ -384,6 +384,37 @@ def test_what_a_round_looks_at_is_forgotten_meanwhile(fast: Opened, monkeypatch:
     assert one.recall("Whom did Ada meet?").passages[0].id == again.id
 
 
+@pytest.mark.parametrize("grows", [True, False])
+def test_a_promotion_is_undone_just_before_it_is_counted_anew(
+    fast: Opened, monkeypatch: pytest.MonkeyPatch, grows: bool
+) -> None:
+    memory, other = fast(), fast()
+
+    def say(*sources: str) -> list[str]:
+        told = [("Zed", "lives in", "Paris")]
+        return [memory.add(f"{one}: Zed lives in Paris.", source=one, triples=told).id for one in sources]
+
+    ids = say("a", "b", "c")
+    memory.consolidate()
+    (promoted,) = [change for change in memory.history(ids[2]) if change.action == "promote"]
+    say("d") if grows else memory.forget(ids[0])
+    memory.add("Bea left.")
+
+    def planned(*args: Any) -> deque[Any]:
+        monkeypatch.undo()
+        other.undo(promoted.sequence)
+        return deque(*args)
+
+    monkeypatch.setattr(tidying, "deque", planned)
+    counts = memory.consolidate()["tidy"].counts
+    say("e", "f")
+    assert {**counts, **memory.consolidate()["tidy"].counts}.get("promoted", 0) == 0
+    assert memory.stats()["consolidation"]["semantic_facts"] == 0
+    with pytest.raises(InvalidInputError, match="undone already"):
+        other.undo(promoted.sequence)
+    assert memory.doctor().ok
+
+
 def test_the_doctor_takes_what_comes_while_it_looks_for_no_damage(fast: Opened) -> None:
     one, two = fast(), fast()
     two.forget(two.add("Ada met Bea.").id)

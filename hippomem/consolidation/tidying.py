@@ -251,7 +251,9 @@ class _Desk:
 
     def promote(self, fact: tuple[int, str, int], support: tuple[int, int, int] | None) -> None:
         """Promote a fact that several events of several sources support, demote one that lost its support."""
-        is_promoted = bool(semantic.semantic_of(self.connection, self.namespace, [fact[0]]) & {fact})
+        is_promoted, decision = semantic.decision_on(self.connection, self.namespace, fact)
+        if decision is not None:
+            return  # somebody has undone it, or its demotion, since it was looked at
         if not self.is_dry:
             semantic.set_semantic(self.connection, self.namespace, fact, support and support[:2], self.now)
         if is_promoted == bool(support):

@@ -33,6 +33,13 @@ def all_semantic(connection: Connection, namespace: int) -> dict[tuple[int, str,
     return {(r.subject, r.relation, r.object): (r.events, r.sources, r.decision) for r in connection.execute(query)}
 
 
+def decision_on(connection: Connection, namespace: int, fact: tuple[int, str, int]) -> tuple[bool, str | None]:
+    """Whether a fact is promoted, and what was decided about it."""
+    query = select(is_promoted(), semantic_facts.c.decision).where(*_is(namespace, fact))
+    row = connection.execute(query).first()
+    return (bool(row[0]), row[1]) if row else (False, None)
+
+
 def set_semantic(
     connection: Connection,
     namespace: int,
@@ -42,20 +49,14 @@ def set_semantic(
     decision: str | None = None,
 ) -> None:
     """Promote a fact, or count its support anew; demote it where there is none. A decision keeps it so."""
-    subject, relation, object_ = fact
-    where = (
-        semantic_facts.c.namespace == namespace,
-        semantic_facts.c.subject == subject,
-        semantic_facts.c.relation == relation,
-        semantic_facts.c.object == object_,
-    )
+    where = _is(namespace, fact)
     if support is None:
         connection.execute(delete(semantic_facts).where(*where))
         return
     values: dict[str, Any] = {"events": support[0], "sources": support[1]}
     values |= {"decision": decision} if decision else {}
     if not connection.execute(update(semantic_facts).where(*where).values(**values)).rowcount:
-        key = {"namespace": namespace, "subject": subject, "relation": relation, "object": object_}
+        key = {"namespace": namespace, **dict(zip(("subject", "relation", "object"), fact, strict=True))}
         connection.execute(insert(semantic_facts).values(**key, **values, promoted_at=at))
 
 
@@ -85,6 +86,12 @@ def support_of(connection: Connection, namespace: int, fact: tuple[int, str, int
 def is_promoted() -> ColumnElement[bool]:
     """Whether a row is of a fact that is promoted."""
     return semantic_facts.c.decision.is_(None) | (semantic_facts.c.decision != REFUSED)
+
+
+def _is(namespace: int, fact: tuple[int, str, int]) -> tuple[ColumnElement[bool], ...]:
+    columns = semantic_facts.c.subject, semantic_facts.c.relation, semantic_facts.c.object
+    own = (column == part for column, part in zip(columns, fact, strict=True))
+    return semantic_facts.c.namespace == namespace, *own
 
 
 def _support(*columns: ColumnElement[Any]) -> Select[Any]:
