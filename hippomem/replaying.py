@@ -71,15 +71,7 @@ class GraphChannel:
             by_words = self._looked_up(passage, own_words)
             if by_words is not None and by_words.rank is not None:
                 found = replace(by_words, rank=max(1, by_words.rank))
-        with self.lock, self.synced() as (view, _):
-            row = view.row_of(passage)
-            if found is None or row is None:
-                return None
-            own = {view.graph.keys.key(entity) for entity, _ in view.graph.edges_of(row)}
-        names = (
-            dict.fromkeys((entity_key(name), name) for name in (facts[0].subject, there.title) if name) if facts else {}
-        )
-        return Found(there.id, found, cue, tuple((key, name) for key, name in names if key and key not in own))
+        return None if found is None else Found(there.id, found, cue)
 
     def _looked_up(self, passage: int, cue: str) -> Probe | None:
         """Where a passage comes by a cue, without those that a recall passes over and those of the very same text,
@@ -192,7 +184,7 @@ class Replaying(Viewing):
 
     def undo(self, sequence: int) -> Passage:
         """Undo one deed of consolidation, by its `sequence` in `history`: an archiving, a merge, an invalidation, a
-        strengthening, a repair, a flag, a promotion or demotion. It is not done again by itself, but what is said later
+        strengthening, a flag, a promotion or demotion. It is not done again by itself, but what is said later
         may end a fact that stands again. Returns the passage it was about.
 
         Raises NotFoundError where there is no such change, InvalidInputError where it cannot be undone, or was.

@@ -33,9 +33,7 @@ ALIKE = 0.85  # of difflib's ratio: a slip or two in a name; what others may hav
 _PASSWORDS = re.compile(r"([?&](?:ssl)?password=)[^&]*"), re.compile(r"(://[^/?#:@]*:).*(?=@)")
 
 Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-ALL_STEPS: Any = frozenset(
-    ("flag", "invalidate", "merge", "promote", "strengthen", "probe", "rehearse", "repair", "archive")
-)
+ALL_STEPS: Any = frozenset(("flag", "invalidate", "merge", "promote", "strengthen", "probe", "rehearse", "archive"))
 
 
 class Settings(BaseSettings):
@@ -142,7 +140,7 @@ class Settings(BaseSettings):
         default="fsrs", description="how replays are spaced"
     )
     consolidation_steps: frozenset[
-        Literal["flag", "invalidate", "merge", "promote", "strengthen", "probe", "rehearse", "repair", "archive"]
+        Literal["flag", "invalidate", "merge", "promote", "strengthen", "probe", "rehearse", "archive"]
     ] = Field(default=ALL_STEPS, description="what a round of consolidation may do")
     source_trust: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
         default_factory=dict,

@@ -182,7 +182,7 @@ class Thinking:
     ) -> Report:
         """A round of what is due: one part of the report for each kind of work.
 
-        Memories that are due are tested by their own cues, and helped or archived where they fail; duplicates are
+        Memories that are due are tested by their own cues, and archived where they fail; duplicates are
         merged, contradicted facts end, paths that were of use grow stronger. Nothing is deleted, and each deed can be
         undone (`undo`). With a chat model (`llm`), the triples of passages that it has not read yet; they take the
         place of those that the local extractor found.

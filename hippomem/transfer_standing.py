@@ -1,5 +1,5 @@
 """What became of passages and their facts, in an export: a line for each that is archived, merged, superseded or
-flagged, of whose facts one has ended, or whose edges use has strengthened or a repair has added to."""
+flagged, of whose facts one has ended, or whose edges use has strengthened."""
 
 from __future__ import annotations
 
@@ -39,7 +39,6 @@ class Standing:
     facts: tuple[EndedFact, ...]
     strengths: Mapping[str, float] = field(default_factory=dict)  # of its edges, by the entity's key
     strengthened_at: datetime | None = None
-    cues: tuple[tuple[str, str], ...] = ()  # key, name
 
     def write(self, connection: Connection, namespace: int, at: datetime) -> None:
         """Write it, where the passage is there and nothing is known of it yet. What hides the passage is logged, for
@@ -73,16 +72,13 @@ class Standing:
             own_edges = {entity: self.strengths[key] for key, entity in entities.items()}
             edges.set_strengths(connection, namespace, number, own_edges, self.strengthened_at)
             log("strengthen", before={str(entity): 1.0 for entity in own_edges})
-        for key, name in self.cues:
-            if edges.set_cue(connection, namespace, number, key, name):
-                log("repair", key=key)
 
 
 def _is_known(connection: Connection, namespace: int, number: int) -> bool:
     """Whether anything became of it here; when its own triples hold came along with it."""
     known = statuses.status_of(connection, namespace, [number]).get(number)
     became = known is not None and replace(known, invalid_at=None, valid_from=None) != statuses.Status()
-    beside = (validities.validities_of, edges.strengthened_at, edges.all_cues_of)
+    beside = (validities.validities_of, edges.strengthened_at)
     return became or any(of(connection, namespace, [number]) for of in beside)
 
 
@@ -92,8 +88,7 @@ def standing_lines(connection: Connection, namespace: int, ids: Mapping[int, str
     ended = validities.ended_facts(connection, namespace, ids)
     strengths = edges.strengths_of(connection, namespace, list(ids))
     at = edges.strengthened_at(connection, namespace, ids)
-    cues = edges.all_cues_of(connection, namespace, ids)
-    for number in sorted(known.keys() | ended.keys() | strengths.keys() | cues.keys()):
+    for number in sorted(known.keys() | ended.keys() | strengths.keys()):
         status = known.get(number, statuses.Status())
         yield {
             "type": STANDING,
@@ -109,7 +104,6 @@ def standing_lines(connection: Connection, namespace: int, ids: Mapping[int, str
             ],
             "strengths": sorted(strengths.get(number, {}).items()),
             "strengthened_at": written(at.get(number)),
-            "cues": cues.get(number, []),
         }
 
 
@@ -130,9 +124,8 @@ def standing_of(item: Mapping[str, Any], ids: Mapping[str, str]) -> Standing:
         moment_of(item.get("valid_from")),
     )  # fmt: skip
     strengths = {text_of(key): _strength_of(value) for key, value in item.get("strengths", ())}
-    cues = tuple((text_of(key)[:255], text_of(name)) for key, name in item.get("cues", ()))
     at = moment_of(item.get("strengthened_at"))
-    return Standing(ids[text_of(item["passage"])], status, facts, strengths, at, cues)
+    return Standing(ids[text_of(item["passage"])], status, facts, strengths, at)
 
 
 def _strength_of(value: object) -> float:

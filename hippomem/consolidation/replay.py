@@ -1,4 +1,4 @@
-"""Replay of one channel: claim what is due, test each memory by its own cue, help those that fail, put off the rest.
+"""Replay of one channel: claim what is due, test each memory by its own cue, archive those that fail, put off the rest.
 
 Each replay is claimed (lease, fencing token), worked on outside any transaction, and written in one transaction that
 the token guards. Killed at any instant, a replay has happened whole or not at all.
@@ -22,7 +22,7 @@ from hippomem.consolidation.round import Round
 from hippomem.consolidation.selection import OVERLOAD, OVERLOAD_DAYS, select
 from hippomem.consolidation.states import Grade, ReviewState, after, days_between
 from hippomem.consolidation.trust import TRUSTED
-from hippomem.storage import edges, reviews, statuses
+from hippomem.storage import reviews, statuses
 from hippomem.storage.reviews import Review
 from hippomem.storage.store import Store
 from hippomem.types import StepReport
@@ -40,13 +40,11 @@ REST = 9.0  # times what a round took: by itself, replay uses a tenth of one cor
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a probe found of one passage: where it came, the cue's words, and the names in it that lead nowhere yet, as
-    (key, name)."""
+    """What a probe found of one passage: where it came, and the cue's words."""
 
     id: str
     probe: Probe
     cue: str
-    names: tuple[tuple[str, str], ...] = ()
     trust: float = 1.0
 
 
@@ -82,7 +80,7 @@ class ReplayStep:
     namespace: Callable[[], int]
     clock: Clock
     curve: Curve
-    switched: frozenset[str] = frozenset(("probe", "rehearse", "repair", "archive"))
+    switched: frozenset[str] = frozenset(("probe", "rehearse", "archive"))
     share: float = 1.0  # of the units that are left: what comes first leaves some to what comes after
     can_foretell: bool = field(default=True, init=False)
     _rests_until: float = field(default=float("-inf"), init=False)  # of the monotonic clock
@@ -216,7 +214,7 @@ class ReplayStep:
             line = {"at": time.wall, "grade": int(grade), "predicted": predicted, "reason": reason}
             name = self.channel.name
             reviews.log_review(connection, namespace, review.passage, name, token, rehearsed=is_rehearsed, **line)
-            deeds.extend(self._help(connection, namespace, review.passage, found, grade, failures))
+            deeds.extend(self._archived(connection, namespace, review.passage, found, failures))
             outcome.append(is_rehearsed)
             return True
 
@@ -235,24 +233,18 @@ class ReplayStep:
             place = "not found" if found.probe.rank is None else f"came {found.probe.rank + 1}."
             notes.append("; ".join([f"{found.id}: {place} by {found.cue!r}", *(told for _, told in deeds)]))
 
-    def _help(
-        self, connection: Connection, namespace: int, passage: int, found: Found, grade: Grade, failures: int
+    def _archived(
+        self, connection: Connection, namespace: int, passage: int, found: Found, failures: int
     ) -> list[tuple[str, str]]:
-        """Repair or archive what was not found well. Returns what was done, and in words."""
-        at = self.clock.now()
-        if grade <= Grade.HARD and "repair" in self.switched:
-            for key, name in found.names:
-                if edges.set_cue(connection, namespace, passage, key, name):
-                    detail = {"why": f"its own cue did not bring it first (grade {grade.name.lower()})", "key": key}
-                    statuses.log_change(connection, namespace, "repair", passage, found.id, at, detail)
-                    return [("repaired", f"repaired: {name!r} leads to it now")]
+        """Archive what was not found again and again. Returns what was done, and in words."""
         can_archive = "archive" in self.switched and self.channel.name == "graph"
-        if failures >= FAILURES and can_archive and not statuses.is_kept(connection, namespace, found.id):
-            statuses.set_status(connection, namespace, passage, archived_at=at)
-            detail = {"why": f"its own cue did not bring it among the first, {failures} times in a row"}
-            statuses.log_change(connection, namespace, "archive", passage, found.id, at, detail)
-            return [("archived", "archived: a deep recall still finds it")]
-        return []
+        if failures < FAILURES or not can_archive or statuses.is_kept(connection, namespace, found.id):
+            return []
+        at = self.clock.now()
+        statuses.set_status(connection, namespace, passage, archived_at=at)
+        detail = {"why": f"its own cue did not bring it among the first, {failures} times in a row"}
+        statuses.log_change(connection, namespace, "archive", passage, found.id, at, detail)
+        return [("archived", "archived: a deep recall still finds it")]
 
     def _foretold(self, round: Round) -> StepReport:
         with self.store.read() as connection:

@@ -13,7 +13,7 @@ from hippomem.errors import InvalidInputError, NotFoundError
 from hippomem.storage import edges, links, semantic, statuses, validities, writes
 from hippomem.storage.entities import subjects_of
 
-UNDOABLE = ("archive", "merge", "invalidate", "strengthen", "repair", "flag", "promote", "demote")
+UNDOABLE = ("archive", "merge", "invalidate", "strengthen", "flag", "promote", "demote")
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,12 +149,6 @@ def _strengthen(deed: _Deed) -> None:
     statuses.log_change(deed.connection, deed.namespace, "strengthen", deed.number, deed.id, deed.at, {"why": deed.why})
 
 
-def _repair(deed: _Deed) -> None:
-    if not edges.drop_cue(deed.connection, deed.namespace, deed.number, deed.detail.get("key", "")):
-        raise InvalidInputError(f"change {deed.sequence} was undone already")
-    statuses.log_change(deed.connection, deed.namespace, "repair", deed.number, deed.id, deed.at, {"why": deed.why})
-
-
 def _flag(deed: _Deed) -> None:
     status = statuses.status_of(deed.connection, deed.namespace, [deed.number]).get(deed.number)
     if status is None or not status.flag:
@@ -196,7 +190,6 @@ _UNDO = {
     "merge": _archive,
     "invalidate": _invalidate,
     "strengthen": _strengthen,
-    "repair": _repair,
     "flag": _flag,
     "promote": _promote,
     "demote": _demote,

@@ -72,12 +72,9 @@ def as_networkx(drawing: Drawing, connection: Connection, namespace: int) -> net
         for entity, mask in edges:
             if mask < 0 and is_common(drawing.keys[entity]):
                 continue  # the title's name stands for it
-            key = key_of[entity]
-            if key not in name_of:  # a repair added it: no text writes it
-                graph.add_node(f"entity:{key}", kind="entity", name=key)
             graph.add_edge(
                 passages[number].id,
-                f"entity:{key}",
+                f"entity:{key_of[entity]}",
                 kind="mentions",
                 weight=edge_weight(mask),
                 lines=(mask & int(LINES)).bit_count(),

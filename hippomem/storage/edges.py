@@ -1,4 +1,4 @@
-"""What was changed about the edges of passages: how far use has strengthened them, and the names that repairs added."""
+"""How far use has strengthened the edges of passages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import Connection, delete, insert, select, update
 
 from hippomem.storage.chunks import chunks
-from hippomem.storage.schema import cues, entities, strengths
+from hippomem.storage.schema import entities, strengths
 
 
 def strengths_of(connection: Connection, namespace: int, numbers: Sequence[int]) -> dict[int, dict[str, float]]:
@@ -71,44 +71,3 @@ def count_paths(connection: Connection, namespace: int, used: Mapping[int, Itera
                         namespace=namespace, passage=passage, entity=entity, strength=1.0, pending=1, at=at
                     )
                 )
-
-
-def cues_of(connection: Connection, namespace: int, numbers: Sequence[int]) -> dict[int, list[str]]:
-    """passage → keys of the names that a repair added to it."""
-    found: dict[int, list[str]] = {}
-    for some in chunks(numbers):
-        rows = connection.execute(
-            select(cues.c.passage, cues.c.key).where(
-                cues.c.namespace == namespace, cues.c.passage.in_(some), cues.c.name != ""
-            )
-        )
-        for passage, key in rows:
-            found.setdefault(passage, []).append(key)
-    return found
-
-
-def all_cues_of(connection: Connection, namespace: int, numbers: Iterable[int]) -> dict[int, list[tuple[str, str]]]:
-    """passage → (key, name) of what repairs added to it; "" where that was taken from it for good."""
-    found: dict[int, list[tuple[str, str]]] = {}
-    for some in chunks(numbers):
-        query = select(cues.c.passage, cues.c.key, cues.c.name).where(
-            cues.c.namespace == namespace, cues.c.passage.in_(some)
-        )
-        for passage, key, name in connection.execute(query.order_by(cues.c.passage, cues.c.key)):
-            found.setdefault(passage, []).append((key, name))
-    return found
-
-
-def set_cue(connection: Connection, namespace: int, number: int, key: str, name: str) -> bool:
-    """Add a name to a passage. False where it has it already, or had it and was not to keep it."""
-    where = (cues.c.namespace == namespace, cues.c.passage == number, cues.c.key == key)
-    if connection.execute(select(cues.c.key).where(*where)).first():
-        return False
-    connection.execute(insert(cues).values(namespace=namespace, passage=number, key=key, name=name))
-    return True
-
-
-def drop_cue(connection: Connection, namespace: int, number: int, key: str) -> bool:
-    """Take a name from a passage, for good: it is not added again. False where the passage does not have it."""
-    where = (cues.c.namespace == namespace, cues.c.passage == number, cues.c.key == key, cues.c.name != "")
-    return bool(connection.execute(update(cues).where(*where).values(name="")).rowcount)

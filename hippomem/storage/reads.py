@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, Table, and_, bindparam, func, select
 
 from hippomem.storage.chunks import chunks
-from hippomem.storage.edges import cues_of, strengths_of
+from hippomem.storage.edges import strengths_of
 from hippomem.storage.places import TOLD, TOLD_AT
 from hippomem.storage.rows import Analysis, ViewRow
 from hippomem.storage.schema import (
@@ -29,7 +29,6 @@ from hippomem.storage.writes import is_session, is_source
 from hippomem.types import Passage
 
 VIEWED = 14  # columns that `view_row` takes
-FIRST_SENTENCE = 1 << 1  # the bit of a mask of lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +98,6 @@ def view_rows(connection: Connection, namespace: int, encoder: int, numbers: Ite
         )
         for passage, key, lines, titled in rows:
             named.setdefault(passage, []).append((key, lines, titled))
-        for passage, keys in cues_of(connection, namespace, some).items():
-            known = {key for key, _, _ in named.get(passage, ())}
-            named.setdefault(passage, []).extend((key, FIRST_SENTENCE, False) for key in keys if key not in known)
         query = viewed(passages, encoder).where(passages.c.namespace == namespace, passages.c.number.in_(some))
         for row in connection.execute(query.order_by(passages.c.number)):
             yield view_row(row, tuple(named.get(row.number, ())), strengths.get(row.number, {}))

@@ -17,7 +17,7 @@ reviews     when each passage is due to be replayed, by channel; a row is claime
 review_log  what the replays found;  usages: how often a passage was of use
 statuses    what became of a passage: archived, merged, flagged;  validities: what was found of when a fact holds
 versions    what passages were before updates: earlier texts, with all that tied them into the graph
-strengths   how far use has strengthened an edge;  cues: names that a repair added to a passage
+strengths   how far use has strengthened an edge
 semantic_facts  facts that several events of several sources support
 schedules   where the rounds of consolidation are
 namespaces  their names;  store_info  which store this is, and which encoder made its vectors
@@ -348,9 +348,9 @@ answers = Table(
 
 PASSAGE_ACTIONS = ("add", "update", "link", "forget", "replace")
 LEARNING_ACTIONS = ("learn", "unlearn", "rehearse")
-# Of what consolidation logs these change edges, so that views read the passage anew. The others (archive, restore,
+# Of what consolidation logs this changes edges, so that views read the passage anew. The others (archive, restore,
 # merge, invalidate, revalidate, promote, demote, flag) change nothing that a view holds.
-RELINKING = ("strengthen", "repair")
+RELINKING = ("strengthen",)
 
 
 def _of_passage(*columns: Any) -> list[Any]:
@@ -456,13 +456,6 @@ strengths = Table(
     sqlite_with_rowid=False,
 )
 
-cues = Table(
-    "cues",
-    metadata,
-    *_of_passage(Column("key", _text(255), primary_key=True), Column("name", _text(), nullable=False)),
-    sqlite_with_rowid=False,
-)
-
 semantic_facts = Table(
     "semantic_facts",
     metadata,
@@ -517,6 +510,6 @@ versions = Table(
     Index(None, "namespace", "id"),
 )
 
-BESIDE_PASSAGES = (reviews, review_log, usages, statuses, validities, strengths, cues, versions)
+BESIDE_PASSAGES = (reviews, review_log, usages, statuses, validities, strengths, versions)
 
-HEAD = "0009"  # the newest migration; a test holds it to the migration scripts
+HEAD = "0010"  # the newest migration; a test holds it to the migration scripts

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -611,33 +613,24 @@ def test_what_became_of_memories_goes_along_with_an_export(
         assert loaded.stats()["consolidation"]["contradicted"] == 1
 
 
-def test_what_use_and_repairs_did_to_edges_goes_along_with_an_export(
-    memory: Memory, clock: SimulatedClock, tmp_path: Path
-) -> None:
-    from hippomem.storage import statuses
-
+def test_what_use_did_to_edges_goes_along_with_an_export(memory: Memory, clock: SimulatedClock, tmp_path: Path) -> None:
     note = memory.add("Ada and Bea met Cid at Gannet Point.", title="A meeting")
     memory.feedback(memory.recall("Whom did Ada meet?", 50), [note.id])
-    with memory._store.write() as connection:
-        number = memory._writer.current(note.id)[0]
-        assert edges.set_cue(connection, memory._number, number, "lighthouse", "Lighthouse")
-        assert not edges.set_cue(connection, memory._number, number, "lighthouse", "Lighthouse")  # has it already
-        statuses.log_change(connection, memory._number, "repair", number, note.id, clock.now(), {"key": "lighthouse"})
-        edges.set_cue(connection, memory._number, number, "nets", "")
     assert memory.consolidate()["tidy"].counts["strengthened"] == 1
-    assert memory.graph().nodes["entity:lighthouse"] == {"kind": "entity", "name": "lighthouse"}
     memory.export(tmp_path / "dump")
+    *lines, end = map(json.loads, (tmp_path / "dump").read_text().splitlines())
+    lines = [line | {"cues": []} if "strengths" in line else line for line in lines]  # as earlier versions have it
+    whole = "".join(json.dumps(line) + "\n" for line in lines)
+    end["sha256"] = hashlib.sha256(whole.encode()).hexdigest()
+    (tmp_path / "dump").write_text(whole + json.dumps(end) + "\n")
     to = {"db": tmp_path / "n.db", "settings": Settings(encoder=HashEncoder(), pipeline=capitals())}
     with Memory.load(tmp_path / "dump", **to) as loaded:
         assert [row[2:] for row in all_strengths(loaded)] == [row[2:] for row in all_strengths(memory)]
-        for query in ("Whom did Ada meet at Gannet Point?", "Who met at the Lighthouse?", "Who is Ada?"):
+        for query in ("Whom did Ada meet at Gannet Point?", "Who is Ada?"):
             ours, theirs = (m.recall(query, 9).passages for m in (memory, loaded))
             assert [(p.id, p.causes) for p in theirs] == [(p.id, pytest.approx(p.causes, abs=1e-4)) for p in ours]
-        repair = next(c for c in loaded.history(note.id) if c.action == "repair")
-        loaded.undo(repair.sequence)
-        assert "Lighthouse" not in loaded.recall("Who met at the Lighthouse?", 1).passages[0].entities
         loaded.export(tmp_path / "again")
-        Memory.load(tmp_path / "dump", **to).close()  # what was undone meanwhile stays so
+        Memory.load(tmp_path / "dump", **to).close()  # what is there already stays as it is
         loaded.export(tmp_path / "again too")
         assert (tmp_path / "again").read_bytes() == (tmp_path / "again too").read_bytes()
         assert loaded.doctor().ok

@@ -22,7 +22,7 @@ def test_settings_have_one_hash_in_all_processes() -> None:
 
 
 def test_other_steps_of_consolidation_are_other_settings() -> None:
-    assert hashed(1, HIPPOMEM_CONSOLIDATION_STEPS='["merge", "repair"]') != settings_hash()
+    assert hashed(1, HIPPOMEM_CONSOLIDATION_STEPS='["merge", "probe"]') != settings_hash()
 
 
 def test_what_bounds_the_calls_of_a_model_changes_no_result() -> None:
