@@ -123,6 +123,8 @@ def print_report(report: IngestReport) -> None:
         parts.append(f"{report.kept:,} kept that may be what failed")
     if report.duplicates:
         parts.append(f"{report.duplicates:,} repeating others")
+    if report.dropped:
+        parts.append(f"{_count(report.dropped, 'triple')} dropped, not between two names")
     total = report.seconds.get("total", sum(report.seconds.values()))
     console.print(styled(("Remembered ", "bold"), f"{', '.join(parts)} in {total:.1f} s"))
     if report.failed:

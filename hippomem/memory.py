@@ -75,7 +75,7 @@ from hippomem.types import (
     Triple,
 )
 from hippomem.viewing import SAVING_SECONDS
-from hippomem.writing import Writer, new_passage
+from hippomem.writing import Writer, dropped, new_passage
 
 if TYPE_CHECKING:
     import networkx
@@ -176,10 +176,10 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         repeats word for word, with no title, source, time, metadata or triples of its own and no other session than the
         passage's, where that has one: it counts as used (`quality_gate`). `triples` are facts of your own about it,
         beside those found in the text; one is not kept where both of its names are the same, or one is none: a single
-        letter or digit, a word like "it", or more than 200 characters. A `Triple` may say from when to when it holds,
-        and a passage of which nothing holds any more is passed over by `recall`. `metadata` are JSON: their keys are
-        str, and tuples come back as lists. Raises InvalidInputError where the text is empty, too long (ingest it as a
-        Document), or one of these cannot be stored.
+        letter or digit, a word like "it", or more than 200 characters. The event's `dropped` has these. A `Triple` may
+        say from when to when it holds, and a passage of which nothing holds any more is passed over by `recall`.
+        `metadata` are JSON: their keys are str, and tuples come back as lists. Raises InvalidInputError where the text
+        is empty, too long (ingest it as a Document), or one of these cannot be stored.
         """
         checked_text(text, self.settings.max_text_chars, "text", "max_text_chars (HIPPOMEM_MAX_TEXT_CHARS)")
         passage = new_passage(
@@ -195,7 +195,7 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         event = self._echo(passage, own) or self._writer.add(passage, own)
         if not event.created:
             self._say_again(event)
-        return event
+        return replace(event, dropped=dropped(own)) if own else event
 
     def ingest(
         self,

@@ -66,9 +66,12 @@ class Passage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event(Passage):
-    """A passage as `Memory.add` or `Memory.update` left it. `created` is False where it was there already."""
+    """A passage as `Memory.add` or `Memory.update` left it. `created` is False where it was there already;
+    `dropped` are those of the triples given to `add` that are not kept, as they are not between two names.
+    """
 
     created: bool = True
+    dropped: tuple[Triple, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +238,8 @@ class IngestReport:
     `removed` counts passages that their source no longer holds, `kept` those that stay since they may be what records
     of it that failed stand for: repair these, or forget the source, and ingest it again. `duplicates` counts documents
     and records that repeat an earlier one of the same source in this run, in text, title, session and `occurred_at`:
-    they are one memory, with the metadata of the first. `seconds` says how long it took in all (`total`),
+    they are one memory, with the metadata of the first. `dropped` counts triples that came along and are not kept, as
+    they are not between two names (`Memory.add`). `seconds` says how long it took in all (`total`),
     and of that the extractor (`extract`) and the encoder (`encode`), by the clock and of CPU time (`cpu_…`); of workers
     these two are added up, and `cpu_total` is without them.
     """
@@ -251,6 +255,7 @@ class IngestReport:
     id: str = ""
     kept: int = 0
     duplicates: int = 0
+    dropped: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,7 +98,9 @@ class Writer:
                 facts = written.facts
                 for id_ in sorted(changed):
                     facts += writes.relink(connection, self.number, before[id_][0], id_, complete[id_].links, now)
-                stored = Stored(len(written.numbers), written.entities, facts)
+                # A triple may have come to several passages of a source.
+                gone = {(p.source, triple) for p in passages for triple in dropped(p.triples or ())}
+                stored = Stored(len(written.numbers), written.entities, facts, dropped=len(gone))
                 for reading in readings:
                     stored += self._note(connection, reading, now)
                 return stored
@@ -320,7 +322,16 @@ def _bring(passages: Iterable[NewPassage], before: Mapping[str, tuple[int, list[
 
 def _facts_among(triples: Iterable[Triple]) -> list[tuple[Triple, datetime | None, datetime | None]]:
     """Those that the store keeps as facts, between two different names, with when they hold."""
-    return [said(t) for t in triples if len({entity_key(t.subject), entity_key(t.object)} - {""}) == 2]
+    return [said(t) for t in triples if _is_fact(t)]
+
+
+def _is_fact(triple: Triple) -> bool:
+    return len({entity_key(triple.subject), entity_key(triple.object)} - {""}) == 2
+
+
+def dropped(triples: Iterable[Triple]) -> tuple[Triple, ...]:
+    """Those that the store does not keep as facts."""
+    return tuple(triple for triple in triples if not _is_fact(triple))
 
 
 def _is_same(one: Mapping[str, tuple[int, list[Triple]]], other: Mapping[str, tuple[int, list[Triple]]]) -> bool:

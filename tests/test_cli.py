@@ -225,7 +225,7 @@ def notes(tmp_path: Path) -> Path:
 
 def test_ingest_json_is_the_contract(cli: Cli, notes: Path) -> None:
     report = json_of(cli("ingest", notes, "--json"))
-    counts = "documents passages entities facts skipped removed kept duplicates".split()
+    counts = "documents passages entities facts skipped removed kept duplicates dropped".split()
     assert report.keys() == {*counts, "failed", "id", "seconds"}
     assert (report["documents"], report["passages"]) == (2, 2)
     assert [failure.keys() for failure in report["failed"]] == [{"source", "reason"}]

@@ -213,3 +213,15 @@ def test_thousands_of_triples_brought_again_are_not_compared_one_by_one(
     assert memory.add(TEXT, triples=[*many, OWNS]).created is False
     assert compared < 20 * len(many)
     assert brought(memory) == {*many, OWNS}
+
+
+def test_triples_that_are_not_between_two_names_are_told(fast: Callable[..., Memory]) -> None:
+    memory = fast()
+    none = [("X", "is", "5"), ("Ada", "is", "it"), ("Ada", "is", "the Ada")]
+    event = memory.add(TEXT, triples=[OWNS, *none])
+    assert [(t.subject, t.relation, t.object) for t in event.dropped] == none
+    assert memory.add("Ada is here.", triples=[LIVES]).dropped == ()
+    long = " ".join(f"Ada met X at Pier {number}." for number in range(300))
+    report = memory.ingest([Document(text=long, source="s", triples=[LIVES, *none]), {"text": TEXT, "triples": none}])
+    assert (report.dropped, report.failed) == (6, ())
+    assert brought(memory) == {OWNS, LIVES}

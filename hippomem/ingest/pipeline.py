@@ -60,13 +60,15 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What one transaction added, what it removed, and what it kept as records of its source failed."""
+    """What one transaction added, what it removed, what it kept as records of its source failed, and how many triples
+    it dropped."""
 
     passages: int = 0
     entities: int = 0
     facts: int = 0
     removed: int = 0
     kept: int = 0
+    dropped: int = 0
 
     def __add__(self, other: Stored) -> Stored:
         return Stored(*map(sum, zip(astuple(self), astuple(other), strict=True)))
@@ -165,6 +167,7 @@ class Ingest:
             tuple(self._failed),
             kept=self._stored.kept,
             duplicates=self._duplicates,
+            dropped=self._stored.dropped,
         )
 
     def _file(self, source: Source, known: tuple[str, int] | None, converter: Converter) -> None:
