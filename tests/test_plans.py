@@ -45,10 +45,24 @@ def memory(fast: Callable[..., Memory]) -> Memory:
         lambda memory, ids: memory.forget(ids[7:12]),
         lambda memory, _: memory.recall("Whom did Ada Thorne meet?").explain(),
         lambda memory, ids: memory.feedback(memory.recall("Who left for Oslo?"), useful=[ids[2]]),
+        lambda memory, ids: _taught(memory, ids).recall("Who left for Oslo?"),
         lambda memory, ids: memory.get(ids[4]),
         lambda memory, ids: memory.history(ids[-1]),
     ],
-    ids=["add", "triples", "update", "again", "forget", "updated", "several", "recall", "feedback", "get", "history"],
+    ids=[
+        "add",
+        "triples",
+        "update",
+        "again",
+        "forget",
+        "updated",
+        "several",
+        "recall",
+        "feedback",
+        "taught",
+        "get",
+        "history",
+    ],
 )
 def test_no_statement_looks_at_all_rows_of_a_namespace(
     memory: Memory, does: Callable[[Memory, list[str]], Any]
@@ -87,6 +101,12 @@ def test_a_database_from_before_is_told_of_its_tables(memory: Memory, fast: Call
     with again._store.read() as connection:
         assert connection.execute(text("SELECT * FROM sqlite_stat1 ORDER BY tbl, idx")).all() == told != []
     assert again.doctor().ok
+
+
+def _taught(memory: Memory, ids: list[str]) -> Memory:
+    for id_ in ids[2:5]:
+        memory.feedback(f"Who left {id_}?", [id_])
+    return memory
 
 
 def _looks_at_all(step: str) -> bool:

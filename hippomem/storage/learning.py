@@ -256,25 +256,16 @@ def event_rows(
 ) -> Iterator[LearningRow]:
     """The given events, or all, by number; those that are gone are left out."""
     for some in chunks(event_numbers(connection, namespace) if numbers is None else sorted(set(numbers))):
-        useful: dict[int, list[tuple[int, str, bytes]]] = {}
-        rows = connection.execute(
-            select(learning_targets.c.event, passages.c.number, passages.c.id, analyses.c.vector)
-            .join(
-                passages,
-                (passages.c.namespace == learning_targets.c.namespace)
-                & (passages.c.number == learning_targets.c.passage),
-            )
-            .join(
-                analyses,
-                (analyses.c.namespace == passages.c.namespace)
-                & (analyses.c.content == passages.c.content)
-                & (analyses.c.encoder == encoder),
-            )
-            .where(learning_targets.c.namespace == namespace, learning_targets.c.event.in_(some))
-            .order_by(learning_targets.c.event, passages.c.number)
+        # Passages by themselves: joined to them, SQLite looks through all of a namespace for those of a few events.
+        query = select(learning_targets.c.event, learning_targets.c.passage).where(
+            learning_targets.c.namespace == namespace, learning_targets.c.event.in_(some)
         )
-        for event, number, id_, vector in rows:
-            useful.setdefault(event, []).append((number, id_, vector))
+        pairs = connection.execute(query.order_by(learning_targets.c.event, learning_targets.c.passage)).all()
+        there = _encoded(connection, namespace, encoder, {passage for _, passage in pairs})
+        useful: dict[int, list[tuple[int, str, Floats]]] = {}
+        for event, passage in pairs:
+            if passage in there:
+                useful.setdefault(event, []).append((passage, *there[passage]))
         rows = connection.execute(
             select(learning_events, learning_vectors.c.vector)
             .join(
@@ -298,8 +289,19 @@ def event_rows(
                     row.evidence,
                     np.frombuffer(row.vector, np.float32),
                     tuple((number, id_) for number, id_, _ in own),
-                    np.stack([np.frombuffer(vector, np.float32) for *_, vector in own]),
+                    np.stack([vector for *_, vector in own]),
                 )
+
+
+def _encoded(
+    connection: Connection, namespace: int, encoder: int, numbers: Iterable[int]
+) -> dict[int, tuple[str, Floats]]:
+    """The ids and vectors of passages."""
+    p, a = passages.c, analyses.c
+    own = (a.namespace == p.namespace) & (a.content == p.content) & (a.encoder == encoder)
+    query = select(p.number, p.id, a.vector).join_from(passages, analyses, own).where(p.namespace == namespace)
+    rows = (row for some in chunks(numbers) for row in connection.execute(query.where(p.number.in_(some))))
+    return {number: (id_, np.frombuffer(vector, np.float32)) for number, id_, vector in rows}
 
 
 def rehearsal_rows(connection: Connection, namespace: int, numbers: Iterable[int] | None = None) -> list[RehearsalRow]:
