@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,17 @@ def test_times_are_utc_and_the_clock_is_given(memory: Memory) -> None:
     event = memory.add("Ada moved.", occurred_at=moment.astimezone(tz=None))
     assert memory.get(event.id).occurred_at == moment
     assert memory.get(event.id).recorded_at == datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def test_a_moment_is_the_same_in_any_time_zone(memory: Memory, tmp_path: Path) -> None:
+    noon = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    said = noon.astimezone(timezone(timedelta(hours=2)))
+    memory.ingest(Document(text="Ada met Bea.", source="log", occurred_at=said))
+    assert not memory.add("Ada met Bea.", source="log", occurred_at=noon).created
+    memory.export(tmp_path / "dump")
+    loaded = Memory.load(tmp_path / "dump", tmp_path / "other.db", settings=memory.settings)
+    assert [p.id for p in loaded.passages()] == [p.id for p in memory.passages()]
+    loaded.close()
 
 
 def test_recall_leads_over_a_name_to_a_note_without_a_shared_word(memory: Memory) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -138,7 +138,7 @@ def passage_id(
     namespace: str, source: str, title: str, text: str, session: str | None = None, occurred_at: datetime | None = None
 ) -> str:
     """The content hash that names a passage: the same thing added twice is one thing."""
-    moment = occurred_at.isoformat() if occurred_at else ""
+    moment = occurred_at.astimezone(UTC).isoformat() if occurred_at else ""  # as the store has it, in whatever zone
     return digest(namespace, source, title, text, session or "", moment)
 
 
