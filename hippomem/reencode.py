@@ -22,6 +22,7 @@ from hippomem.ingest.progress import ProgressBar
 from hippomem.neocortex.encoder import Encoder
 from hippomem.sample import encoder_of
 from hippomem.storage import learning
+from hippomem.storage.rows import Analysis, packed
 from hippomem.storage.schema import analyses, passages, versions
 from hippomem.storage.store import MEANS, Store
 from hippomem.storage.writes import analysed
@@ -123,11 +124,12 @@ def _batch(
         said = _texts(connection, rows)
     if not rows:
         return 0, None
+    sentences = [np.frombuffer(row.sentences, np.int32).reshape(-1, 2) for row in rows]
     texts, spans = [], []
-    for row in rows:
+    for row, own in zip(rows, sentences, strict=True):
         title, text = said[row.namespace, row.content]
         texts.append(titled(title, text))
-        spans.append(titled_spans(title, np.frombuffer(row.sentences, np.int32).reshape(-1, 2).tolist()))
+        spans.append(titled_spans(title, own.tolist()))
     encoded = encoder.encode_passages(texts, spans)
     with store.write() as connection:
         if _is_done(store, connection, encoder, current, new):
@@ -139,11 +141,9 @@ def _batch(
                 "namespace": row.namespace,
                 "content": row.content,
                 "encoder": new,
-                "vector": e.vector.tobytes(),
-                "sentence_vectors": e.sentences.astype(np.float16).tobytes(),
-                "sentences": row.sentences,
+                **packed(Analysis(e.vector, e.sentences.astype(np.float16), own)),
             }
-            for row, e in zip(rows, encoded, strict=True)
+            for row, own, e in zip(rows, sentences, encoded, strict=True)
             if (row.namespace, row.content) in still - there
         ]
         if added:

@@ -173,6 +173,16 @@ OF_VERSION = "WHERE content = (SELECT content FROM versions)"
             "vectors of its sentences",
             True,
         ),
+        (
+            # the last bit of a number
+            "UPDATE analyses SET sentence_vectors = CAST(substr(sentence_vectors, 1, length(sentence_vectors) - 2) || "
+            "CASE WHEN substr(sentence_vectors, -2, 1) = x'00' THEN x'01' ELSE x'00' END || "
+            "substr(sentence_vectors, -1) AS BLOB) OF_ONE",
+            "contents",
+            "its vectors are not those that were written",
+            True,
+        ),
+        ("UPDATE analyses SET checksum = checksum + 1 OF_VERSION", "contents", "not those that were written", True),
         ("UPDATE versions SET facts = '{'", "contents", "cannot be read", True),
         ("DELETE FROM analyses OF_ONE", "rows", "1 passages without vectors", False),
         ("DELETE FROM analyses OF_VERSION", "rows", "1 earlier versions without vectors", False),
@@ -223,6 +233,20 @@ def test_damaged_rows_are_found_and_told(
         for passage in memory.passages():
             memory.forget(passage.id)
         assert memory.doctor().ok
+
+
+@pytest.mark.sqlite
+def test_no_export_hands_a_damaged_vector_on(tmp_path: Path, fast: Opened) -> None:
+    with fast() as memory:
+        memory.add("Ada met Cid in Bergen.")
+    with contextlib.closing(sqlite3.connect(tmp_path / "m.db")) as connection:
+        ((vector,),) = connection.execute("SELECT vector FROM analyses").fetchall()
+        connection.execute("UPDATE analyses SET vector = ?", [bytes([vector[0] ^ 1]) + vector[1:]])
+        connection.commit()
+    memory = fast()
+    assert memory.recall("Whom did Ada meet?").passages
+    with pytest.raises(ForeignStoreError, match="not those that were written"):
+        memory.export(tmp_path / "dump")
 
 
 @pytest.mark.sqlite

@@ -72,3 +72,21 @@ def test_large_rows_move_to_ordinary_tables(tmp_path: Path) -> None:
         assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [(HEAD,)]
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+
+
+def test_vectors_from_before_there_were_checksums_are_kept_without_one(tmp_path: Path) -> None:
+    db = tmp_path / "m.db"
+    with opened(db) as memory:
+        memory.ingest(records(60))
+        before = described(memory, tmp_path / "before")
+    query = "SELECT count(*), count(checksum) FROM analyses"
+    with closing(sqlite3.connect(db)) as connection:
+        ((all_of_them, with_checksum),) = connection.execute(query).fetchall()
+    assert all_of_them == with_checksum > 0
+    downgraded(db, "0009")
+    with opened(db) as memory:
+        assert described(memory, tmp_path / "after") == before
+        memory.add("Ada Thorne keeps the Grey Heron.")
+        assert memory.doctor().ok
+    with closing(sqlite3.connect(db)) as connection:
+        assert connection.execute(query).fetchall() == [(all_of_them + 1, 1)]

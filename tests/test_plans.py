@@ -95,6 +95,7 @@ def test_a_database_from_before_is_told_of_its_tables(memory: Memory, fast: Call
             connection.execute(text(f"DROP INDEX ix_{table}_namespace_{column}"))
         for column in ("told", "told_at"):
             connection.execute(text(f"ALTER TABLE passages DROP COLUMN {column}"))
+        connection.execute(text("ALTER TABLE analyses DROP COLUMN checksum"))
         connection.execute(text("UPDATE alembic_version SET version_num = '0006'"))
     memory.close()
     again = fast()

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from hippomem.storage import links, reads, versions
 from hippomem.storage.chunks import chunks
-from hippomem.storage.rows import ViewRow, content_id
+from hippomem.storage.rows import ViewRow, checksum, content_id
 from hippomem.storage.schema import analyses, passages
 from hippomem.storage.schema import versions as earlier
 from hippomem.types import Passage
@@ -49,6 +49,7 @@ def _among(
         there = themselves(connection, namespace, numbers)
         facts(connection, namespace, numbers)
         encoded = {row.number: row for row in as_viewed(connection, namespace, encoder, numbers)}
+        flipped = _flipped(connection, namespace, encoder, {row.content for row in rows})
     except (ValueError, TypeError, DBAPIError) as error:  # whatever stands where something else should
         if len(rows) == 1:
             reason = getattr(error, "orig", error)
@@ -61,6 +62,16 @@ def _among(
     for row in rows:
         if row.number in there:  # else it was forgotten just now
             yield from _wrong(there[row.number], row.content, encoded.get(row.number), width)
+            if row.content in flipped:
+                yield f"{row.id}: its vectors are not those that were written"
+
+
+def _flipped(connection: Connection, namespace: int, encoder: int, contents: set[str]) -> set[str]:
+    """Of these contents, those whose vectors have another checksum than was written with them."""
+    a = analyses.c
+    query = select(a.content, a.checksum, a.vector, a.sentence_vectors, a.sentences).where(a.checksum.is_not(None))
+    own = query.where(a.namespace == namespace, a.encoder == encoder, a.content.in_(contents))
+    return {content for content, written, *parts in connection.execute(own) if checksum(*parts) != written}
 
 
 def _wrong(passage: Passage, content: str, row: ViewRow | None, width: int) -> Iterator[str]:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Select, Table, and_, bindparam, func, select
 from hippomem.storage.chunks import chunks
 from hippomem.storage.edges import strengths_of
 from hippomem.storage.places import TOLD, TOLD_AT
-from hippomem.storage.rows import Analysis, ViewRow
+from hippomem.storage.rows import Analysis, ViewRow, checksum
 from hippomem.storage.schema import (
     UTCDateTime,
     analyses,
@@ -260,7 +260,7 @@ def contents_of(connection: Connection, namespace: int, numbers: Iterable[int]) 
 
 
 def analysis_of(connection: Connection, namespace: int, encoder: int, contents: Iterable[str]) -> dict[str, Analysis]:
-    """The vectors of contents."""
+    """The vectors of contents. Raises ValueError where they cannot be those that were written."""
     found: dict[str, Analysis] = {}
     for some in chunks(contents):
         rows = connection.execute(
@@ -269,7 +269,10 @@ def analysis_of(connection: Connection, namespace: int, encoder: int, contents: 
             )
         )
         for row in rows:
-            found[row.content] = Analysis.unpacked(row.vector, row.sentence_vectors, row.sentences)
+            parts = row.vector, row.sentence_vectors, row.sentences
+            if row.checksum not in (None, checksum(*parts)):
+                raise ValueError(f"the vectors of {row.content} are not those that were written")
+            found[row.content] = Analysis.unpacked(*parts)
     return found
 
 

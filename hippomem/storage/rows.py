@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -150,6 +151,17 @@ def content_id(title: str, text: str) -> str:
 def failed_print(digests: Iterable[str]) -> str:
     """The fingerprint of the records of a source that failed, in whatever order."""
     return FAILED + digest(*sorted(digests))
+
+
+def packed(analysis: Analysis) -> dict[str, bytes | int]:
+    """What a row of `analyses` holds of one, with the checksum (CRC-32) by which a bit that falls over is found out."""
+    parts = analysis.vector.tobytes(), analysis.sentence_vectors.tobytes(), analysis.sentences.tobytes()
+    return dict(zip(("vector", "sentence_vectors", "sentences"), parts, strict=True)) | {"checksum": checksum(*parts)}
+
+
+def checksum(vector: bytes, sentence_vectors: bytes, sentences: bytes) -> int:
+    """Of what a row of `analyses` has."""
+    return zlib.crc32(sentences, zlib.crc32(sentence_vectors, zlib.crc32(vector)))
 
 
 def digest(*parts: str) -> str:

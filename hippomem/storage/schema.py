@@ -159,6 +159,7 @@ analyses = Table(
     Column("vector", LargeBinary, nullable=False),  # (d,) float32, L2-normalised
     Column("sentence_vectors", LargeBinary, nullable=False),  # (s, d) float16, L2-normalised
     Column("sentences", LargeBinary, nullable=False),  # (s, 2) int32: spans in the text
+    Column("checksum", BigInteger),  # of these three: see rows.packed; of rows from before there were any, none
 )
 
 entities = Table(

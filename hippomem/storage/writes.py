@@ -16,7 +16,7 @@ from hippomem.storage.learning import drop_targets
 from hippomem.storage.links import add_links
 from hippomem.storage.places import take_place
 from hippomem.storage.releases import release
-from hippomem.storage.rows import FAILED, Links, NewPassage
+from hippomem.storage.rows import FAILED, Links, NewPassage, packed
 from hippomem.storage.schema import (
     BESIDE_PASSAGES,
     analyses,
@@ -354,9 +354,7 @@ def add_analyses(connection: Connection, namespace: int, encoder: int, new: Sequ
             "namespace": namespace,
             "content": content,
             "encoder": encoder,
-            "vector": analysis.vector.tobytes(),
-            "sentence_vectors": analysis.sentence_vectors.tobytes(),
-            "sentences": analysis.sentences.tobytes(),
+            **packed(analysis),
         }
         for content, analysis in by_content.items()
         if content in missing and analysis is not None
