@@ -71,7 +71,7 @@ def examine(
     with store.read() as connection:
         checks.append(_leftovers(connection, number(), encoder_number))
     tell("what is stored of each memory", 0)
-    checks.append(_contents(store, number(), encoder_number))
+    checks.append(_if_readable("contents", lambda: _contents(store, number(), encoder_number)))
     compared = _if_readable("views", lambda: _views(store, held, number, encoder_number, tell)) if not unused else None
     checks.append(compared or Check("views", False, unused))
     tell("models and what was learned", 0)

@@ -70,9 +70,9 @@ class Viewing:
         """Where something fails of a view that is damaged, say so and have it made anew."""
         try:
             yield
-        except HippomemError:
-            raise
         except Exception as error:  # whatever comes of numbers that are not those that were written
+            if isinstance(error, HippomemError) and not isinstance(error, ForeignStoreError):
+                raise
             wrong = self._snapshots.harmed() if self._snapshots else []
             if not wrong or self._snapshots is None:
                 raise

@@ -13,6 +13,7 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from hippomem import (
     InvalidInputError,
     Memory,
     NewerStoreError,
+    NotFoundError,
     SourceError,
     StoreAccessError,
     StoreBusyError,
@@ -233,6 +235,51 @@ def test_damaged_rows_are_found_and_told(
         for passage in memory.passages():
             memory.forget(passage.id)
         assert memory.doctor().ok
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM passages",
+        "DELETE FROM analyses",
+        "UPDATE analyses SET vector = 1",
+        "UPDATE passages SET occurred_at = 1",
+        "UPDATE facts SET subject_name = x'ff', valid_from = 1",
+        "UPDATE mentions SET lines = 'x'",
+        "UPDATE versions SET text = x'ff'",
+        "UPDATE learning_events SET evidence = 1",
+    ],
+)
+def test_whatever_comes_of_damaged_rows_is_told_as_damage(tmp_path: Path, fast: Opened, statement: str) -> None:
+    one = fast()
+    first = one.add("Ada met Cid in Bergen.", triples=[("Ada", "met", "Cid")])
+    one.update(one.add("Eve met Cid in Oslo.").id, "Eve met Cid in Rome.")
+    one.feedback("Whom did Ada meet?", [first.id])
+    one.recall("Whom did Ada meet?")
+    with contextlib.closing(sqlite3.connect(tmp_path / "m.db")) as connection:
+        assert connection.execute(statement).rowcount
+        connection.commit()
+    told = []
+    for memory in (one, fast()):  # one has a view from before
+        calls: list[Callable[[], object]] = [
+            memory.graph,
+            memory.passages,
+            lambda memory=memory: memory.recall("Whom did Ada meet?", 9).explain(),
+            lambda memory=memory: memory.recall("Whom did Ada meet?", as_of=datetime(2020, 1, 1, tzinfo=UTC)),
+            lambda memory=memory: memory.feedback("Whom did Eve meet?", [first.id]),
+            lambda memory=memory: memory.export(tmp_path / "dump"),
+            memory.consolidate,
+        ]
+        for call in calls:
+            try:
+                call()
+            except StoreError as error:  # and no KeyError or the like
+                told.append(str(error))
+            except NotFoundError:
+                assert "passages" in statement
+        assert not memory.doctor().ok
+    assert any("damaged" in what and "doctor" in what for what in told)
 
 
 @pytest.mark.sqlite

@@ -23,6 +23,8 @@ from hippomem.errors import ForeignStoreError, HippomemError, InvalidInputError
 
 BUSY_SECONDS = 60.0
 MEMORY = ":memory:"
+# What nothing raises over rows that are as they were written.
+UNLIKELY = (TypeError, ValueError, LookupError, ArithmeticError, AttributeError)
 _engines: WeakSet[Engine] = WeakSet()
 
 
@@ -105,13 +107,19 @@ class Database(ABC):
 
     @contextmanager
     def translated(self) -> Iterator[None]:
-        """Turn what a driver raises into hippomem's errors."""
+        """Turn what a driver raises into hippomem's errors, and whatever comes of rows that are not what was written:
+        SQLite takes any value in any column, and a row that others lead to may be missing."""
         try:
             yield
         except DBAPIError as error:
             raise self.error(error) from error
         except (UnicodeDecodeError, JSONDecodeError) as error:  # of what it holds, or quotes from itself in an error
             raise ForeignStoreError(f"{self.name}: {error}. It is damaged or not a hippomem database") from error
+        except HippomemError:
+            raise
+        except UNLIKELY as error:
+            told = f"{type(error).__name__}: {error}, as if it were damaged: run hippomem doctor"
+            raise ForeignStoreError(f"{self.name}: {told}, and where it finds something, put a backup back") from error
 
     @contextmanager
     def made_whole(self) -> Iterator[None]:
