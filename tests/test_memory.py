@@ -155,6 +155,20 @@ def test_what_was_updated_often_takes_no_more_queries(memory: Memory) -> None:
     assert all(often <= seldom for seldom, often in zip(counts[:3], counts[3:], strict=True))
 
 
+def test_what_has_many_triples_takes_no_more_queries_to_be_told_again(memory: Memory) -> None:
+    statements: list[str] = []
+    sql_event.listen(memory._store._database.engine, "before_cursor_execute", lambda *told: statements.append(told[2]))
+    counts = []
+    for triples in (2, 100):
+        text = f"Ada keeps {triples} boats."
+        memory.add(text, triples=[("Ada", "keeps", f"Boat{n} of {triples}") for n in range(triples)])
+        for boat in ("Heron", "Kite"):
+            statements.clear()
+            memory.add(text, triples=[("Ada", "keeps", f"{boat} of {triples}")])
+        counts.append(len(statements))
+    assert counts[0] == counts[1]
+
+
 def test_an_update_ends_where_its_text_does(memory: Memory) -> None:
     for place in ({}, {"source": "notes", "title": "Ada"}, {"session": "s1"}):
         event = memory.add("Ada lives in Oslo.", **place)

@@ -84,13 +84,16 @@ def say_again(
             return
     restore(connection, namespace, number, id_, why, at)
     known = validities.validities_of(connection, namespace, [number])
+    new: dict[str, datetime] = {}
     for fact in validities.facts_in(connection, namespace, number):
         held = known.get((number, fact), validities.Validity())
-        since = {} if is_dated else {"valid_from": max(filter(None, (at, held.invalid_at))), "by_passage": None}
+        since = max(filter(None, (at, held.invalid_at)))
         if held.by_passage is not None and held.invalid_at is not None:
-            _revalidate(connection, namespace, number, id_, fact, why, at, **since)
+            values = {} if is_dated else {"valid_from": since, "by_passage": None}
+            _revalidate(connection, namespace, number, id_, fact, why, at, **values)
         elif not is_dated and (held.by_passage is None or held.is_spared) and not _is_later(held.valid_from, at):
-            validities.set_validity(connection, namespace, number, fact, **since)
+            new[fact] = since
+    validities.hold_from(connection, namespace, number, new)
 
 
 def _is_later(one: datetime | None, other: datetime) -> bool:

@@ -7,7 +7,7 @@ What a user said stands with the fact (`facts`) and is never changed by anything
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -74,6 +74,21 @@ def set_validity(connection: Connection, namespace: int, number: int, fact: str,
     where = (validities.c.namespace == namespace, validities.c.passage == number, validities.c.fact == fact)
     if not connection.execute(update(validities).where(*where).values(**values)).rowcount:
         connection.execute(insert(validities).values(namespace=namespace, passage=number, fact=fact, **values))
+
+
+def hold_from(connection: Connection, namespace: int, number: int, since: Mapping[str, datetime]) -> None:
+    """The facts of a passage hold from these moments on, and nothing contradicts them any more. There may be
+    thousands."""
+    v = validities.c
+    query = select(v.fact).where(v.namespace == namespace, v.passage == number)
+    there = since.keys() & set(connection.execute(query).scalars())
+    own = (v.namespace == namespace, v.passage == number, v.fact == bindparam("which"))
+    rows = [{"which": fact, "valid_from": since[fact], "by_passage": None} for fact in sorted(there)]
+    if rows:
+        connection.execute(update(validities).where(*own), rows)
+    rows = [{"fact": fact, "valid_from": since[fact]} for fact in sorted(since.keys() - there)]
+    if rows:
+        connection.execute(insert(validities).values(namespace=namespace, passage=number), rows)
 
 
 def facts_in(connection: Connection, namespace: int, number: int) -> list[str]:
