@@ -169,6 +169,21 @@ def test_a_manifest_that_says_something_else(
     is_right()
 
 
+@pytest.mark.parametrize("change", [{"format": 0}, {"store": "another"}, {"encoder": 2}], ids=repr)
+def test_a_snapshot_that_nothing_reads_any_more_goes(tmp_path: Path, change: dict[str, Any]) -> None:
+    """As after an upgrade; also in a memory that is too small to save another in its place."""
+    with opened(tmp_path / "m.db") as memory:
+        memory.ingest(records(30))
+        for passage in memory.passages():
+            memory.update(memory.update(passage.id, f"{passage.text} And?").id, f"{passage.text} And then?")
+        expected = answers(memory)
+    (manifest,) = tmp_path.rglob("manifest.json")
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | change))
+    with opened(tmp_path / "m.db") as memory:
+        assert answers(memory) == expected
+    assert not manifest.parent.exists()
+
+
 @pytest.mark.parametrize("name", ["numbers", "vectors"])
 @pytest.mark.parametrize("kind", ["objects", "pickle"])
 def test_arrays_of_another_kind(

@@ -224,6 +224,7 @@ class Snapshots:
     def _read(self, folder: Path) -> View:
         manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         if {name: manifest.get(name) for name in self._marks} != self._marks:
+            shutil.rmtree(folder, ignore_errors=True)  # a small memory saves no other in its place
             raise ValueError("a snapshot of another store, encoder or format")
         if int(folder.name.split("-")[0]) != manifest["applied"]:  # nor is one that is not finished named so
             raise ValueError("the manifest is not what was written")
