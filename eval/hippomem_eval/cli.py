@@ -222,6 +222,26 @@ def compare(
 
 
 @app.command()
+def overview(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of results, or files of an overview.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Table, pictures, and a file of each run to publish.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="For the bootstrap intervals.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Several runs of multihop and conversation in one table and picture, with what each question's gold came to."""
+    from hippomem_eval.overview import as_markdown, load_run, write_overview
+    from hippomem_eval.overview import overview as figures_of
+
+    loaded = [load_run(path) for path in runs]
+    result = figures_of(loaded, seed=seed)
+    if out:
+        write_overview(out, loaded, result, tell)
+    print_json(result) if as_json else typer.echo(as_markdown(result), nl=False)
+
+
+@app.command()
 def scale(
     passages: Annotated[str, typer.Option("--passages", metavar="SIZES", help="Separated by commas.")] = "10000,100000",
     out: Annotated[

@@ -1,4 +1,7 @@
-"""Pictures of figures, as PNG: recall curves, latency, differences, growth. In light and dark, to lie on either."""
+"""Pictures of figures, as PNG: recall curves, latency, differences, growth, several runs.
+
+In light and dark, to lie on either.
+"""
 
 from __future__ import annotations
 
@@ -120,6 +123,30 @@ def growth(costs: Mapping[str, Sequence[tuple[int, float]]], *, dark: bool = Fal
         axes.set_yticks(ends, [f"{value:.3g}" for value in ends])
         axes.minorticks_off()
         axes.set_title(name, fontsize=9, color=_INK[dark][0])
+    return _png(figure)
+
+
+def overview(runs: Sequence[Mapping[str, Any]], measure: str, *, dark: bool = False) -> bytes:
+    """A line for each run, a mark for each system; the first one's with its 95 % interval."""
+    systems = list(dict.fromkeys(system for run in runs for system in run["systems"]))
+    figure, axes = _figure(_WIDTH, 1.1 + 0.3 * len(runs) + 0.22 * -(-len(systems) // 3), dark)
+    for place, run in enumerate(runs):
+        for number, (system, values) in enumerate(run["systems"].items()):
+            mean, low, high = (100 * values[measure][bound] for bound in ("mean", "low", "high"))
+            at, is_first = systems.index(system), not number
+            look = {"color": _colour(at, dark), "marker": _MARKS[at % len(_MARKS)], "linestyle": "none"}
+            axes.plot([mean], [place], markersize=8 if is_first else 6, zorder=3 if is_first else 2, **look)
+            if is_first:
+                axes.plot([low, high], [place, place], color=look["color"], linewidth=1.8)
+    for at, system in enumerate(systems):  # for the legend: not all are in every run
+        mark = _MARKS[at % len(_MARKS)]
+        axes.plot([], [], color=_colour(at, dark), marker=mark, linestyle="none", label=_plain(system))
+    axes.set_yticks(range(len(runs)), [_plain(f"{run['name']} ({run['n_questions']:,})") for run in runs])
+    axes.set_ylim(len(runs) - 0.5, -0.5)
+    axes.set_xlabel(f"{measure}, %; the line is a 95 % interval")
+    legend = figure.legend(loc="outside upper center", ncols=3, handletextpad=0.1, frameon=False, fontsize=9)
+    for text in legend.get_texts():
+        text.set_color(_INK[dark][0])
     return _png(figure)
 
 

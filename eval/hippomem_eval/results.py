@@ -112,9 +112,14 @@ def open_results(run: RunFile, name: str, same: Mapping[str, Any], tell: Callabl
 
 
 def write_json(path: Path, content: object) -> None:
+    """JSON with `write_text`."""
+    write_text(path, json.dumps(content, ensure_ascii=False, indent=2) + "\n")
+
+
+def write_text(path: Path, content: str) -> None:
     """Write and rename: an interruption leaves no half of a file, a reader sees the old or the new one."""
     part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    part.write_text(content, encoding="utf-8")
     part.replace(path)
 
 
