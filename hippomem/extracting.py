@@ -30,6 +30,7 @@ from hippomem.neocortex.faults import Fault, Kind, fault_of
 from hippomem.neocortex.openie import Extracted, grounded, read_extraction, read_extractions
 from hippomem.neocortex.prices import Price, charged
 from hippomem.neocortex.prompts import EXTRACT as EXTRACT_PROMPT
+from hippomem.neocortex.prompts import PLAIN_PASSAGE
 from hippomem.storage import ledger
 from hippomem.storage.jobs import Work
 from hippomem.storage.outages import Outage
@@ -45,7 +46,6 @@ OUTAGE_PATIENCE = 15.0  # and so long, until the next answer, for a server that 
 GRACE = 5.0  # for calls in flight when a round is stopped
 MAX_NOTES = 20
 OWN = frozenset({Kind.refused, Kind.odd})  # failures that may be of this very call alone
-PLAIN = {"title": "Ines Oort", "text": "Oort was born in Delft."}  # that nobody refuses
 # The state of each outage, by database and model, that was logged last: one worker opens namespaces again and again.
 _said: dict[tuple[str, str], tuple[datetime, int]] = {}
 
@@ -269,7 +269,7 @@ class ExtractionStep:
             return failure
         began = time.monotonic()
         try:
-            reply = await self._reply(self._chat.begin(EXTRACT_PROMPT, PLAIN))
+            reply = await self._reply(self._chat.begin(EXTRACT_PROMPT, PLAIN_PASSAGE))
         except Exception as error:
             fault, reply = fault_of(error), None
             failure = replace(failure, fault=Fault(Kind.setup) if fault.kind in OWN else fault)

@@ -24,7 +24,8 @@ class ScriptedChatModel(BaseChatModel):
         model = ScriptedChatModel(answers=['{"sub_questions": ["Who leads Northlight Labs?"]}'])
         memory = Memory.open(":memory:", encoder=HashEncoder(), llm=model)
 
-    A function gets the messages of a call. An answer that is an exception is raised. What was asked is kept in `calls`;
+    A function gets the messages of a call. An answer that is an exception is raised; a reader whose call is refused is
+    asked about `PLAIN_PASSAGE` next, to learn whether all calls are. What was asked is kept in `calls`;
     tokens are counted as words. Raises ModelError when asked more often than there are answers.
     """
 

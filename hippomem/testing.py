@@ -12,6 +12,7 @@ import numpy as np
 
 from hippomem.errors import InvalidInputError
 from hippomem.neocortex.encoder import Encoded, Span, Vectors
+from hippomem.neocortex.prompts import PLAIN_PASSAGE
 
 if TYPE_CHECKING:
     from spacy.language import Language
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from hippomem.scripted_chat import ScriptedChatModel
 
-__all__ = ["HashEncoder", "ScriptedChatModel", "capitals"]
+__all__ = ["PLAIN_PASSAGE", "HashEncoder", "ScriptedChatModel", "capitals"]
 
 _WORD = re.compile(r"\w+")
 

@@ -16,6 +16,7 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 
 from hippomem import ModelError
+from hippomem.testing import PLAIN_PASSAGE
 from hippomem_eval.files import read_json
 from hippomem_eval.openie import parts_of, squeezed
 
@@ -58,7 +59,10 @@ class RecordedExtraction(BaseChatModel):
 
 def recorded_extraction(path: Path) -> RecordedExtraction:
     """The model of a file that `load_openie` has read without a complaint."""
-    answers: dict[str, dict[str, list[Any]]] = {}
+    # About a passage that is not there hippomem asks whether nothing at all is answered.
+    answers: dict[str, dict[str, list[Any]]] = {
+        squeezed(PLAIN_PASSAGE["title"] + PLAIN_PASSAGE["text"]): {"entities": [], "triples": []}
+    }
     for index, doc in enumerate(read_json(path)["docs"]):
         passage, triples = parts_of(doc, path, index)
         own = answers.setdefault(squeezed(passage), {"entities": [], "triples": []})

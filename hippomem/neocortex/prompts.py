@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +176,9 @@ _EXTRACT_ANSWER = """"entities": ["Ines Oort", "Delft", "1961", "Veldt Glass", "
 
 # The two ask for the same, so that their answers are kept under the name and version of the first: a change of either
 # raises the version of both.
+# Nobody refuses this: a model that does not answer about it answers about nothing.
+PLAIN_PASSAGE: Final[Mapping[str, str]] = {"title": "Ines Oort", "text": "Oort was born in Delft."}
+
 EXTRACT = Prompt(
     "extract",
     1,
