@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from sqlalchemy import ColumnElement, Connection, Select
 
 T = TypeVar("T")
 CHUNK = 500  # values in one IN (...)
@@ -19,3 +21,12 @@ def chunks(values: Iterable[T], size: int = CHUNK) -> Iterator[list[T]]:
             held = []
     if held:
         yield held
+
+
+def rows_among(
+    connection: Connection, query: Select[Any], column: ColumnElement[Any], values: Iterable[Any]
+) -> Iterator[Any]:
+    """What a query finds where a column has one of these values. Read as it is iterated over: write to none of its
+    tables meanwhile."""
+    for some in chunks(values):
+        yield from connection.execute(query.where(column.in_(some)))

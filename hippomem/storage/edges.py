@@ -7,33 +7,29 @@ from datetime import datetime
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from hippomem.storage.chunks import chunks
+from hippomem.storage.chunks import rows_among
 from hippomem.storage.schema import entities, strengths
 
 
 def strengths_of(connection: Connection, namespace: int, numbers: Sequence[int]) -> dict[int, dict[str, float]]:
     """passage → entity key → strength, where that is not 1."""
     found: dict[int, dict[str, float]] = {}
-    for some in chunks(numbers):
-        rows = connection.execute(
-            select(strengths.c.passage, entities.c.key, strengths.c.strength)
-            .join(entities, entities.c.number == strengths.c.entity)
-            .where(strengths.c.namespace == namespace, strengths.c.passage.in_(some), strengths.c.strength != 1.0)
-        )
-        for passage, key, strength in rows:
-            found.setdefault(passage, {})[key] = strength
+    query = (
+        select(strengths.c.passage, entities.c.key, strengths.c.strength)
+        .join(entities, entities.c.number == strengths.c.entity)
+        .where(strengths.c.namespace == namespace, strengths.c.strength != 1.0)
+    )
+    for passage, key, strength in rows_among(connection, query, strengths.c.passage, numbers):
+        found.setdefault(passage, {})[key] = strength
     return found
 
 
 def strengthened_at(connection: Connection, namespace: int, numbers: Iterable[int]) -> dict[int, datetime]:
     """When the edges of passages were strengthened last, of those that have such."""
-    found: dict[int, datetime] = {}
-    for some in chunks(numbers):
-        query = select(strengths.c.passage, strengths.c.at).where(
-            strengths.c.namespace == namespace, strengths.c.passage.in_(some), strengths.c.strength != 1.0
-        )
-        found.update((row.passage, row.at) for row in connection.execute(query))
-    return found
+    query = select(strengths.c.passage, strengths.c.at).where(
+        strengths.c.namespace == namespace, strengths.c.strength != 1.0
+    )
+    return {row.passage: row.at for row in rows_among(connection, query, strengths.c.passage, numbers)}
 
 
 def all_strengths(connection: Connection, namespace: int) -> list[tuple[int, int, float, int, datetime]]:

@@ -6,28 +6,20 @@ from collections.abc import Iterable, Sequence
 
 from sqlalchemy import Connection, delete, exists, insert, select
 
-from hippomem.storage.chunks import chunks
+from hippomem.storage.chunks import chunks, rows_among
 from hippomem.storage.schema import entities, facts, mentions
 
 
 def entity_numbers(connection: Connection, namespace: int, keys: Iterable[str]) -> dict[str, int]:
     """The numbers of entities by their keys."""
-    found: dict[str, int] = {}
-    for some in chunks(sorted(keys)):
-        query = select(entities.c.key, entities.c.number)
-        rows = connection.execute(query.where(entities.c.namespace == namespace, entities.c.key.in_(some)))
-        found.update((row.key, row.number) for row in rows)
-    return found
+    query = select(entities.c.key, entities.c.number).where(entities.c.namespace == namespace)
+    return {row.key: row.number for row in rows_among(connection, query, entities.c.key, sorted(keys))}
 
 
 def entity_keys(connection: Connection, namespace: int, numbers: Iterable[int]) -> dict[int, str]:
     """The keys of entities."""
-    found: dict[int, str] = {}
-    for some in chunks(numbers):
-        query = select(entities.c.number, entities.c.key)
-        rows = connection.execute(query.where(entities.c.namespace == namespace, entities.c.number.in_(some)))
-        found.update((row.number, row.key) for row in rows)
-    return found
+    query = select(entities.c.number, entities.c.key).where(entities.c.namespace == namespace)
+    return {row.number: row.key for row in rows_among(connection, query, entities.c.number, numbers)}
 
 
 def numbered(connection: Connection, namespace: int, keys: Sequence[str]) -> tuple[dict[str, int], int]:
@@ -42,11 +34,8 @@ def numbered(connection: Connection, namespace: int, keys: Sequence[str]) -> tup
 
 def entities_of(connection: Connection, namespace: int, numbers: Iterable[int]) -> set[int]:
     """The numbers of the entities that passages mention."""
-    found: set[int] = set()
-    for some in chunks(numbers):
-        query = select(mentions.c.entity).where(mentions.c.namespace == namespace, mentions.c.passage.in_(some))
-        found.update(connection.execute(query).scalars())
-    return found
+    query = select(mentions.c.entity).where(mentions.c.namespace == namespace)
+    return {row.entity for row in rows_among(connection, query, mentions.c.passage, numbers)}
 
 
 def entities_named(connection: Connection, namespace: int, passage: int, keys: Iterable[str]) -> set[int]:
@@ -61,11 +50,8 @@ def entities_named(connection: Connection, namespace: int, passage: int, keys: I
 
 def subjects_of(connection: Connection, namespace: int, numbers: Iterable[int]) -> set[int]:
     """The entities that facts of these passages are about."""
-    found: set[int] = set()
-    for some in chunks(numbers):
-        query = select(facts.c.subject).where(facts.c.namespace == namespace, facts.c.passage.in_(some))
-        found.update(connection.execute(query.distinct()).scalars())
-    return found
+    query = select(facts.c.subject).where(facts.c.namespace == namespace).distinct()
+    return {row.subject for row in rows_among(connection, query, facts.c.passage, numbers)}
 
 
 def remove_orphans(connection: Connection, namespace: int, candidates: Iterable[int]) -> int:

@@ -19,7 +19,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, insert, literal, null, or_, select, update
 
-from hippomem.storage.chunks import CHUNK, chunks
+from hippomem.storage.chunks import CHUNK, chunks, rows_among
 from hippomem.storage.ledger import lose
 from hippomem.storage.schema import facts, jobs, passages
 from hippomem.types import Job
@@ -322,20 +322,9 @@ def listed(connection: Connection, namespace: int, state: str | None, limit: int
 
 def read_by(connection: Connection, namespace: int, kind: str, numbers: Iterable[int]) -> dict[int, tuple[str, str]]:
     """For passages that a model has read, the prompt and model of the last time."""
-    found: dict[int, tuple[str, str]] = {}
-    for some in chunks(numbers):
-        rows = connection.execute(
-            select(jobs.c.passage, jobs.c.prompt, jobs.c.model)
-            .where(
-                jobs.c.namespace == namespace,
-                jobs.c.kind == kind,
-                jobs.c.state == "done",
-                jobs.c.passage.in_(some),
-            )
-            .order_by(jobs.c.token)
-        )
-        found.update({row.passage: (row.prompt, row.model) for row in rows})
-    return found
+    done = jobs.c.namespace == namespace, jobs.c.kind == kind, jobs.c.state == "done"
+    query = select(jobs.c.passage, jobs.c.prompt, jobs.c.model).where(*done).order_by(jobs.c.token)
+    return {row.passage: (row.prompt, row.model) for row in rows_among(connection, query, jobs.c.passage, numbers)}
 
 
 def _claimable(namespace: int, kind: Kind, now: datetime) -> tuple[ColumnElement[bool], ...]:

@@ -6,12 +6,13 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, bindparam, delete, exists, func, insert, select, update
 
-from hippomem.storage.chunks import chunks
+from hippomem.storage.chunks import chunks, rows_among
 from hippomem.storage.schema import (
     analyses,
     changes,
@@ -218,31 +219,19 @@ def anything(connection: Connection, namespace: int) -> bool:
 
 def numbers_of(connection: Connection, namespace: int, ids: Iterable[str]) -> dict[str, int]:
     """The numbers of those events that are there, by id."""
-    found: dict[str, int] = {}
-    for some in chunks(ids):
-        rows = connection.execute(
-            select(learning_events.c.id, learning_events.c.number).where(
-                learning_events.c.namespace == namespace, learning_events.c.id.in_(some)
-            )
-        )
-        found.update({row.id: row.number for row in rows})
-    return found
+    query = select(learning_events.c.id, learning_events.c.number).where(learning_events.c.namespace == namespace)
+    return {row.id: row.number for row in rows_among(connection, query, learning_events.c.id, ids)}
 
 
 def events_about(
     connection: Connection, namespace: int, passage_numbers: Iterable[int], only_useful: bool = False
 ) -> list[int]:
     """The events that are about any of these passages, ascending; `only_useful`: in which they were of use."""
-    found: set[int] = set()
-    for some in chunks(passage_numbers):
-        query = select(learning_targets.c.event).where(
-            learning_targets.c.namespace == namespace, learning_targets.c.passage.in_(some)
-        )
-        if only_useful:
-            own = (learning_events.c.namespace == namespace) & (learning_events.c.number == learning_targets.c.event)
-            query = query.join(learning_events, own).where(learning_events.c.confidence > 0)
-        found.update(connection.execute(query).scalars())
-    return sorted(found)
+    query = select(learning_targets.c.event).where(learning_targets.c.namespace == namespace)
+    if only_useful:
+        own = (learning_events.c.namespace == namespace) & (learning_events.c.number == learning_targets.c.event)
+        query = query.join(learning_events, own).where(learning_events.c.confidence > 0)
+    return sorted({row.event for row in rows_among(connection, query, learning_targets.c.passage, passage_numbers)})
 
 
 def event_numbers(connection: Connection, namespace: int) -> list[int]:
@@ -300,19 +289,18 @@ def _encoded(
     p, a = passages.c, analyses.c
     own = (a.namespace == p.namespace) & (a.content == p.content) & (a.encoder == encoder)
     query = select(p.number, p.id, a.vector).join_from(passages, analyses, own).where(p.namespace == namespace)
-    rows = (row for some in chunks(numbers) for row in connection.execute(query.where(p.number.in_(some))))
+    rows = rows_among(connection, query, p.number, numbers)
     return {number: (id_, np.frombuffer(vector, np.float32)) for number, id_, vector in rows}
 
 
 def rehearsal_rows(connection: Connection, namespace: int, numbers: Iterable[int] | None = None) -> list[RehearsalRow]:
     """The given rehearsals, or all, by number."""
     query = select(rehearsals).where(rehearsals.c.namespace == namespace).order_by(rehearsals.c.number)
+    found: list[Any] = []
     if numbers is None:
-        found = list(connection.execute(query))
+        found += connection.execute(query)
     else:
-        found = [
-            row for some in chunks(numbers) for row in connection.execute(query.where(rehearsals.c.number.in_(some)))
-        ]
+        found += rows_among(connection, query, rehearsals.c.number, numbers)
     return [RehearsalRow(row.number, row.id, tuple(row.events), tuple(row.absorbed), row.recorded_at) for row in found]
 
 
@@ -321,12 +309,10 @@ def learning_steps(connection: Connection, namespace: int) -> list[tuple[str, in
     found: dict[tuple[str, int], int] = {}
     for action, table in (("learn", learning_events), ("rehearse", rehearsals)):
         ids = connection.execute(select(table.c.id).where(table.c.namespace == namespace)).scalars()
-        for some in chunks(list(ids)):
-            first = func.min(changes.c.sequence)  # a later "learn" says that the event was changed
-            logged = select(changes.c.passage, first).where(
-                changes.c.namespace == namespace, changes.c.action == action, changes.c.passage_id.in_(some)
-            )
-            found.update({(action, n): at for n, at in connection.execute(logged.group_by(changes.c.passage))})
+        first = func.min(changes.c.sequence)  # a later "learn" says that the event was changed
+        logged = select(changes.c.passage, first).where(changes.c.namespace == namespace, changes.c.action == action)
+        rows = rows_among(connection, logged.group_by(changes.c.passage), changes.c.passage_id, ids.all())
+        found.update({(action, n): at for n, at in rows})
     return sorted(found, key=lambda step: found[step])
 
 
@@ -341,15 +327,8 @@ def counts(connection: Connection, namespace: int) -> dict[str, int]:
 
 
 def _ids(connection: Connection, namespace: int, numbers: Iterable[int]) -> dict[int, str]:
-    found: dict[int, str] = {}
-    for some in chunks(numbers):
-        rows = connection.execute(
-            select(learning_events.c.number, learning_events.c.id).where(
-                learning_events.c.namespace == namespace, learning_events.c.number.in_(some)
-            )
-        )
-        found.update({row.number: row.id for row in rows})
-    return found
+    query = select(learning_events.c.number, learning_events.c.id).where(learning_events.c.namespace == namespace)
+    return {row.number: row.id for row in rows_among(connection, query, learning_events.c.number, numbers)}
 
 
 # -- another encoder --------------------------------------------------------------------------------------------

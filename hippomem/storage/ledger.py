@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Connection, case, cast, func, insert, select, update
 
-from hippomem.storage.chunks import chunks
+from hippomem.storage.chunks import chunks, rows_among
 from hippomem.storage.schema import answers, calls, passages
 
 MINUTE = timedelta(minutes=1)
@@ -119,24 +119,17 @@ def answered(
     connection: Connection, namespace: int, prompt: str, model: str, contents: Iterable[str], everywhere: bool
 ) -> dict[str, str]:
     """For contents that were asked about already, what was answered; `everywhere`: in other namespaces, too."""
-    found: dict[str, str] = {}
-    for some in chunks(contents):
-        query = select(answers.c.content, answers.c.text).where(
-            answers.c.content.in_(some), answers.c.prompt == prompt, answers.c.model == model
-        )
-        if not everywhere:
-            query = query.where(answers.c.namespace == namespace)
-        found.update({row.content: row.text for row in connection.execute(query)})
-    return found
+    query = select(answers.c.content, answers.c.text).where(answers.c.prompt == prompt, answers.c.model == model)
+    if not everywhere:
+        query = query.where(answers.c.namespace == namespace)
+    return {row.content: row.text for row in rows_among(connection, query, answers.c.content, contents)}
 
 
 def keep_answers(connection: Connection, namespace: int, prompt: str, model: str, texts: Mapping[str, str]) -> None:
     """Keep what was answered about contents that are there still; what is known already stays."""
     known = answered(connection, namespace, prompt, model, texts, everywhere=False)
-    there: set[str] = set()
-    for some in chunks(texts):
-        query = select(passages.c.content).where(passages.c.namespace == namespace, passages.c.content.in_(some))
-        there.update(connection.execute(query).scalars())
+    query = select(passages.c.content).where(passages.c.namespace == namespace)
+    there = {row.content for row in rows_among(connection, query, passages.c.content, texts)}
     rows = [
         {"namespace": namespace, "content": content, "prompt": prompt, "model": model, "text": text}
         for content, text in texts.items()

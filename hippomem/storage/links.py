@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, and_, bindparam, exists, func, insert, select
 
-from hippomem.storage.chunks import CHUNK, chunks
+from hippomem.storage.chunks import CHUNK, chunks, rows_among
 from hippomem.storage.entities import numbered
 from hippomem.storage.rows import FactRow, Links, MentionRow
 from hippomem.storage.schema import UTCDateTime, entities, facts, mentions, passages, statuses, validities
@@ -85,36 +85,27 @@ def brings_facts(connection: Connection, namespace: int, number: int, other: int
 def names_in(connection: Connection, namespace: int, numbers: Sequence[int]) -> dict[int, dict[str, str]]:
     """For each passage, entity key -> the name as it stands there."""
     found: dict[int, dict[str, str]] = {}
-    for some in chunks(numbers):
-        rows = connection.execute(
-            select(mentions.c.passage, entities.c.key, mentions.c.name)
-            .join(entities, entities.c.number == mentions.c.entity)
-            .where(mentions.c.namespace == namespace, mentions.c.passage.in_(some))
-        )
-        for passage, key, name in rows:
-            found.setdefault(passage, {})[key] = name
+    query = select(mentions.c.passage, entities.c.key, mentions.c.name).join(
+        entities, entities.c.number == mentions.c.entity
+    )
+    ours = query.where(mentions.c.namespace == namespace)
+    for passage, key, name in rows_among(connection, ours, mentions.c.passage, numbers):
+        found.setdefault(passage, {})[key] = name
     return found
 
 
 def mention_rows(connection: Connection, namespace: int, numbers: Sequence[int]) -> dict[int, list[dict[str, Any]]]:
     """The mentions of passages, as plain dictionaries, sorted by key."""
     found: dict[int, list[dict[str, Any]]] = {}
-    for some in chunks(numbers):
-        rows = connection.execute(
-            select(
-                mentions.c.passage,
-                entities.c.key,
-                mentions.c.name,
-                mentions.c.lines,
-                mentions.c.titled,
-            )
-            .join(entities, entities.c.number == mentions.c.entity)
-            .where(mentions.c.namespace == namespace, mentions.c.passage.in_(some))
-            .order_by(mentions.c.passage, entities.c.key)
-        )
-        for row in rows.mappings():
-            mention = dict(row)
-            found.setdefault(mention.pop("passage"), []).append(mention)
+    query = (
+        select(mentions.c.passage, entities.c.key, mentions.c.name, mentions.c.lines, mentions.c.titled)
+        .join(entities, entities.c.number == mentions.c.entity)
+        .where(mentions.c.namespace == namespace)
+        .order_by(mentions.c.passage, entities.c.key)
+    )
+    for row in rows_among(connection, query, mentions.c.passage, numbers):
+        mention = row._asdict()
+        found.setdefault(mention.pop("passage"), []).append(mention)
     return found
 
 
@@ -157,28 +148,24 @@ def told_of(
     occasion = passages.c.source, passages.c.occurred_at, passages.c.recorded_at, facts.c.valid_from
     columns = passages.c.content, passages.c.session, *occasion
     found: list[tuple[str, int, str, tuple[str, str | None, datetime | None], Occasion]] = []
-    for some in chunks(spellings):
-        query = (
-            select(facts.c.relation, facts.c.subject, entities.c.key, *columns)
-            .join(passages, and_(passages.c.namespace == facts.c.namespace, passages.c.number == facts.c.passage))
-            .join(entities, and_(entities.c.namespace == facts.c.namespace, entities.c.number == facts.c.object))
-            .outerjoin(statuses, and_(statuses.c.namespace == facts.c.namespace, statuses.c.passage == facts.c.passage))
-            .where(facts.c.namespace == namespace, facts.c.relation.in_(some), statuses.c.merged_into.is_(None))
-        )
-        for relation, subject, key, content, session, *rest in connection.execute(query):
-            about = Occasion(*rest)
-            found.append((relation, subject, key, (content, session, about.occurred_at), about))
+    query = (
+        select(facts.c.relation, facts.c.subject, entities.c.key, *columns)
+        .join(passages, and_(passages.c.namespace == facts.c.namespace, passages.c.number == facts.c.passage))
+        .join(entities, and_(entities.c.namespace == facts.c.namespace, entities.c.number == facts.c.object))
+        .outerjoin(statuses, and_(statuses.c.namespace == facts.c.namespace, statuses.c.passage == facts.c.passage))
+        .where(facts.c.namespace == namespace, statuses.c.merged_into.is_(None))
+    )
+    for relation, subject, key, content, session, *rest in rows_among(connection, query, facts.c.relation, spellings):
+        about = Occasion(*rest)
+        found.append((relation, subject, key, (content, session, about.occurred_at), about))
     return found
 
 
 def objects_of(connection: Connection, namespace: int, subjects: Iterable[int]) -> list[tuple[int, str, int]]:
     """(subject, relation, number of objects) of all that is stated about these entities."""
-    found: list[tuple[int, str, int]] = []
-    for some in chunks(subjects):
-        query = select(facts.c.subject, facts.c.relation, func.count(facts.c.object.distinct()))
-        query = query.where(facts.c.namespace == namespace, facts.c.subject.in_(some))
-        found += [tuple(row) for row in connection.execute(query.group_by(facts.c.subject, facts.c.relation))]
-    return found
+    query = select(facts.c.subject, facts.c.relation, func.count(facts.c.object.distinct()))
+    query = query.where(facts.c.namespace == namespace).group_by(facts.c.subject, facts.c.relation)
+    return [tuple(row) for row in rows_among(connection, query, facts.c.subject, subjects)]
 
 
 def facts_about(
@@ -190,14 +177,11 @@ def facts_about(
     for subject, relation in wanted:
         relations_of.setdefault(subject, []).append(relation)
     columns = facts.c.passage, facts.c.subject, facts.c.relation, facts.c.object, facts.c.valid_from, facts.c.invalid_at
+    query = select(*columns).where(facts.c.namespace == namespace).order_by(facts.c.passage, facts.c.position)
     found: list[tuple[int, int, str, int, datetime | None, datetime | None]] = []
     for subject, own in sorted(relations_of.items()):
-        for some in chunks(own):
-            query = select(*columns).where(
-                facts.c.namespace == namespace, facts.c.subject == subject, facts.c.relation.in_(some)
-            )
-            rows = connection.execute(query.order_by(facts.c.passage, facts.c.position))
-            found += [tuple(row) for row in rows]
+        rows = rows_among(connection, query.where(facts.c.subject == subject), facts.c.relation, own)
+        found += [tuple(row) for row in rows]
     return found
 
 

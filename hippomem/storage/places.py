@@ -9,7 +9,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
-from hippomem.storage.chunks import chunks
+from hippomem.storage.chunks import rows_among
 from hippomem.storage.schema import UTCDateTime, changes, passages
 
 TOLD = func.coalesce(passages.c.told, passages.c.number)
@@ -26,11 +26,8 @@ def take_place(connection: Connection, namespace: int, old: int, new: int) -> No
 
 def places_of(connection: Connection, namespace: int, numbers: Iterable[int]) -> set[int]:
     """Where these passages stand."""
-    found: set[int] = set()
-    for some in chunks(numbers):
-        query = select(TOLD).where(passages.c.namespace == namespace, passages.c.number.in_(some))
-        found.update(connection.execute(query).scalars())
-    return found
+    query = select(TOLD).where(passages.c.namespace == namespace)
+    return {place for (place,) in rows_among(connection, query, passages.c.number, numbers)}
 
 
 def put_in_order(
@@ -66,10 +63,7 @@ def in_order(connection: Connection, namespace: int) -> list[int]:
 
 def told_first(connection: Connection, namespace: int, numbers: Iterable[int]) -> dict[int, datetime]:
     """Of these passages, those that were updated, with when they were recorded first."""
-    found: dict[int, datetime] = {}
-    for some in chunks(numbers):
-        query = select(passages.c.number, passages.c.told_at).where(
-            passages.c.namespace == namespace, passages.c.number.in_(some), passages.c.told_at.is_not(None)
-        )
-        found.update((row.number, row.told_at) for row in connection.execute(query))
-    return found
+    query = select(passages.c.number, passages.c.told_at).where(
+        passages.c.namespace == namespace, passages.c.told_at.is_not(None)
+    )
+    return {row.number: row.told_at for row in rows_among(connection, query, passages.c.number, numbers)}

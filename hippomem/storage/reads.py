@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, Table, and_, bindparam, func, select
 
-from hippomem.storage.chunks import chunks
+from hippomem.storage.chunks import chunks, rows_among
 from hippomem.storage.edges import strengths_of
 from hippomem.storage.places import TOLD, TOLD_AT
 from hippomem.storage.rows import Analysis, ViewRow, checksum
@@ -250,43 +250,27 @@ def by_id(connection: Connection, namespace: int, passage_id: str) -> tuple[int,
 
 def contents_of(connection: Connection, namespace: int, numbers: Iterable[int]) -> dict[int, str]:
     """The content hashes of passages."""
-    found: dict[int, str] = {}
-    for some in chunks(numbers):
-        query = select(passages.c.number, passages.c.content).where(
-            passages.c.namespace == namespace, passages.c.number.in_(some)
-        )
-        found.update({row.number: row.content for row in connection.execute(query)})
-    return found
+    query = select(passages.c.number, passages.c.content).where(passages.c.namespace == namespace)
+    return {row.number: row.content for row in rows_among(connection, query, passages.c.number, numbers)}
 
 
 def analysis_of(connection: Connection, namespace: int, encoder: int, contents: Iterable[str]) -> dict[str, Analysis]:
     """The vectors of contents. Raises ValueError where they cannot be those that were written."""
     found: dict[str, Analysis] = {}
-    for some in chunks(contents):
-        rows = connection.execute(
-            select(analyses).where(
-                analyses.c.namespace == namespace, analyses.c.encoder == encoder, analyses.c.content.in_(some)
-            )
-        )
-        for row in rows:
-            parts = row.vector, row.sentence_vectors, row.sentences
-            if row.checksum not in (None, checksum(*parts)):
-                raise ValueError(f"the vectors of {row.content} are not those that were written")
-            found[row.content] = Analysis.unpacked(*parts)
+    query = select(analyses).where(analyses.c.namespace == namespace, analyses.c.encoder == encoder)
+    for row in rows_among(connection, query, analyses.c.content, contents):
+        parts = row.vector, row.sentence_vectors, row.sentences
+        if row.checksum not in (None, checksum(*parts)):
+            raise ValueError(f"the vectors of {row.content} are not those that were written")
+        found[row.content] = Analysis.unpacked(*parts)
     return found
 
 
 def fingerprints(connection: Connection, namespace: int, sources: Iterable[str]) -> dict[str, tuple[str, int]]:
     """For sources that are in: the fingerprint of the file, or of what failed of it, and how many documents it held."""
-    found: dict[str, tuple[str, int]] = {}
-    for some in chunks(sources):
-        rows = connection.execute(
-            select(documents.c.source, documents.c.fingerprint, documents.c.documents).where(
-                documents.c.namespace == namespace, documents.c.source.in_(some)
-            )
-        )
-        found.update({row.source: (row.fingerprint, row.documents) for row in rows})
-    return found
+    query = select(documents).where(documents.c.namespace == namespace)
+    rows = rows_among(connection, query, documents.c.source, sources)
+    return {row.source: (row.fingerprint, row.documents) for row in rows}
 
 
 def all_documents(connection: Connection, namespace: int) -> list[dict[str, Any]]:

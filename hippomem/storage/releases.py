@@ -7,7 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, delete, exists, insert, select, update
 
-from hippomem.storage.chunks import chunks
+from hippomem.storage.chunks import chunks, rows_among
 from hippomem.storage.schema import changes, facts, passages, semantic_facts, statuses, validities
 from hippomem.storage.validities import settle
 
@@ -37,15 +37,9 @@ def release(connection: Connection, namespace: int, ids: Sequence[str], subjects
         )
         own = (semantic_facts.c.namespace == namespace, semantic_facts.c.subject.in_(few))
         connection.execute(delete(semantic_facts).where(*own, ~stated))
-    names = {
-        number: id_
-        for some in chunks({number for _, number in logged})
-        for id_, number in connection.execute(
-            select(passages.c.id, passages.c.number).where(
-                passages.c.namespace == namespace, passages.c.number.in_(some)
-            )
-        )
-    }
+    query = select(passages.c.number, passages.c.id).where(passages.c.namespace == namespace)
+    known = rows_among(connection, query, passages.c.number, {number for _, number in logged})
+    names = {row.number: row.id for row in known}
     rows = [
         {
             "namespace": namespace,

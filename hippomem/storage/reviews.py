@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, case, exists, func, insert, select, update
 
-from hippomem.storage.chunks import chunks
+from hippomem.storage.chunks import rows_among
 from hippomem.storage.schema import (
     learning_events,
     learning_targets,
@@ -231,12 +231,8 @@ def count_uses(connection: Connection, namespace: int, numbers: Iterable[int], a
 
 def uses_of(connection: Connection, namespace: int, numbers: Sequence[int]) -> dict[int, int]:
     """How often passages were of use, where they ever were."""
-    found: dict[int, int] = {}
-    for some in chunks(numbers):
-        query = select(usages.c.passage, usages.c.uses)
-        rows = connection.execute(query.where(usages.c.namespace == namespace, usages.c.passage.in_(some)))
-        found.update((row.passage, row.uses) for row in rows)
-    return found
+    query = select(usages.c.passage, usages.c.uses).where(usages.c.namespace == namespace)
+    return {row.passage: row.uses for row in rows_among(connection, query, usages.c.passage, numbers)}
 
 
 def graded(connection: Connection, namespace: int) -> list[tuple[datetime, str, int, float, datetime]]:

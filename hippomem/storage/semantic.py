@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert, select, update
 
-from hippomem.storage.chunks import chunks
+from hippomem.storage.chunks import rows_among
 from hippomem.storage.schema import facts, passages, semantic_facts
 
 REFUSED, KEPT = "refused", "kept"  # what an undo decided about a fact, whatever its support
@@ -16,15 +16,9 @@ REFUSED, KEPT = "refused", "kept"  # what an undo decided about a fact, whatever
 
 def semantic_of(connection: Connection, namespace: int, subjects: Iterable[int]) -> set[tuple[int, str, int]]:
     """The promoted facts about these entities: subject, relation, object."""
-    found: set[tuple[int, str, int]] = set()
-    for some in chunks(subjects):
-        rows = connection.execute(
-            select(semantic_facts.c.subject, semantic_facts.c.relation, semantic_facts.c.object).where(
-                semantic_facts.c.namespace == namespace, semantic_facts.c.subject.in_(some), is_promoted()
-            )
-        )
-        found.update((row.subject, row.relation, row.object) for row in rows)
-    return found
+    query = select(semantic_facts).where(semantic_facts.c.namespace == namespace, is_promoted())
+    rows = rows_among(connection, query, semantic_facts.c.subject, subjects)
+    return {(row.subject, row.relation, row.object) for row in rows}
 
 
 def all_semantic(connection: Connection, namespace: int) -> dict[tuple[int, str, int], tuple[int, int, str | None]]:

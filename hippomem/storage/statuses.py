@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
 
-from hippomem.storage.chunks import chunks
+from hippomem.storage.chunks import rows_among
 from hippomem.storage.schema import (
     PASSAGE_ACTIONS,
     changes,
@@ -60,15 +60,9 @@ def change(connection: Connection, namespace: int, sequence: int) -> Any:
 
 def status_of(connection: Connection, namespace: int, numbers: Iterable[int]) -> dict[int, Status]:
     """The status of those passages that have one."""
-    found: dict[int, Status] = {}
-    for some in chunks(numbers):
-        rows = connection.execute(
-            select(statuses).where(statuses.c.namespace == namespace, statuses.c.passage.in_(some))
-        )
-        found.update(
-            (r.passage, Status(r.archived_at, r.merged_into, r.invalid_at, r.flag, r.valid_from)) for r in rows
-        )
-    return found
+    query = select(statuses).where(statuses.c.namespace == namespace)
+    rows = rows_among(connection, query, statuses.c.passage, numbers)
+    return {r.passage: Status(r.archived_at, r.merged_into, r.invalid_at, r.flag, r.valid_from) for r in rows}
 
 
 def set_status(connection: Connection, namespace: int, number: int, **values: Any) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, update
 
 from hippomem.storage import links, reads
-from hippomem.storage.chunks import chunks
+from hippomem.storage.chunks import rows_among
 from hippomem.storage.rows import ViewRow
 from hippomem.storage.schema import entities, mentions, passages, versions
 from hippomem.storage.statuses import status_of
@@ -164,11 +164,8 @@ def is_kept(connection: Connection, namespace: int, passage: int, id_: str, supe
 
 def _rows(connection: Connection, namespace: int, numbers: Iterable[int], query: Any = None) -> list[Any]:
     asked: Any = select(versions) if query is None else query
-    found: list[Any] = []
-    for some in chunks(sorted(numbers)):
-        where = versions.c.namespace == namespace, versions.c.number.in_(some)
-        found += connection.execute(asked.where(*where).order_by(versions.c.number)).all()
-    return found
+    ours = asked.where(versions.c.namespace == namespace).order_by(versions.c.number)
+    return list(rows_among(connection, ours, versions.c.number, sorted(numbers)))
 
 
 def _mentions(connection: Connection, namespace: int, number: int) -> list[list[Any]]:

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, delete, exists, insert, null, select, update
 
 from hippomem.errors import EncoderMismatchError
-from hippomem.storage.chunks import chunks
+from hippomem.storage.chunks import chunks, rows_among
 from hippomem.storage.entities import entities_of, remove_orphans, subjects_of
 from hippomem.storage.learning import drop_targets
 from hippomem.storage.links import add_links
@@ -66,27 +66,14 @@ def is_session(column: ColumnElement[str | None], session: str) -> ColumnElement
 
 def existing(connection: Connection, namespace: int, ids: Iterable[str]) -> dict[str, int]:
     """Of these passage ids, the stored ones with their numbers."""
-    found: dict[str, int] = {}
-    for some in chunks(ids):
-        rows = connection.execute(
-            select(passages.c.id, passages.c.number).where(passages.c.namespace == namespace, passages.c.id.in_(some))
-        )
-        found.update({row.id: row.number for row in rows})
-    return found
+    query = select(passages.c.id, passages.c.number).where(passages.c.namespace == namespace)
+    return {row.id: row.number for row in rows_among(connection, query, passages.c.id, ids)}
 
 
 def analysed(connection: Connection, namespace: int, encoder: int, contents: Iterable[str]) -> set[str]:
     """Of these contents, those whose vectors the store has."""
-    found: set[str] = set()
-    for some in chunks(contents):
-        found.update(
-            connection.execute(
-                select(analyses.c.content).where(
-                    analyses.c.namespace == namespace, analyses.c.encoder == encoder, analyses.c.content.in_(some)
-                )
-            ).scalars()
-        )
-    return found
+    query = select(analyses.c.content).where(analyses.c.namespace == namespace, analyses.c.encoder == encoder)
+    return {row.content for row in rows_among(connection, query, analyses.c.content, contents)}
 
 
 def add_passages(
@@ -188,14 +175,8 @@ def remove_passages(
 ) -> Removed:
     """Take passages out, with every entity and vector that nothing else uses. `action` None leaves no log row:
     for the removal that is one half of an update."""
-    ids: dict[int, tuple[str, str]] = {}
-    for some in chunks(numbers):
-        rows = connection.execute(
-            select(passages.c.number, passages.c.id, passages.c.content).where(
-                passages.c.namespace == namespace, passages.c.number.in_(some)
-            )
-        )
-        ids.update({row.number: (row.id, row.content) for row in rows})
+    query = select(passages.c.number, passages.c.id, passages.c.content).where(passages.c.namespace == namespace)
+    ids = {row.number: (row.id, row.content) for row in rows_among(connection, query, passages.c.number, numbers)}
     drop_targets(connection, namespace, ids, at)
     touched = entities_of(connection, namespace, ids)
     subjects = sorted(subjects_of(connection, namespace, ids))
