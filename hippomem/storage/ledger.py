@@ -7,7 +7,7 @@ jobs are claimed again, and is lost from then on: whether the provider counted i
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -51,26 +51,19 @@ class Room:
 
 def begin(connection: Connection, namespace: int, call: Call, now: datetime) -> int:
     """Enter a call that is about to be made. Returns its number."""
-    return _insert(connection, namespace, call, now, Spent("open"))
+    return enter(connection, namespace, call, now, Spent("open"))
 
 
 def enter(connection: Connection, namespace: int, call: Call, now: datetime, spent: Spent) -> int:
     """Enter a call that has ended already. Returns its number."""
-    return _insert(connection, namespace, call, now, spent)
+    row = insert(calls).values(namespace=namespace, began_at=now, **asdict(call), **asdict(spent))
+    return int(connection.execute(row.returning(calls.c.number)).scalar_one())
 
 
 def end(connection: Connection, number: int, spent: Spent) -> None:
     """Enter how a call ended, also of one that was given up as lost."""
     connection.execute(
-        update(calls)
-        .where(calls.c.number == number, calls.c.outcome.in_(("open", "lost")))
-        .values(
-            outcome=spent.outcome,
-            input_tokens=spent.input_tokens,
-            output_tokens=spent.output_tokens,
-            seconds=spent.seconds,
-            cost=spent.cost,
-        )
+        update(calls).where(calls.c.number == number, calls.c.outcome.in_(("open", "lost"))).values(**asdict(spent))
     )
 
 
@@ -143,11 +136,9 @@ def totals(connection: Connection, namespace: int, *by: str) -> list[dict[str, A
     """Sums over the calls of a namespace, one for each value of the columns `by`, the first seen first."""
     columns = [calls.c[name] for name in by]
     outcomes = {
-        f"{name}_calls": func.sum(case((calls.c.outcome == outcome, 1), else_=0))
-        for name, outcome in (
-            ("answered", "answered"), ("failed", "failed"), ("cached", "cached"), ("lost", "lost"), ("open", "open"),
-        )
-    }  # fmt: skip
+        f"{outcome}_calls": func.sum(case((calls.c.outcome == outcome, 1), else_=0))
+        for outcome in ("answered", "failed", "cached", "lost", "open")
+    }
     silent = (calls.c.outcome == "answered") & (calls.c.input_tokens + calls.c.output_tokens == 0)
     unpriced = (calls.c.outcome == "answered") & calls.c.cost.is_(None)
     query = (
@@ -166,24 +157,3 @@ def totals(connection: Connection, namespace: int, *by: str) -> list[dict[str, A
         .order_by(func.min(calls.c.number))
     )
     return [dict(row) for row in connection.execute(query).mappings()]
-
-
-def _insert(connection: Connection, namespace: int, call: Call, now: datetime, spent: Spent) -> int:
-    row = connection.execute(
-        insert(calls)
-        .values(
-            namespace=namespace,
-            purpose=call.purpose,
-            model=call.model,
-            ingest=call.ingest,
-            outcome=spent.outcome,
-            began_at=now,
-            expected_tokens=call.expected_tokens,
-            input_tokens=spent.input_tokens,
-            output_tokens=spent.output_tokens,
-            seconds=spent.seconds,
-            cost=spent.cost,
-        )
-        .returning(calls.c.number)
-    )
-    return int(row.scalar_one())
