@@ -225,12 +225,7 @@ def _lines(
             "superseded_at": written(row.superseded_at),
         }
     for document in reads.all_documents(connection, namespace):
-        yield {
-            "type": "document",
-            "source": document["source"],
-            "fingerprint": document["fingerprint"],
-            "documents": document["documents"],
-        }
+        yield {"type": "document", **document}
     yield from taught_lines(connection, namespace, encoder)
     for some in chunks(numbers):
         ids = {number: p.id for number, p in reads.by_number(connection, namespace, some).items()}
@@ -248,8 +243,8 @@ def _line(passage: Passage, analysis: Analysis, mentions: list[dict[str, Any]], 
         "start": passage.start,
         "end": passage.end,
         "session": passage.session,
-        "occurred_at": passage.occurred_at.isoformat() if passage.occurred_at else None,
-        "recorded_at": passage.recorded_at.isoformat() if passage.recorded_at else None,
+        "occurred_at": written(passage.occurred_at),
+        "recorded_at": written(passage.recorded_at),
         "metadata": dict(passage.metadata),
         "vector": base64.b64encode(analysis.vector.tobytes()).decode(),
         "sentence_vectors": base64.b64encode(analysis.sentence_vectors.tobytes()).decode(),

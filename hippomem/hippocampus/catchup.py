@@ -65,7 +65,7 @@ def rebuilt_in_steps(
     """
     view = View()
     with read() as connection:
-        numbers = reads.passage_numbers(connection, namespace)
+        numbers = reads.numbers_where(connection, namespace)
         newest = reads.log_from(connection, namespace, reads.last_sequence(connection, namespace))
         view.purged = reads.forgotten_after(connection, namespace, 0)
     for some in chunks(numbers, BATCH):

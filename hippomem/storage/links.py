@@ -95,7 +95,7 @@ def names_in(connection: Connection, namespace: int, numbers: Sequence[int]) -> 
 
 
 def mention_rows(connection: Connection, namespace: int, numbers: Sequence[int]) -> dict[int, list[dict[str, Any]]]:
-    """The mentions of passages, as plain dictionaries, sorted by key."""
+    """The mentions of passages by key: key, name, lines and titled of each."""
     found: dict[int, list[dict[str, Any]]] = {}
     query = (
         select(mentions.c.passage, entities.c.key, mentions.c.name, mentions.c.lines, mentions.c.titled)

@@ -123,12 +123,6 @@ def view_row(row: Any, mentions: tuple[tuple[str, int, bool], ...], strengths: M
     )
 
 
-def passage_numbers(connection: Connection, namespace: int) -> list[int]:
-    """The numbers of all live passages, ascending."""
-    query = select(passages.c.number).where(passages.c.namespace == namespace).order_by(passages.c.number)
-    return list(connection.execute(query).scalars())
-
-
 def numbers_where(
     connection: Connection,
     namespace: int,
@@ -136,7 +130,7 @@ def numbers_where(
     as_of: datetime | None = None,
     source: str | None = None,
 ) -> list[int]:
-    """The numbers of passages of one session, of a source, or of those that had happened by `as_of`, ascending."""
+    """The numbers of all passages, or of one session, of a source, of those that had happened by `as_of`, ascending."""
     query = _where(select(passages.c.number), namespace, session, source)
     if as_of is not None:
         since = func.coalesce(statuses.c.valid_from, passages.c.occurred_at, passages.c.recorded_at)
@@ -274,9 +268,9 @@ def fingerprints(connection: Connection, namespace: int, sources: Iterable[str])
 
 
 def all_documents(connection: Connection, namespace: int) -> list[dict[str, Any]]:
-    """Every ingested source, as plain dictionaries."""
+    """Every ingested source, with its fingerprint and how many documents it held, as plain dictionaries."""
     query = (
-        select(documents.c.source, documents.c.fingerprint, documents.c.documents, documents.c.recorded_at)
+        select(documents.c.source, documents.c.fingerprint, documents.c.documents)
         .where(documents.c.namespace == namespace)
         .order_by(documents.c.source)
     )

@@ -218,7 +218,7 @@ learning_events = Table(
     Column("id", _text(32), nullable=False),
     Column("query", _text(), nullable=False),
     Column("confidence", Float, nullable=False),
-    Column("evidence", LargeBinary),  # see rows.Evidence
+    Column("evidence", LargeBinary),  # see learning.Evidence
     Column("recorded_at", UTCDateTime, nullable=False),
     UniqueConstraint("namespace", "id"),
     UniqueConstraint("namespace", "number"),

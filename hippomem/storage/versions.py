@@ -17,7 +17,7 @@ from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, u
 from hippomem.storage import links, reads
 from hippomem.storage.chunks import rows_among
 from hippomem.storage.rows import ViewRow
-from hippomem.storage.schema import entities, mentions, passages, versions
+from hippomem.storage.schema import passages, versions
 from hippomem.storage.statuses import status_of
 from hippomem.storage.writes import is_session, is_source
 from hippomem.types import Passage, Triple
@@ -52,7 +52,7 @@ def supersede(connection: Connection, namespace: int, old: int, new: int, at: da
         "valid_from": (status and status.valid_from) or row.occurred_at or row.recorded_at,
         "hidden_from": min(ends, default=None),
         "superseded_at": at,
-        "mentions": _mentions(connection, namespace, old),
+        "mentions": [list(m.values()) for m in links.mention_rows(connection, namespace, [old]).get(old, ())],
         "facts": [_fact_line(fact) for fact in links.facts_of(connection, namespace, [old]).get(old, ())],
     }
     _keep(connection, namespace, old, new, values)
@@ -166,16 +166,6 @@ def _rows(connection: Connection, namespace: int, numbers: Iterable[int], query:
     asked: Any = select(versions) if query is None else query
     ours = asked.where(versions.c.namespace == namespace).order_by(versions.c.number)
     return list(rows_among(connection, ours, versions.c.number, sorted(numbers)))
-
-
-def _mentions(connection: Connection, namespace: int, number: int) -> list[list[Any]]:
-    query = (
-        select(entities.c.key, mentions.c.name, mentions.c.lines, mentions.c.titled)
-        .join(entities, entities.c.number == mentions.c.entity)
-        .where(mentions.c.namespace == namespace, mentions.c.passage == number)
-        .order_by(entities.c.key)
-    )
-    return [list(row) for row in connection.execute(query)]
 
 
 def _fact_line(fact: Triple) -> list[str | None]:

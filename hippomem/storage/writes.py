@@ -36,7 +36,7 @@ from hippomem.storage.validities import settle
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What one write added, and the ids that were there already."""
+    """What one write added: the passages, id → number, and how many entities and facts."""
 
     numbers: dict[str, int]
     entities: int
