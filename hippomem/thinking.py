@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from hippomem.answering import AnswerStream, Question, prompt_for, reasoned
 from hippomem.answering import ask as answer
@@ -37,8 +36,6 @@ from hippomem.writing import Writer
 
 MODEL_CHARS = 255
 GRACE_SECONDS = 10.0  # for what runs when a memory is closed
-
-
 log = logging.getLogger("hippomem")
 
 
@@ -85,16 +82,6 @@ def steps_with_chat(chat: Chat, writer: Writer, settings: Settings) -> list[Step
     return [ExtractionStep(claims, chat, price, settings.llm_concurrency)]
 
 
-@dataclass(frozen=True, slots=True)
-class _RecallOptions:
-    k: int
-    as_of: datetime | None
-    session: str | None
-    source: str | None
-    deep: bool
-    decompose: bool
-
-
 class Thinking:
     """Part of `Memory`, which sets what stands here."""
 
@@ -132,9 +119,8 @@ class Thinking:
         `source`, `deep` and `decompose` as for `recall`. Raises ModelError where no chat model is set, or it does not
         answer, and what `recall` raises.
         """
-        options = _RecallOptions(k, as_of, session, source, deep, decompose)
-        chat, asked = self._question_to_read(question, options, iterative, max_steps, style)
-        return answer(chat, asked)
+        options = {"as_of": as_of, "session": session, "source": source, "deep": deep, "decompose": decompose}
+        return answer(*self._question_to_read(question, k, options, iterative, max_steps, style))
 
     def ask_stream(
         self,
@@ -151,23 +137,21 @@ class Thinking:
         style: Literal["sentence", "phrase"] = "sentence",
     ) -> AnswerStream:
         """The same, piece by piece as the model writes it: iterate over what comes back, then take its `answer`."""
-        options = _RecallOptions(k, as_of, session, source, deep, decompose)
-        chat, asked = self._question_to_read(question, options, iterative, max_steps, style)
-        return AnswerStream(chat, asked)
+        options = {"as_of": as_of, "session": session, "source": source, "deep": deep, "decompose": decompose}
+        return AnswerStream(*self._question_to_read(question, k, options, iterative, max_steps, style))
 
     def _question_to_read(
-        self, question: str, options: _RecallOptions, iterative: bool, max_steps: int, style: str
+        self, question: str, k: int, options: Mapping[str, Any], iterative: bool, max_steps: int, style: str
     ) -> tuple[Chat, Question]:
         check_style(style)
-        k, max_steps, _ = checked_recall(options.k, "graph", max_steps, 0)
-        options = replace(options, k=k)
+        k, max_steps, _ = checked_recall(k, "graph", max_steps, 0)
         if self._chat is None:
             raise none_set("ask needs")
         self._chat.load()
 
         def find(text: str) -> Recall:
             text = text[: self.settings.max_query_chars] if text is not question else text
-            return self.recall(text, **asdict(options))
+            return self.recall(text, k, **options)
 
         found, thoughts = reasoned(self._chat, find, question, max_steps) if iterative else (find(question), ())
         return self._chat, Question(question, found, prompt_for(style), thoughts)
