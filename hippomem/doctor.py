@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -38,6 +38,7 @@ from hippomem.storage.schema import (
 )
 from hippomem.storage.store import Store
 from hippomem.types import Check, Diagnosis
+from hippomem.viewing import Synced
 
 STEP = 100  # passages compared at once, in some tens of milliseconds
 PAUSE = 0.001
@@ -46,7 +47,7 @@ SHOWN = 5  # differences
 
 def examine(
     store: Store,
-    held: Callable[[], AbstractContextManager[tuple[View, Connection]]],
+    held: Synced,
     number: Callable[[], int],
     encoder: CheckedEncoder,
     encoder_number: int,
@@ -102,7 +103,7 @@ def with_chat(found: Diagnosis, chat: Chat | None) -> Diagnosis:
     return found if chat is None else Diagnosis((*found.checks, _chat(chat)))
 
 
-def _learning(learning: Learning, held: Callable[[], AbstractContextManager[tuple[View, Connection]]]) -> Check:
+def _learning(learning: Learning, held: Synced) -> Check:
     """Whether the neural memory equals its rebuild from the log, which is made while others go on."""
     other = learning.anew()
     with held() as (view, connection):
@@ -117,13 +118,7 @@ def _learning(learning: Learning, held: Callable[[], AbstractContextManager[tupl
     return Check("neural memory", True, told + (waiting if memory.stale else ""))
 
 
-def _views(
-    store: Store,
-    held: Callable[[], AbstractContextManager[tuple[View, Connection]]],
-    number: Callable[[], int],
-    encoder: int,
-    tell: StepCallback,
-) -> Check:
+def _views(store: Store, held: Synced, number: Callable[[], int], encoder: int, tell: StepCallback) -> Check:
     """Whether the view equals its rebuild: that is made while others go on, and follows the log as the view does, so
     that a few passages at a time can be compared, those that are new last.
     """
