@@ -81,23 +81,24 @@ class Writer:
                 changed = {id_ for id_ in before if _facts_among(own[id_]) != _facts_among(before[id_][1])}
                 todo = [p for p in passages if p.id not in there or p.id in changed]
                 encoded = writes.analysed(connection, self.number, self.encoder, {p.content for p in todo})
-                learned = learned_of(connection, self.number, {id_: before[id_][0] for id_ in changed})
+                numbers = {id_: before[id_][0] for id_ in changed}
+                learned = learned_of(connection, self.number, numbers)
             done = self.analyser.complete(todo, encoded, [own.get(p.id, []) for p in todo], learned, ahead)
             complete = {p.id: p for p in done}
             batch = [complete.get(p.id, p) for p in passages]
             with self.writing() as connection:
-                if self._lacks(connection, batch, complete) or not _is_same(
-                    self._brought(connection, bringing), before
+                if (
+                    self._lacks(connection, batch, complete)
+                    or not _is_same(self._brought(connection, bringing), before)
+                    or learned_of(connection, self.number, numbers) != learned
                 ):
-                    continue
-                if learned_of(connection, self.number, {id_: before[id_][0] for id_ in changed}) != learned:
                     continue
                 now = self.clock.now()
                 written = writes.add_passages(connection, self.number, self.encoder, batch, now)
                 self._enqueue(connection, written, batch, ingest, now)
                 facts = written.facts
                 for id_ in sorted(changed):
-                    facts += writes.relink(connection, self.number, before[id_][0], id_, complete[id_].links, now)
+                    facts += writes.relink(connection, self.number, numbers[id_], id_, complete[id_].links, now)
                 # A triple may have come to several passages of a source.
                 gone = {(p.source, triple) for p in passages for triple in dropped(p.triples or ())}
                 stored = Stored(len(written.numbers), written.entities, facts, dropped=len(gone))
@@ -161,22 +162,22 @@ class Writer:
                 if before and _facts_among(own) == _facts_among(before[passage.id][1]):
                     return self._event(connection, passage.id, created=False)
                 encoded = writes.analysed(connection, self.number, self.encoder, [passage.content])
-                learned = learned_of(connection, self.number, {id_: number for id_, (number, _) in before.items()})
+                numbers = {id_: number for id_, (number, _) in before.items()}
+                learned = learned_of(connection, self.number, numbers)
             (complete,) = self.analyser.complete([passage], encoded, [own], learned)
             with self.writing() as connection:
-                if not _is_same(self._brought(connection, [passage.id]), before):
-                    continue
-                if learned_of(connection, self.number, {id_: number for id_, (number, _) in before.items()}) != learned:
-                    continue
-                if self._lacks(connection, [complete], {complete.id}):
+                if (
+                    not _is_same(self._brought(connection, [passage.id]), before)
+                    or learned_of(connection, self.number, numbers) != learned
+                    or self._lacks(connection, [complete], {complete.id})
+                ):
                     continue
                 now = self.clock.now()
                 if not before:
                     written = writes.add_passages(connection, self.number, self.encoder, [complete], now)
                     self._enqueue(connection, written, [complete], None, now)
                 else:
-                    number = before[passage.id][0]
-                    writes.relink(connection, self.number, number, complete.id, complete.links, now)
+                    writes.relink(connection, self.number, numbers[passage.id], passage.id, complete.links, now)
                 # Read here, not afterwards: others may forget it the moment that this transaction ends.
                 return self._event(connection, passage.id, created=not before)
         raise StoreBusyError("others keep changing what is being added here: try again later")
