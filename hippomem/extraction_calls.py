@@ -59,7 +59,7 @@ class Claim:
     @property
     def prompt(self) -> Prompt:
         """What is asked about them."""
-        return EXTRACT if len(self.works) == 1 else EXTRACT_SEVERAL
+        return prompt_for(self.works)
 
     @property
     def data(self) -> dict[str, Any]:
@@ -173,10 +173,11 @@ class Claims:
                 jobs.claim(connection, number, self.kind, ready, token, ends)
                 claims.append(Claim(token, tuple(ready), kept=kept))
             room = ledger.room(connection, self.kind.model, self.limits.requests, self.limits.tokens, now)
-            groups = self._packed([work for work in works if work.content not in kept])[:calls]
+            new = [work for work in works if work.content not in kept]
+            groups = packed(new, self.limits.group_chars)[:calls]
             is_spent = False
             for group in groups[: room.requests]:
-                expected = tokens_of(group)
+                expected = sum(tokens_each_way(group))
                 is_spent = tokens is not None and tokens < expected
                 if is_spent or not self._fits(expected, room.tokens):
                     break
@@ -296,9 +297,6 @@ class Claims:
         way."""
         return left is None or expected <= left or left == self.limits.tokens
 
-    def _packed(self, works: Sequence[Work]) -> list[tuple[Work, ...]]:
-        return packed(works, self.limits.group_chars)
-
 
 def _jobs(count: int, what: str = "") -> str:
     return f"{count:,} job{'' if count == 1 else 's'} {what or ('waits' if count == 1 else 'wait')}"
@@ -326,6 +324,11 @@ def packed(works: Sequence[Work], group_chars: int) -> list[tuple[Work, ...]]:
     return [tuple(group) for group in groups]
 
 
+def prompt_for(works: Sequence[Work]) -> Prompt:
+    """What is asked about these."""
+    return EXTRACT if len(works) == 1 else EXTRACT_SEVERAL
+
+
 def data_of(works: Sequence[Work]) -> dict[str, Any]:
     """Passages as the prompts take them."""
     if len(works) == 1:
@@ -333,14 +336,8 @@ def data_of(works: Sequence[Work]) -> dict[str, Any]:
     return {"passages": [{"number": n, "title": w.title, "text": w.text} for n, w in enumerate(works, 1)]}
 
 
-def tokens_of(works: Sequence[Work]) -> int:
-    """How many tokens a call takes in both directions, roughly."""
-    return sum(tokens_each_way(works))
-
-
 def tokens_each_way(works: Sequence[Work]) -> tuple[int, int]:
     """The tokens that a call reads, and those that it writes, roughly."""
-    prompt = EXTRACT if len(works) == 1 else EXTRACT_SEVERAL
-    asked = "".join(text for _, text in prompt.messages(data_of(works)))
+    asked = "".join(text for _, text in prompt_for(works).messages(data_of(works)))
     size = sum(len((work.title + work.text).encode()) for work in works)
     return count_tokens(asked), round(size * WRITTEN_PER_READ / BYTES_PER_TOKEN)
