@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Iterable
 from functools import cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
@@ -33,7 +33,7 @@ ALIKE = 0.85  # of difflib's ratio: a slip or two in a name; what others may hav
 _PASSWORDS = re.compile(r"([?&](?:ssl)?password=)[^&]*"), re.compile(r"(://[^/?#:@]*:).*(?=@)")
 
 Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-ALL_STEPS: Any = frozenset(("flag", "invalidate", "merge", "promote", "strengthen", "probe", "rehearse", "archive"))
+Deed = Literal["flag", "invalidate", "merge", "promote", "strengthen", "probe", "rehearse", "archive"]
 
 
 class Settings(BaseSettings):
@@ -139,9 +139,9 @@ class Settings(BaseSettings):
     forgetting_curve: Literal["fsrs", "ebbinghaus", "leitner", "expanding", "uniform"] = Field(
         default="fsrs", description="how replays are spaced"
     )
-    consolidation_steps: frozenset[
-        Literal["flag", "invalidate", "merge", "promote", "strengthen", "probe", "rehearse", "archive"]
-    ] = Field(default=ALL_STEPS, description="what a round of consolidation may do")
+    consolidation_steps: frozenset[Deed] = Field(
+        default=frozenset(get_args(Deed)), description="what a round of consolidation may do"
+    )
     source_trust: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
         default_factory=dict,
         description="from 0 to 1, by source or all below it: {'tools/': 0.5}; 1 where none is set. A memory's own "
