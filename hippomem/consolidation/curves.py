@@ -12,7 +12,7 @@ from math import exp
 from typing import Protocol
 
 from hippomem.consolidation.fsrs import Fsrs
-from hippomem.consolidation.states import Grade, ReviewState, after, checked_now
+from hippomem.consolidation.states import Grade, ReviewState, checked_now
 from hippomem.errors import InvalidInputError
 
 
@@ -56,7 +56,7 @@ class Ebbinghaus:
         return self._after(state, min(max(state.stability * factor, 0.1), self.most), grade, now)
 
     def _after(self, state: ReviewState, stability: float, grade: Grade, now: datetime) -> ReviewState:
-        return _reviewed(state, grade, now, 0.10536 * stability, stability)  # -ln .9
+        return state.reviewed(grade, now, 0.10536 * stability, stability)  # -ln .9
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class Leitner:
         return self._in_box(state, min(step, len(self.boxes) - 1), grade, checked_now(now))
 
     def _in_box(self, state: ReviewState, box: int, grade: Grade, now: datetime) -> ReviewState:
-        return replace(_reviewed(state, grade, now, self.boxes[box], self.boxes[box]), step=box)
+        return replace(state.reviewed(grade, now, self.boxes[box], self.boxes[box]), step=box)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ class Expanding:
         return self._at(state, min(state.step + 1, len(self.intervals) - 1), grade, checked_now(now))
 
     def _at(self, state: ReviewState, step: int, grade: Grade, now: datetime) -> ReviewState:
-        return replace(_reviewed(state, grade, now, self.intervals[step], self.intervals[step]), step=step)
+        return replace(state.reviewed(grade, now, self.intervals[step], self.intervals[step]), step=step)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +118,11 @@ class Uniform:
 
     def first(self, now: datetime, grade: Grade = Grade.GOOD) -> ReviewState:
         """Due at once."""
-        return _reviewed(ReviewState(now, now, 1.0), grade, checked_now(now), 0.0, 1.0)
+        return ReviewState(now, now, 1.0).reviewed(grade, checked_now(now), 0.0, 1.0)
 
     def review(self, state: ReviewState, grade: Grade, now: datetime) -> ReviewState:
         """Due at once."""
-        return _reviewed(state, grade, checked_now(now), 0.0, 1.0)
+        return state.reviewed(grade, checked_now(now), 0.0, 1.0)
 
 
 CURVES: dict[str, type[Curve]] = {
@@ -139,15 +139,3 @@ def curve_called(name: str) -> Curve:
     if name not in CURVES:
         raise InvalidInputError(f"there is no forgetting curve {name!r}: it is one of {', '.join(CURVES)}")
     return CURVES[name]()
-
-
-def _reviewed(state: ReviewState, grade: Grade, now: datetime, interval: float, stability: float) -> ReviewState:
-    return ReviewState(
-        now,
-        after(now, interval),
-        stability,
-        state.difficulty,
-        state.step,
-        state.reviews + 1,
-        state.lapses + (grade == Grade.AGAIN),
-    )

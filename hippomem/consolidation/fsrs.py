@@ -9,11 +9,11 @@ orders and spaces reviews, and measured recall is what is reported and decided o
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from math import exp
 
-from hippomem.consolidation.states import Grade, ReviewState, after, checked_now
+from hippomem.consolidation.states import Grade, ReviewState, checked_now
 from hippomem.errors import InvalidInputError
 
 WEIGHTS = (
@@ -84,15 +84,8 @@ class Fsrs:
         now = checked_now(now)
         state = state.at(now)
         stability = self._stability(state, grade, now)
-        return ReviewState(
-            now,
-            after(now, self.interval(stability)),
-            stability,
-            self._difficulty(state.difficulty, grade),
-            state.step,
-            state.reviews + 1,
-            state.lapses + (grade == Grade.AGAIN),
-        )
+        done = state.reviewed(grade, now, self.interval(stability), stability)
+        return replace(done, difficulty=self._difficulty(state.difficulty, grade))
 
     def _stability(self, state: ReviewState, grade: Grade, now: datetime) -> float:
         w, s, d = self.weights, state.stability, state.difficulty

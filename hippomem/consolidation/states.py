@@ -15,7 +15,7 @@ class Grade(IntEnum):
     """How well a memory was found, in FSRS's terms.
 
     AGAIN: its own cue does not bring it among the passages shown to a reader, or its score is not finite. HARD: found,
-    but not first. GOOD: first. EASY: first with a margin and in both channels, or used twice since the last review.
+    but not first. GOOD: first. EASY: first with a margin, and used twice since the last review.
     """
 
     AGAIN = 1
@@ -48,6 +48,12 @@ class ReviewState:
         if self.last_review <= now:
             return self
         return replace(self, last_review=now, due=now + (self.due - self.last_review))
+
+    def reviewed(self, grade: Grade, now: datetime, interval: float, stability: float) -> ReviewState:
+        """The state after a review, due in `interval` days."""
+        lapses = self.lapses + (grade == Grade.AGAIN)
+        due = after(now, interval)
+        return ReviewState(now, due, stability, self.difficulty, self.step, self.reviews + 1, lapses)
 
 
 def days_between(earlier: datetime, later: datetime) -> float:
