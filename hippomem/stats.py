@@ -26,12 +26,14 @@ def stats(
     of it. `outages` are the models whose server fails: since when, what for, and when it is asked again.
     """
     log = reads.last_sequence(connection, namespace)
+    # After a leap of the clock, rounds spread what it would make due.
+    due_by = ReplayTime.after(reviews.schedule(connection, namespace), now).moment
     return {
         **reads.counts(connection, namespace),
         "edges": view.graph.edge_count(),
         **learning.counts(connection, namespace),
         "consolidation": {
-            **reviews.review_counts(connection, namespace, _replay_time(connection, namespace, now)),
+            **reviews.review_counts(connection, namespace, due_by),
             **statuses.status_counts(connection, namespace),
         },
         "bytes": {"database": store.bytes_on_disk(connection), "views": views_bytes},
@@ -50,9 +52,3 @@ def stats(
         "chat_models": ledger.totals(connection, namespace, "model", "purpose"),
         "ingests": ledger.totals(connection, namespace, "ingest")[-LAST_INGESTS:],
     }
-
-
-def _replay_time(connection: Connection, namespace: int, now: datetime) -> datetime:
-    """What rounds take the moment to be: after a leap of the clock they spread what it would make due."""
-    known = reviews.schedule(connection, namespace)
-    return ReplayTime(known.wall, known.moment).at(now).moment if known else now

@@ -249,8 +249,7 @@ class ReplayStep:
     def _foretold(self, round: Round) -> StepReport:
         with self.store.read() as connection:
             namespace = self.namespace()
-            known = reviews.schedule(connection, namespace)
-            time = ReplayTime(known.wall, known.moment).at(round.now) if known else ReplayTime(round.now, round.now)
+            time = ReplayTime.after(reviews.schedule(connection, namespace), round.now)
             plan = self._chosen(connection, namespace, time.moment, self._units(round))
             round.spend(units=len(plan))  # what comes after it would not have them
             counts = Counter(f"would be replayed ({reason})" for _, reason in plan)
@@ -279,21 +278,13 @@ def _batches(plan: Sequence[tuple[Review, str]]) -> Iterator[list[tuple[Review, 
 
 def state_of(review: Review) -> ReviewState:
     """The part of a row that a curve knows."""
-    return ReviewState(
-        review.last_review,
-        review.due,
-        review.stability,
-        review.difficulty,
-        review.step,
-        review.reviews,
-        review.lapses,
-    )
+    return ReviewState(**_columns(review))
 
 
 def _advance(connection: Connection, namespace: int, round: Round) -> tuple[ReplayTime, bool]:
     """The time of this round, written down; whether there has been too much to do for days."""
     known = reviews.schedule(connection, namespace)
-    time = ReplayTime(known.wall, known.moment).at(round.now) if known else ReplayTime(round.now, round.now)
+    time = ReplayTime.after(known, round.now)
     since = known.overloaded_since if known else None
     units = round.budget.units
     if units is not None:
@@ -315,5 +306,5 @@ def _share_of(number: int) -> float:
     return number * 0.6180339887498949 % 1.0
 
 
-def _columns(state: ReviewState) -> dict[str, Any]:
+def _columns(state: ReviewState | Review) -> dict[str, Any]:
     return {name: getattr(state, name) for name in ReviewState.__dataclass_fields__}

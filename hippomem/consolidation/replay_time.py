@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from hippomem.storage.reviews import Schedule
+
 MOST = timedelta(days=7)
 
 
@@ -19,6 +21,11 @@ class ReplayTime:
 
     wall: datetime
     moment: datetime
+
+    @classmethod
+    def after(cls, last: Schedule | None, now: datetime) -> ReplayTime:
+        """The time of a round at `now`, after the last one; the clock's where there was none."""
+        return cls(last.wall, last.moment).at(now) if last else cls(now, now)
 
     def at(self, now: datetime) -> ReplayTime:
         """The time of a round at `now`."""
