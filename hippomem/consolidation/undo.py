@@ -3,8 +3,10 @@ fact that stands again may be ended by what is said later."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection
@@ -12,8 +14,6 @@ from sqlalchemy import Connection
 from hippomem.errors import InvalidInputError, NotFoundError
 from hippomem.storage import edges, links, semantic, statuses, validities, writes
 from hippomem.storage.entities import subjects_of
-
-UNDOABLE = ("archive", "merge", "invalidate", "strengthen", "flag", "promote", "demote")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +42,8 @@ def undo(connection: Connection, namespace: int, sequence: int, at: datetime) ->
     row = statuses.change(connection, namespace, sequence)
     if row is None:
         raise NotFoundError(f"there is no change {sequence}: history gives the numbers")
-    if row.action not in UNDOABLE:
-        raise InvalidInputError(
-            f"change {sequence} is of kind {row.action!r}: only {', '.join(UNDOABLE)} can be undone"
-        )
+    if row.action not in _UNDO:
+        raise InvalidInputError(f"change {sequence} is of kind {row.action!r}: only {', '.join(_UNDO)} can be undone")
     if statuses.id_of(connection, namespace, row.passage) is None:
         raise NotFoundError(f"the passage of change {sequence} is gone")
     detail = dict(row.detail or {})
@@ -160,15 +158,7 @@ def _flag(deed: _Deed) -> None:
     statuses.log_change(deed.connection, deed.namespace, "flag", deed.number, deed.id, deed.at, {"why": deed.why})
 
 
-def _promote(deed: _Deed) -> None:
-    _decide(deed, is_promoted=False)
-
-
-def _demote(deed: _Deed) -> None:
-    _decide(deed, is_promoted=True)
-
-
-def _decide(deed: _Deed, is_promoted: bool) -> None:
+def _decide(deed: _Deed, *, is_promoted: bool) -> None:
     """A fact is promoted from now on, or is not, however many say so."""
     connection, namespace, hash_ = deed.connection, deed.namespace, deed.detail.get("fact", "")
     known = semantic.all_semantic(connection, namespace)
@@ -188,12 +178,12 @@ def _decide(deed: _Deed, is_promoted: bool) -> None:
     statuses.log_change(connection, namespace, action, deed.number, deed.id, deed.at, detail)
 
 
-_UNDO = {
+_UNDO: dict[str, Callable[[_Deed], None]] = {
     "archive": _archive,
     "merge": _archive,
     "invalidate": _invalidate,
     "strengthen": _strengthen,
     "flag": _flag,
-    "promote": _promote,
-    "demote": _demote,
+    "promote": partial(_decide, is_promoted=False),
+    "demote": partial(_decide, is_promoted=True),
 }
