@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hippomem.hippocampus.arrays import Growing
+from hippomem.hippocampus.arrays import Growing, write_array
 from hippomem.hippocampus.lists import CHUNK, InvertedLists
 from hippomem.threads import one_thread
 
@@ -115,11 +115,8 @@ class VectorIndex:
 
     def save(self, path: Path, rows: Rows) -> None:
         """Write the given rows, in this order, as an index of their own; where they are many, lists beside it."""
-        header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.float32)), "fortran_order": False}
-        with path.open("wb") as file:
-            np.lib.format.write_array_header_1_0(file, {**header, "shape": (len(rows), self.dimension)})
-            for first in range(0, len(rows), CHUNK):
-                file.write(self.take(rows[first : first + CHUNK]).tobytes())
+        blocks = (self.take(rows[first : first + CHUNK]) for first in range(0, len(rows), CHUNK))
+        write_array(path, np.float32, (len(rows), self.dimension), blocks)
         if len(rows) >= MANY:
             InvertedLists.build(self.take, rows, self.dimension, self._lists).save(_lists_beside(path))
 
