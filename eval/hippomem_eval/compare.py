@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hippomem import InvalidInputError, NotFoundError, SourceError
-from hippomem_eval.metrics import paired_bootstrap
+from hippomem_eval.metrics import column, means, paired_bootstrap
 from hippomem_eval.qa import MEASURES as ANSWERS
 from hippomem_eval.results import Row, RunFile
 from hippomem_eval.timing import COSTS
@@ -93,13 +93,10 @@ def compare(a: Side, b: Side, *, seed: int = 0) -> dict[str, Any]:
         "only_a": len(a.rows) - len(both),
         "only_b": len(b.rows) - len(both),
         "asked_otherwise": sum(x.get("question") != y.get("question") for x, y in zip(ours, theirs, strict=True)),
-        "means": {
-            label: {name: sum(map(float, _column(rows, name))) / len(rows) for name in (*names, *costs)}
-            for label, rows in ((first, ours), (second, theirs))
-        },
+        "means": {label: means(rows, (*names, *costs)) for label, rows in ((first, ours), (second, theirs))},
         "differences": [
             {"a": first, "b": second, "measure": name}
-            | asdict(paired_bootstrap(_column(ours, name), _column(theirs, name), seed=seed))
+            | asdict(paired_bootstrap(column(ours, name), column(theirs, name), seed=seed))
             for name in (*names, *costs)
         ],
         **_changed(ours, theirs, names),
@@ -200,10 +197,6 @@ def _asked(run: RunFile, system: str) -> tuple[dict[str, str], int | None]:
         return {"data": str(data["sha256"])}, None
     entries = {name: entry for name, entry in data.items() if isinstance(entry, dict) and "sha256" in entry}
     return {name: str(entry["sha256"]) for name, entry in entries.items()}, None
-
-
-def _column(rows: Sequence[Row], name: str) -> list[float]:
-    return [float(row[name]) for row in rows]
 
 
 def _cell(text: str) -> str:

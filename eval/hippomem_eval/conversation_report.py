@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hippomem_eval.conversation_runner import ConversationOptions, MeasuredConversations
-from hippomem_eval.metrics import bootstrap, clustered_bootstrap, paired_bootstrap, spread
+from hippomem_eval.metrics import bootstrap, clustered_bootstrap, column, means, paired_bootstrap, spread
 from hippomem_eval.results import Row, write_json
 from hippomem_eval.timing import COSTS
 
@@ -33,7 +33,7 @@ def summarise(measured: MeasuredConversations, options: ConversationOptions) -> 
     return {
         "n_questions": len(rows[first]),
         "systems": {
-            system: _means(asked, [*names, *tokens]) | {cost: dict(spread(_column(asked, cost))) for cost in COSTS}
+            system: means(asked, [*names, *tokens]) | {cost: dict(spread(column(asked, cost))) for cost in COSTS}
             for system, asked in rows.items()
         },
         "index": {
@@ -42,7 +42,7 @@ def summarise(measured: MeasuredConversations, options: ConversationOptions) -> 
             **({**index.counts, "seconds": dict(index.seconds), "bytes": index.bytes} if index else {}),
         },
         "intervals": {
-            system: {name: asdict(bootstrap(_column(asked, name), seed=options.seed)) for name in names}
+            system: {name: asdict(bootstrap(column(asked, name), seed=options.seed)) for name in names}
             for system, asked in rows.items()
         },
         "differences": list(_differences(rows, names, options.seed)),
@@ -105,7 +105,7 @@ def _differences(rows: Mapping[str, Sequence[Row]], names: Sequence[str], seed: 
     clusters = [str(row["conversation"]) for row in rows[first]]
     for other in others:
         for name in names:
-            ours, theirs = _column(rows[first], name), _column(rows[other], name)
+            ours, theirs = column(rows[first], name), column(rows[other], name)
             entry: dict[str, Any] = {"a": first, "b": other, "measure": name}
             entry |= asdict(paired_bootstrap(ours, theirs, seed=seed))
             if len(set(clusters)) > 1:
@@ -119,7 +119,7 @@ def _by_category(rows: Sequence[Row], names: Sequence[str]) -> dict[str, Any]:
     members: dict[str, list[Row]] = {}
     for row in rows:
         members.setdefault(row["category"], []).append(row)
-    return {category: {"n": len(members[category]), **_means(members[category], names)} for category in sorted(members)}
+    return {category: {"n": len(members[category]), **means(members[category], names)} for category in sorted(members)}
 
 
 def _difference_table(summary: Mapping[str, Any], measures: Sequence[str]) -> list[str]:
@@ -170,11 +170,3 @@ def _remarks(summary: Mapping[str, Any]) -> list[str]:
     if summary["index_is_stale"]:
         remarks.append("The index was built with other code or settings than what was measured.")
     return remarks
-
-
-def _means(rows: Sequence[Row], names: Sequence[str]) -> dict[str, float]:
-    return {name: sum(_column(rows, name)) / len(rows) for name in names}
-
-
-def _column(rows: Sequence[Row], name: str) -> list[float]:
-    return [float(row[name]) for row in rows]

@@ -18,12 +18,11 @@ from hippomem_eval.conversations import Haystack, haystacks_of, load_conversatio
 from hippomem_eval.environment import describe
 from hippomem_eval.files import sha256
 from hippomem_eval.index import Index, Origin
-from hippomem_eval.metrics import all_gold_at, recall_at, reciprocal_rank
+from hippomem_eval.metrics import scores
 from hippomem_eval.neighbourhood import WINDOWS, neighbourhoods, widened
 from hippomem_eval.progress import progress_bar
 from hippomem_eval.remembering import Remembering
 from hippomem_eval.results import Results, Row, RunFile, alone_in, open_results
-from hippomem_eval.runner import ALL_GOLD_CUTOFF, CUTOFFS
 from hippomem_eval.systems import Ranking, System
 from hippomem_eval.timing import timed_recall, warm_up
 
@@ -174,9 +173,7 @@ def row_of(
         "evidence": list(evidence),
         "ranks": ranks,
         "ranked": [{"id": p.id, "score": p.score} for p in ranking.passages[: 0 if is_whole else k]],
-        **{f"recall@{cutoff}": recall_at(ranks, cutoff) for cutoff in CUTOFFS if cutoff <= k},
-        **({f"all_gold@{ALL_GOLD_CUTOFF}": all_gold_at(ranks, ALL_GOLD_CUTOFF)} if k >= ALL_GOLD_CUTOFF else {}),
-        "mrr": reciprocal_rank(ranks),
+        **scores(ranks, k),
         **({f"context_tokens@{CONTEXT_CUTOFF}": _tokens(read, lines)} if k >= CONTEXT_CUTOFF else {}),
         **windows,
         **costs,

@@ -5,8 +5,9 @@ A rank counts from 1; None stands for a gold passage that was not retrieved.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,6 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 from hippomem import InvalidInputError
 
 Ranks = Sequence[int | None]
+CUTOFFS = (1, 2, 5, 10, 20)
+ALL_GOLD_CUTOFF = 5
 _RESAMPLES_AT_ONCE = 500  # bounds memory: at 10,000 questions, 40 MB
 
 
@@ -40,6 +43,24 @@ def reciprocal_rank(ranks: Ranks) -> float:
     """1 / the rank of the first gold passage, 0 where none was retrieved. Its mean over questions is MRR."""
     found = [rank for rank in ranks if rank is not None]
     return 1 / min(found) if found else 0.0
+
+
+def scores(ranks: Ranks, k: int) -> dict[str, float]:
+    """All of these of `k` passages, by name."""
+    found = {f"recall@{cutoff}": recall_at(ranks, cutoff) for cutoff in CUTOFFS if cutoff <= k}
+    if k >= ALL_GOLD_CUTOFF:
+        found[f"all_gold@{ALL_GOLD_CUTOFF}"] = all_gold_at(ranks, ALL_GOLD_CUTOFF)
+    return found | {"mrr": reciprocal_rank(ranks)}
+
+
+def column(rows: Sequence[Mapping[str, Any]], name: str) -> list[float]:
+    """One measure of all questions."""
+    return [float(row[name]) for row in rows]
+
+
+def means(rows: Sequence[Mapping[str, Any]], names: Iterable[str]) -> dict[str, float]:
+    """The mean of each of these measures."""
+    return {name: sum(column(rows, name)) / len(rows) for name in names}
 
 
 def spread(values: ArrayLike) -> Mapping[str, float]:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from hippomem_eval.metrics import bootstrap, paired_bootstrap, spread
+from hippomem_eval.metrics import bootstrap, column, means, paired_bootstrap, spread
 from hippomem_eval.results import Row, write_json
 from hippomem_eval.runner import Measured, Options
 from hippomem_eval.systems import RECOGNISING
@@ -32,12 +32,12 @@ def summarise(measured: Measured, options: Options) -> dict[str, Any]:
         "systems": {system: _means(rows[system], names) for system in rows},
         "index": {**index.counts, "seconds": dict(index.seconds), "bytes": index.bytes},
         "intervals": {
-            system: {name: asdict(bootstrap(_column(rows[system], name), seed=options.seed)) for name in names}
+            system: {name: asdict(bootstrap(column(rows[system], name), seed=options.seed)) for name in names}
             for system in rows
         },
         "differences": [
             {"a": first, "b": other, "measure": name}
-            | asdict(paired_bootstrap(_column(rows[first], name), _column(rows[other], name), seed=options.seed))
+            | asdict(paired_bootstrap(column(rows[first], name), column(rows[other], name), seed=options.seed))
             for other in others
             for name in names
         ],
@@ -45,7 +45,7 @@ def summarise(measured: Measured, options: Options) -> dict[str, Any]:
         "missing_gold": measured.dataset.missing_gold,
         "failed_records": index.failed,
         "openie": _openie(measured, options),
-        "unmatched_passages": {system: int(sum(_column(rows[system], "unmatched"))) for system in rows},
+        "unmatched_passages": {system: int(sum(column(rows[system], "unmatched"))) for system in rows},
         "model": {system: _asked(rows[system]) for system in rows if any("model" in row for row in rows[system])},
         "seconds_are_partial": index.seconds_are_partial,
         "index_is_stale": index.is_stale,
@@ -150,9 +150,4 @@ def _openie(measured: Measured, options: Options) -> dict[str, Any] | None:
 
 
 def _means(rows: Sequence[Row], names: Sequence[str]) -> dict[str, Any]:
-    means = {name: sum(_column(rows, name)) / len(rows) for name in names}
-    return means | {cost: dict(spread(_column(rows, cost))) for cost in COSTS}
-
-
-def _column(rows: Sequence[Row], name: str) -> list[float]:
-    return [float(row[name]) for row in rows]
+    return means(rows, names) | {cost: dict(spread(column(rows, cost))) for cost in COSTS}

@@ -17,7 +17,7 @@ from hippomem_eval.environment import describe
 from hippomem_eval.files import sha256
 from hippomem_eval.formats import Question
 from hippomem_eval.index import Index, Origin, corpus_file, ensure_index
-from hippomem_eval.metrics import all_gold_at, recall_at, reciprocal_rank
+from hippomem_eval.metrics import scores
 from hippomem_eval.misspelling import misspelt
 from hippomem_eval.openie import OpenIE, load_openie
 from hippomem_eval.progress import progress_bar
@@ -26,8 +26,6 @@ from hippomem_eval.results import Row, RunFile, alone_in, open_results
 from hippomem_eval.systems import ASKING, RECOGNISING, SYSTEMS, WITH_OPENIE, Bench
 from hippomem_eval.timing import timed_recall, warm_up
 
-CUTOFFS = (1, 2, 5, 10, 20)
-ALL_GOLD_CUTOFF = 5
 MOST_UNMATCHED = 0.9  # of what is recalled: more, and it is not the corpus that was searched
 
 
@@ -209,9 +207,7 @@ def row_of(question: Question, ranking: Ranking, costs: Mapping[str, float], cor
         "gold_ranks": ranks,
         "ranked": [{"id": p.id, "title": p.title, "score": p.score} for p in ranking.passages],
         "unmatched": sum(not places for places in found),
-        **{f"recall@{cutoff}": recall_at(ranks, cutoff) for cutoff in CUTOFFS if cutoff <= k},
-        **({f"all_gold@{ALL_GOLD_CUTOFF}": all_gold_at(ranks, ALL_GOLD_CUTOFF)} if k >= ALL_GOLD_CUTOFF else {}),
-        "mrr": reciprocal_rank(ranks),
+        **scores(ranks, k),
         **(
             {"model": asdict(ranking.usage), "warnings": ranking.warnings}
             if ranking.usage.calls or ranking.warnings

@@ -19,7 +19,7 @@ from hippomem_eval.files import bytes_on_disk
 from hippomem_eval.hipporag2 import HippoRAG2
 from hippomem_eval.latency_worker import parts, peak_rss
 from hippomem_eval.material import Material
-from hippomem_eval.metrics import recall_at, reciprocal_rank, spread
+from hippomem_eval.metrics import CUTOFFS, means, recall_at, reciprocal_rank, spread
 from hippomem_eval.own_process import serve_job
 from hippomem_eval.progress import progress_bar
 from hippomem_eval.results import Results, Row
@@ -29,7 +29,6 @@ from hippomem_eval.systems import MemorySystem, Ranking, System
 from hippomem_eval.timing import COSTS, timed_recall, warm_up
 
 ADDED = 20  # of the passages are added one by one when all others are in
-CUTOFFS = (1, 2, 5, 10, 20)
 _COUNTS = ("passages", "entities", "facts", "edges")
 
 
@@ -156,8 +155,7 @@ def _summed(rows: list[Row]) -> dict[str, Any]:
     if not rows:  # so few passages that none links to another
         return {}
     measures = [name for name in rows[0] if name.startswith("recall@") or name == "mrr"]
-    means: dict[str, Any] = {name: sum(float(row[name]) for row in rows) / len(rows) for name in measures}
-    return means | {cost: dict(spread([row[cost] for row in rows])) for cost in COSTS}
+    return means(rows, measures) | {cost: dict(spread([row[cost] for row in rows])) for cost in COSTS}
 
 
 def _anonymous() -> int | None:
