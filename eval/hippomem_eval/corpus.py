@@ -41,24 +41,25 @@ class Corpus:
 
     def places_of(self, title: str, text: str) -> frozenset[int]:
         """The passages that a recalled text is, or is a part of: ingest splits very long ones."""
-        texts, text = self._texts.get(_squeeze(title), {}), _squeeze(text)
+        texts, text = self._texts.get(squeezed(title), {}), squeezed(text)
         if text in texts or not text:
             return texts.get(text, frozenset())
         return frozenset().union(*(places for whole, places in texts.items() if text in whole))
 
     def gold_places(self, gold: Gold) -> frozenset[int]:
         """The passages that fulfil `gold`; empty where the corpus has none."""
-        texts = self._texts.get(_squeeze(gold.title), {})
-        return frozenset().union(*texts.values()) if gold.text is None else texts.get(_squeeze(gold.text), frozenset())
+        texts = self._texts.get(squeezed(gold.title), {})
+        return frozenset().union(*texts.values()) if gold.text is None else texts.get(squeezed(gold.text), frozenset())
 
     @cached_property
     def _texts(self) -> Mapping[str, Mapping[str, frozenset[int]]]:
         """title -> text -> places. Of a corpus without titles all texts are under one."""
         places: dict[str, dict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
         for place, record in enumerate(self.records):
-            places[_squeeze(record.title)][_squeeze(record.text)].add(place)
+            places[squeezed(record.title)][squeezed(record.text)].add(place)
         return {title: {text: frozenset(found) for text, found in texts.items()} for title, texts in places.items()}
 
 
-def _squeeze(text: str) -> str:
+def squeezed(text: str) -> str:
+    """A text without its spaces, by which a passage is known."""
     return "".join(unicodedata.normalize("NFC", text).split())

@@ -15,7 +15,7 @@ from hippomem import InvalidInputError
 from hippomem.settings import load_settings
 from hippomem_eval.datasets import load_dataset
 from hippomem_eval.encoder_ways import BASELINE, WAYS, load_way
-from hippomem_eval.environment import describe
+from hippomem_eval.environment import THREADS, describe
 from hippomem_eval.files import sha256
 from hippomem_eval.own_process import measure_in_own_process
 from hippomem_eval.results import RunFile, make_folder, write_json
@@ -62,7 +62,7 @@ def measure_encoders(options: EncoderOptions) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="encoder-", dir=options.out) as name:
         folder = Path(name)
         # Numeric libraries read the number of threads when they are loaded.
-        limits = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(options.threads))
+        limits = dict.fromkeys(THREADS, str(options.threads))
         job = {"ways": ways, "model": model, "passages": texts, "queries": asked, "rounds": options.rounds}
         costs = measure_in_own_process("encoder_worker", job, folder, env=limits)
         loads: dict[str, list[Any]] = {way: [] for way in ways}

@@ -29,7 +29,7 @@ _PACKAGES = (
     "pystemmer",
     "igraph",
 )
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+THREADS = ("OMP_NUMTHREADS", "MKL_NUMTHREADS", "OPENBLAS_NUMTHREADS")
 # What changes no result: where a memory is, how a chat model is reached and within which limits, what it costs; and how
 # long a question may be, which is raised where a run stops at one, to go on from there.
 _WITHOUT_EFFECT = frozenset(
@@ -45,7 +45,7 @@ def machine() -> dict[str, Any]:
         "platform": platform.platform(),
         "cpus": os.cpu_count(),
         "cpus_usable": usable,
-        "threads": {name: os.environ[name] for name in _THREADS if name in os.environ},
+        "threads": {name: os.environ[name] for name in THREADS if name in os.environ},
         "gpus": _gpus(),
     }
 

@@ -26,14 +26,22 @@ class Learner(Protocol):
         """These passages (ids) were useful for this question."""
 
 
-class KnnCache:
-    """The passages of the most like earlier question come first, where it is like enough."""
-
-    LEAST = 0.85  # cosine
+class _Remembering:
+    """Keeps each question's vector, with what was useful for it."""
 
     def __init__(self) -> None:
         self._vectors: list[Floats] = []
         self._useful: list[list[str]] = []
+
+    def learn(self, vector: Floats, useful: Sequence[str]) -> None:
+        self._vectors.append(vector)
+        self._useful.append(list(useful))
+
+
+class KnnCache(_Remembering):
+    """The passages of the most like earlier question come first, where it is like enough."""
+
+    LEAST = 0.85  # cosine
 
     def rank(self, vector: Floats, plain: Recall) -> list[str]:
         ids = [passage.id for passage in plain.passages]
@@ -44,19 +52,11 @@ class KnnCache:
         first = self._useful[nearest] if cosines[nearest] >= self.LEAST else []
         return list(dict.fromkeys([*first, *ids]))
 
-    def learn(self, vector: Floats, useful: Sequence[str]) -> None:
-        self._vectors.append(vector)
-        self._useful.append(list(useful))
 
-
-class SoftVote:
+class SoftVote(_Remembering):
     """Every earlier question votes for its passages with its cosine: added to the score of the plain recall."""
 
     WEIGHT, LEAST = 0.3, 0.3  # of a vote; the cosine below which there is none
-
-    def __init__(self) -> None:
-        self._vectors: list[Floats] = []
-        self._useful: list[list[str]] = []
 
     def rank(self, vector: Floats, plain: Recall) -> list[str]:
         scores = {passage.id: passage.score for passage in plain.passages}
@@ -66,7 +66,3 @@ class SoftVote:
             for id_ in useful if cosine > self.LEAST else ():
                 scores[id_] = scores.get(id_, last) + self.WEIGHT * cosine
         return sorted(scores, key=lambda id_: -scores[id_])
-
-    def learn(self, vector: Floats, useful: Sequence[str]) -> None:
-        self._vectors.append(vector)
-        self._useful.append(list(useful))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hippomem import InvalidInputError, SourceError
-from hippomem_eval.corpus import Corpus
+from hippomem_eval.corpus import Corpus, squeezed
 from hippomem_eval.files import read_json
 from hippomem_eval.formats import text_of
 
@@ -88,8 +87,3 @@ def _fact(triple: Any) -> Fact | None:
     subject, relation, object_ = (str(part).strip() for part in triple)
     is_broken = any(_LOST in part for part in (subject, relation, object_))
     return (subject, relation, object_) if all((subject, relation, object_)) and not is_broken else None
-
-
-def squeezed(text: str) -> str:
-    """A text without its spaces, by which a passage is known."""
-    return "".join(unicodedata.normalize("NFC", text).split())

@@ -17,8 +17,9 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 
 from hippomem import ModelError
 from hippomem.testing import PLAIN_PASSAGE
+from hippomem_eval.corpus import squeezed
 from hippomem_eval.files import read_json
-from hippomem_eval.openie import parts_of, squeezed
+from hippomem_eval.openie import parts_of
 
 
 class NotRecordedError(ModelError):

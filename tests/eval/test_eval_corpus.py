@@ -52,7 +52,7 @@ def test_a_part_of_a_long_passage_is_that_passage() -> None:
 
 def test_no_lookup_reads_the_corpus_again(monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
-    monkeypatch.setattr("hippomem_eval.corpus._squeeze", lambda text: read.append(text) or text)
+    monkeypatch.setattr("hippomem_eval.corpus.squeezed", lambda text: read.append(text) or text)
     untitled = Corpus(tuple(Record("", f"Note {n}. And its second part.") for n in range(5)))
     assert untitled.places_of("", "Note 3. And its second part.") == {3}
     read.clear()
