@@ -9,26 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alembic import command
-from alembic.config import Config
 from child_tasks import opened, records
-from sqlalchemy import create_engine
+from earlier import downgraded
 
 from hippomem import Memory
-from hippomem.storage.migrate import SCRIPTS
 from hippomem.storage.schema import HEAD
 
 pytestmark = pytest.mark.sqlite
-
-
-def downgraded(db: Path, revision: str) -> None:
-    engine = create_engine(f"sqlite:///{db}")
-    with engine.begin() as connection:
-        config = Config()
-        config.set_main_option("script_location", str(SCRIPTS))
-        config.attributes["connection"] = connection
-        command.downgrade(config, revision)
-    engine.dispose()
 
 
 def tables(db: Path) -> dict[str, str]:

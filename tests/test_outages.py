@@ -17,10 +17,8 @@ from typing import Any
 
 import child_tasks
 import pytest
-from alembic import command
-from alembic.config import Config
+from earlier import downgraded
 from faulty_server import FaultyServer, faulty_server
-from sqlalchemy import create_engine
 from test_extraction_faults import CONCURRENCY, hold, made_up
 
 from hippomem import Memory, Settings, SimulatedClock, extracting, extraction_calls
@@ -29,7 +27,6 @@ from hippomem.extraction_calls import Claims
 from hippomem.neocortex.faults import Fault, Kind
 from hippomem.storage import jobs, outages
 from hippomem.storage.ledger import Spent
-from hippomem.storage.migrate import SCRIPTS
 from hippomem.testing import HashEncoder, ScriptedChatModel, capitals
 
 Opened = Callable[..., Memory]
@@ -448,13 +445,7 @@ def test_a_database_from_before_there_were_outages(fast: Opened, tmp_path: Path)
     memory = fast(llm=ScriptedChatModel(answers=["{}"]))
     memory.add("Ada Thorne met Bea Vale.")
     memory.close()
-    engine = create_engine(f"sqlite:///{tmp_path / 'm.db'}")
-    config = Config()
-    config.set_main_option("script_location", str(SCRIPTS))
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.downgrade(config, "0005")
-    engine.dispose()
+    downgraded(tmp_path / "m.db", "0005")
     with closing(sqlite3.connect(tmp_path / "m.db")) as old:
         assert "faults" not in {row[1] for row in old.execute("PRAGMA table_info(jobs)")}
     memory = fast()

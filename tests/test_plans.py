@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from child_tasks import records
+from earlier import downgraded
 from sqlalchemy import event, text
 
 from hippomem import Memory, Triple
@@ -87,17 +89,14 @@ def test_no_statement_looks_at_all_rows_of_a_namespace(
     assert [what for what in found if not any(meant in what[1] for meant in MEANT)] == []
 
 
-def test_a_database_from_before_is_told_of_its_tables(memory: Memory, fast: Callable[..., Memory]) -> None:
+def test_a_database_from_before_is_told_of_its_tables(
+    memory: Memory, fast: Callable[..., Memory], tmp_path: Path
+) -> None:
     with memory._store.write() as connection:
         told = connection.execute(text("SELECT * FROM sqlite_stat1 ORDER BY tbl, idx")).all()
         connection.execute(text("DELETE FROM sqlite_stat1"))
-        for table, column in (("statuses", "merged_into"), ("validities", "by_passage"), ("versions", "id")):
-            connection.execute(text(f"DROP INDEX ix_{table}_namespace_{column}"))
-        for column in ("told", "told_at"):
-            connection.execute(text(f"ALTER TABLE passages DROP COLUMN {column}"))
-        connection.execute(text("ALTER TABLE analyses DROP COLUMN checksum"))
-        connection.execute(text("UPDATE alembic_version SET version_num = '0006'"))
     memory.close()
+    downgraded(tmp_path / "m.db", "0006")
     again = fast()
     with again._store.read() as connection:
         assert connection.execute(text("SELECT * FROM sqlite_stat1 ORDER BY tbl, idx")).all() == told != []
