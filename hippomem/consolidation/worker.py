@@ -60,11 +60,6 @@ class Worker:
         self.error: str | None = None  # of the last round, where that is nothing to wait for
         self.waiting: Waiting | None = None
 
-    @property
-    def is_running(self) -> bool:
-        """Whether its thread is at work."""
-        return self._thread is not None and self._thread.is_alive()
-
     def start(self) -> None:
         """Run on a thread of its own, which ends with the process at the latest. Raises HippomemError where there can
         be none."""

@@ -1,1 +1,1 @@
-"""The neocortex: what understands language. Sentence encoders and extraction of entities and facts."""
+"""The neocortex: what understands language (encoders, extraction, the chat model), and in neural_memory what learns."""

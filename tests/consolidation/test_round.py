@@ -96,9 +96,10 @@ def test_a_worker_on_a_thread_is_woken_and_stopped() -> None:
     step.left = 2
     worker.wake()
     assert done.wait(4)  # it would look by itself after five seconds
-    assert worker.is_running
+    assert worker._thread is not None
+    assert worker._thread.is_alive()
     worker.stop(20)
-    assert not worker.is_running
+    assert not worker._thread.is_alive()
     assert step.done == 3
 
 

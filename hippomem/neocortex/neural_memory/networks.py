@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import torch
 
-    from hippomem.neocortex.neural_memory.titans import Weights
+    from hippomem.neocortex.neural_memory.titans import Gradients, Weights
 
 Kind = Literal["linear", "mlp"]
 State = dict[str, NDArray[np.float32]]
@@ -31,9 +30,7 @@ class Linear:
         """M(k) - k without torch, for recall: (d,) or (n, d)."""
         return np.asarray(key @ state["w"].T, np.float32)
 
-    def gradients(
-        self, weights: Weights, keys: torch.Tensor, values: torch.Tensor
-    ) -> tuple[Callable[[torch.Tensor], Weights], torch.Tensor, torch.Tensor]:
+    def gradients(self, weights: Weights, keys: torch.Tensor, values: torch.Tensor) -> Gradients:
         error = self.apply(weights, keys) - values
 
         def combine(coefficients: torch.Tensor) -> Weights:
@@ -63,9 +60,7 @@ class Perceptron:
         """M(k) - k without torch, for recall: (d,) or (n, d)."""
         return np.asarray(np.tanh(key @ state["a"].T) @ state["b"].T, np.float32)
 
-    def gradients(
-        self, weights: Weights, keys: torch.Tensor, values: torch.Tensor
-    ) -> tuple[Callable[[torch.Tensor], Weights], torch.Tensor, torch.Tensor]:
+    def gradients(self, weights: Weights, keys: torch.Tensor, values: torch.Tensor) -> Gradients:
         hidden = (keys @ weights["a"].T).tanh()
         error = keys + hidden @ weights["b"].T - values
         outer = 2 * error

@@ -125,10 +125,6 @@ class SlowMap:
             rule.end_round(weights)
             self._rule, self._reading = self._numpy(rule.state), self._numpy(rule.reading(weights))
 
-    def losses(self, keys: Floats, values: Floats) -> Floats:
-        """|M(k) - v|² of pairs: (n,)."""
-        return np.asarray(((keys + self.read(keys) - values) ** 2).sum(axis=1), np.float32)
-
     def dampen(self, forget: tuple[Floats, Floats], keep: tuple[Floats, Floats]) -> None:
         """Selective synaptic dampening: see dampening.py. Momentum and what the rule remembers begin anew."""
         import_whole("torch")

@@ -9,14 +9,16 @@ solved in closed form (section 3.2). A chunk of one is the recurrence itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import torch
 
     Weights = dict[str, torch.Tensor]
+    Gradients = tuple[Callable[[torch.Tensor], Weights], torch.Tensor, torch.Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +41,7 @@ class Network(Protocol):
     def apply(self, weights: Weights, keys: torch.Tensor) -> torch.Tensor:
         """M(k) for keys (n, d): (n, d)."""
 
-    def gradients(
-        self, weights: Weights, keys: torch.Tensor, values: torch.Tensor
-    ) -> tuple[Callable[[torch.Tensor], Weights], torch.Tensor, torch.Tensor]:
+    def gradients(self, weights: Weights, keys: torch.Tensor, values: torch.Tensor) -> Gradients:
         """A function from coefficients (n,) to Σ c_i ∇l_i; the losses (n,); the curvature (n,): by how much of itself,
         to first order, a unit step reduces the residual of its own example.
         """
