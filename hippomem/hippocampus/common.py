@@ -13,6 +13,7 @@ from functools import lru_cache
 
 from hippomem.hippocampus.keys import STOP_WORDS, plain, title_names
 from hippomem.hippocampus.lexical import stem
+from hippomem.storage.rows import LAST_BIT
 
 LONGEST = 2  # words
 SHORTEST = 3  # letters of a word
@@ -41,7 +42,7 @@ def text_keys(lines: Sequence[str]) -> dict[str, int]:
     """The keys that stand in a passage, with the lines they stand in as bits (line 62 and later share one)."""
     found: dict[str, int] = {}
     for number, line in enumerate(lines):
-        bit = 1 << min(number, 62)
+        bit = 1 << min(number, LAST_BIT)
         for key, _ in _runs(plain(line)):
             found[key] = found.get(key, 0) | bit
     return found

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from hippomem.hippocampus.arrays import hash_bounds, order_by
 from hippomem.hippocampus.keys import key_of_plain, plain, words
 from hippomem.hippocampus.names import LONGEST_NAME, LONGEST_UNSPACED, key_hash
+from hippomem.storage.rows import LAST_BIT
 
 SORTED_FROM = 1 << 16  # new entries, of some 700 passages
 
@@ -29,7 +30,7 @@ def grams(lines: Sequence[str]) -> dict[str, int]:
     """The keys that could stand in a passage, with the lines they stand in as bits (line 62 and later share one)."""
     found: dict[str, int] = {}
     for number, line in enumerate(lines):
-        bit = 1 << min(number, 62)
+        bit = 1 << min(number, LAST_BIT)
         text = plain(line)
         low = text.lower()
         if len(low) != len(text):  # a letter whose lower case is two: rare enough to go without

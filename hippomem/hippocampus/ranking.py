@@ -54,6 +54,7 @@ from hippomem.hippocampus.spelling import corrected
 from hippomem.hippocampus.vectors import inner_products
 from hippomem.hippocampus.view import View
 from hippomem.hippocampus.walks import walk
+from hippomem.storage.rows import LAST_BIT
 
 HALF = 0.5  # by itself to more than this, a passage is whole however short it is
 LOGARITHMS = np.log1p(np.arange(MOST + 1, dtype=np.float32))  # of every number of words and one
@@ -347,7 +348,7 @@ def _suggested(view: View, vector: Floats, candidates: Rows, recipe: Recipe) -> 
     weights: dict[int, float] = {}
     for i, edges in zip(leading, view.graph.edges_of_rows(rows[leading].tolist()), strict=True):
         share = (float(likeness[i]) - low) / (high - low) if high > low else 1.0
-        bit = 1 << min(int(lines[i]), 62)
+        bit = 1 << min(int(lines[i]), LAST_BIT)
         for entity, mask in edges:
             if mask & bit:
                 weights[entity] = weights.get(entity, 0.0) + share / float(view.graph.frequency[entity])
