@@ -133,9 +133,10 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         `db` is a path, ":memory:", or the URL of a Postgres database ("postgresql://…"); `encoder` the name or folder
         of a sentence-transformers model, a LangChain `Embeddings`, or an `Encoder`; `pipeline` the name of a spaCy
         pipeline; `llm` a LangChain chat model or "provider:model", asked only by what says so. Models are loaded when
-        first needed. `background` consolidates on a thread, until the memory is closed. Raises EncoderMismatchError
-        where the store's vectors were made by another encoder, InvalidInputError for a setting that cannot be,
-        MissingDependencyError where Postgres's driver is not installed, and the StoreError family.
+        first needed. `background` consolidates on a thread, until the memory is closed or nobody holds it any more.
+        Raises EncoderMismatchError where the store's vectors were made by another encoder, InvalidInputError for a
+        setting that cannot be, MissingDependencyError where Postgres's driver is not installed, and the StoreError
+        family.
         """
         path = None if db is None else checked_path(db, "db")
         ready = load_settings(settings, db=path, namespace=namespace, encoder=encoder, pipeline=pipeline, llm=llm)

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, Literal
+from weakref import ref
 
 from hippomem.answering import AnswerStream, Question, prompt_for, reasoned
 from hippomem.answering import ask as answer
@@ -14,7 +15,7 @@ from hippomem.checks import check_style, checked_budget, checked_count, checked_
 from hippomem.clock import Clock
 from hippomem.consolidation.round import Round, Step, run_round
 from hippomem.consolidation.worker import Worker
-from hippomem.errors import InvalidInputError, StoreError
+from hippomem.errors import ClosedError, InvalidInputError, StoreError
 from hippomem.estimating import estimate
 from hippomem.extracting import ExtractionStep
 from hippomem.extraction_calls import Claims, Limits
@@ -234,11 +235,21 @@ class Thinking:
             return run_round(self._steps, Round(now, budget, stopping, is_dry, bar.tell))
 
     def _new_worker(self, told: Callable[[Report], None] | None = None, progress: bool = False) -> Worker:
-        """Rounds one after the other, as `hippomem worker` and `background` run them."""
+        """Rounds one after the other, as `hippomem worker` and `background` run them.
+
+        Between them it does not hold the memory: one that is dropped ends its thread, and not the other way round.
+        """
+        kept, clock = ref(self), self._clock
+
+        def ours() -> Thinking:
+            if (memory := kept()) is None:
+                raise ClosedError("this memory was dropped")
+            return memory
+
         return Worker(
-            lambda stopping: self._round(self._clock.now(), Budget(), stopping, progress=progress),
-            self._next_due,
-            self._clock,
+            lambda stopping: ours()._round(clock.now(), Budget(), stopping, progress=progress),
+            lambda: ours()._next_due(),
+            clock,
             told,
         )
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from weakref import ref
 
 import pytest
 
 from hippomem import Budget, InvalidInputError, Memory, Report, StepReport, StoreBusyError, SystemClock, Usage
 from hippomem.consolidation.round import Round, run_round
 from hippomem.consolidation.worker import Worker
+from hippomem.testing import HashEncoder, capitals
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -139,6 +143,26 @@ def test_without_a_chat_model_nothing_is_asked(fast: Callable[..., Memory]) -> N
     assert report.usage.calls == 0
     assert report.is_done
     memory.close()
+
+
+def test_a_memory_that_is_dropped_takes_its_worker_along() -> None:
+    """It cannot be collected while its thread holds it, and goes on for ever, with its connections and its view."""
+    memory = Memory.open(":memory:", encoder=HashEncoder(), pipeline=capitals(), background=True)
+    memory.add("Ada met Bea in Oslo.")
+    worker, left = memory._worker, ref(memory)
+    assert worker is not None
+    assert worker._thread is not None
+    assert worker._thread.is_alive()
+    del memory
+    deadline = time.monotonic() + 60
+    while left() is not None and time.monotonic() < deadline:  # a round that is under way holds it
+        gc.collect()
+        time.sleep(0.01)
+    assert left() is None
+    worker.wake()
+    worker._thread.join(60)
+    assert not worker._thread.is_alive()
+    assert worker.error is None
 
 
 @pytest.mark.parametrize("budget", [-1, 1.5, True, "many", Budget(seconds=float("nan")), Budget(tokens=-5)])
