@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -46,11 +49,25 @@ def serve(
         limits = replace(limits, hosts=None)  # others have names for it that nobody has told
     elif limits.hosts is not None:
         limits = replace(limits, hosts=[*limits.hosts, host])  # or what is told would not be answered
+    _take_all_files()
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # what is wrong with a form, its sender is told
     with listening(host, port) as bound:  # before a database is opened, which may make one
         app = create_app(opened, known, limits)
         config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)
         told(f"{url_of(host, bound.getsockname()[1])}/", secret)
         _Server(config, app).run(sockets=[bound])
+
+
+def _take_all_files() -> None:
+    """Open as many files as this process may: what it begins with, often 1,024 or 256, is for programs of the past, and
+    an open namespace holds dozens."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):  # some systems say that there is no limit, and have one
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 class _Server(uvicorn.Server):

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -67,9 +67,9 @@ def client_of(url: str, token: str | None, namespace: str = "default") -> Iterat
 
 
 @contextmanager
-def process(db: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
-    """A server in a process of its own: the process, its address, its token."""
-    command = [sys.executable, PROCESS, str(db), *arguments]
+def process(db: Path, *arguments: str, before: Sequence[str] = ()) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
+    """A server in a process of its own, which `before` may start: the process, its address, its token."""
+    command = [*before, sys.executable, PROCESS, str(db), *arguments]
     running = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert running.stdout is not None
     try:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from serving import client_of, process
 from typer.testing import CliRunner
 
 from hippomem.cli import app
@@ -87,6 +88,9 @@ def test_it_serves_until_interrupted(tmp_path: Path) -> None:
         with httpx.Client(headers={"authorization": f"Bearer {token}"}, timeout=60, trust_env=False) as client:
             assert client.get(f"{url}v1").json()["namespaces"] == ["*"]
             assert "<title>hippomem</title>" in client.get(url).text
+            form = {"content-type": "multipart/form-data; boundary=x"}
+            refused = client.post(f"{url}v1/default/ingest/files", content=b"{", headers=form)
+            assert refused.status_code == 400  # whoever sent it is told, and not the log
         os.kill(server.pid, signal.SIGINT)
         rest, wrong = server.communicate(timeout=60)
     finally:
@@ -96,3 +100,14 @@ def test_it_serves_until_interrupted(tmp_path: Path) -> None:
     assert rest == ""
     assert wrong == "interrupted\n"
     assert token not in wrong
+
+
+@pytest.mark.sqlite
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such limit")
+def test_it_takes_as_many_open_files_as_it_may(tmp_path: Path) -> None:
+    """Each open namespace holds dozens: the limit that a process begins with is soon reached, and all else refused."""
+    few = 'ulimit -S -n 40 && exec "$@"'
+    with process(tmp_path / "m.db", before=["sh", "-c", few, "sh"]) as (_, url, token):
+        for name in range(16):
+            with client_of(url, token, f"n{name}") as client:
+                assert client.post("memories", json={"text": "Ada lives in Oslo."}).status_code == 201
