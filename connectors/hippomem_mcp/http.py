@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hmac
+import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 import uvicorn
 from mcp.server.mcpserver import MCPServer
 from mcp.server.transport_security import TransportSecuritySettings
+from starlette.requests import ClientDisconnect
 
 from hippomem import InvalidInputError
 from hippomem_tools.addresses import is_loopback, listening, url_of
@@ -49,8 +51,14 @@ def _application(server: MCPServer[Any], host: str, token: str | None) -> Any:
             allowed_hosts=[known for name in names for known in (name, f"{name}:*")],
             allowed_origins=[known for name in names for known in (f"http://{name}", f"http://{name}:*")],
         )
+    logging.getLogger("mcp.server.streamable_http").addFilter(_is_fault)
     app: Any = server.streamable_http_app(host=host, transport_security=security)
     return _guarded(app, token) if token else app
+
+
+def _is_fault(record: logging.LogRecord) -> bool:
+    """All but that a client went away amid its request, of which the SDK tells as of an error, in forty lines."""
+    return not (record.exc_info and isinstance(record.exc_info[1], ClientDisconnect))
 
 
 def _guarded(app: App, token: str) -> App:

@@ -333,6 +333,31 @@ async def test_each_session_over_http_has_what_it_was_told_for_itself(memory: Me
             assert "Noted: 1 useful" in await call(one, "feedback", useful=[passage.id[:8]])
 
 
+async def test_a_client_that_goes_away_amid_a_request_is_no_error_of_ours(
+    memory: Memory, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = http._application(create_server(memory), "127.0.0.1", None)
+    about = {
+        "host": "127.0.0.1:8000",
+        "accept": "application/json, text/event-stream",
+        "content-type": "application/json",
+    }
+    headers = [(name.encode(), value.encode()) for name, value in about.items()]
+    comes = iter([{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}])
+
+    async def receive() -> dict[str, Any]:
+        return next(comes)
+
+    async def send(_: Any) -> None:
+        """Nobody is there."""
+
+    async with app.router.lifespan_context(app):
+        scope = {"type": "http", "method": "POST", "path": "/mcp", "query_string": b"", "headers": headers}
+        await app(scope, receive, send)
+    assert list(comes) == []
+    assert caplog.records == []
+
+
 @pytest.mark.slow
 async def test_over_http_a_token_can_be_asked_for(database: Path) -> None:
     with serving(database, HIPPOMEM_MCP_TOKEN="open sesame") as url:  # noqa: S106
