@@ -69,7 +69,10 @@ class Following:
         if file and fits and any(n in memory.replayed for action, n in new if action in ("learn", "unlearn")):
             file.drop()  # whoever saved it may not have lived to see that it holds what is forgotten
             fits = False
-        if fits:
+        if kept and fits:
+            # What was only changed since has its place among the old ones: each one's lesson depends on those before.
+            taught = rows.taught_by(connection, namespace, kept[0], [n for action, n in new if action == "learn"])
+            new -= {("learn", number) for number in taught}
             state, memory = memory.snapshot(), self._empty(lessons.events)
             _follow(memory, [step for step in lessons.steps if step not in new], lessons, is_in_map=True)
             memory.rollback(state)

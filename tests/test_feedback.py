@@ -223,6 +223,19 @@ def test_an_update_keeps_what_was_useful_about_it(memory: Memory) -> None:
     assert memory.doctor().ok
 
 
+def test_an_update_after_a_rehearsal_teaches_every_process_the_same(fast: Opened, tmp_path: Path) -> None:
+    """What a later opening makes with the slow map that was kept is what one makes of nothing."""
+    memory = fast(tmp_path / "m.db")
+    ids = fill(memory)
+    for number in range(4):
+        memory.feedback(f"{QUESTION} asked {number} times", useful=[ids[number]])
+    learner = memory._learning
+    assert learner.rehearse(learner.events_of([ids[3]])).kept  # which keeps the map
+    memory.update(ids[1], "She ordered a kettle for the wedding.")
+    checks = {check.name: check for check in fast(tmp_path / "m.db").doctor().checks}
+    assert checks["neural memory"].ok, checks["neural memory"].detail
+
+
 def test_forgetting_a_passage_unlearns_it(memory: Memory, tmp_path: Path) -> None:
     ids = fill(memory)
     alone = memory.feedback("who paid for the Zeppelin-4711 flight?", [ids[4]])

@@ -316,6 +316,14 @@ def learning_steps(connection: Connection, namespace: int) -> list[tuple[str, in
     return sorted(found, key=lambda step: found[step])
 
 
+def taught_by(connection: Connection, namespace: int, sequence: int, numbers: Iterable[int]) -> set[int]:
+    """Which of these events were there at this change of the log: a later "learn" says that they were changed."""
+    own = (changes.c.namespace == namespace, changes.c.action == "learn", changes.c.sequence <= sequence)
+    query = select(changes.c.passage).where(*own)
+    some = chunks(_ids(connection, namespace, numbers).values())
+    return {n for ids in some for n in connection.execute(query.where(changes.c.passage_id.in_(ids))).scalars()}
+
+
 def counts(connection: Connection, namespace: int) -> dict[str, int]:
     """How many events and rehearsals there are."""
     return {
