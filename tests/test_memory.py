@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import _sqlite3
+import ctypes
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import pairwise
 from pathlib import Path
@@ -365,3 +368,21 @@ def test_an_untouched_namespace_is_not_created_by_reading(tmp_path: Path) -> Non
 
         with typo._store.read() as connection:
             assert reads.namespace_names(connection) == ["default"]
+
+
+@pytest.mark.sqlite
+def test_a_check_keeps_nothing_of_the_database_in_memory(fast: Callable[..., Memory]) -> None:
+    """Of all open memories each would go on to hold what it has read of all the others."""
+    library = ctypes.CDLL(_sqlite3.__file__)
+    if not hasattr(library, "sqlite3_memory_used"):
+        pytest.skip("this Python does not tell what SQLite holds")
+    library.sqlite3_memory_used.restype = ctypes.c_int64
+    other = fast(namespace="other")
+    for number in range(20):
+        other.add(f"Ada lives at number {number}.", metadata={"plan": "x" * 500_000})
+    other.close()
+    memory = fast()
+    memory.stats()
+    before = library.sqlite3_memory_used()
+    assert memory.doctor().ok
+    assert library.sqlite3_memory_used() - before < 5_000_000
