@@ -267,21 +267,26 @@ class ExtractionStep:
             failure = _Failure(error, fault_of(error), time.monotonic() - began)
         if failure.fault.kind not in OWN:
             return failure
+        number = await self._by_hand(tally, self._claims.begin_beside)
         began = time.monotonic()
         try:
-            reply = await self._reply(self._chat.begin(EXTRACT_PROMPT, PLAIN_PASSAGE))
+            usage = (await self._reply(self._chat.begin(EXTRACT_PROMPT, PLAIN_PASSAGE))).usage
+            spent = self._spent(usage, time.monotonic() - began)
         except Exception as error:
-            fault, reply = fault_of(error), None
+            usage, spent = Usage(), ledger.Spent("failed", seconds=time.monotonic() - began)
+            fault = fault_of(error)
             failure = replace(failure, fault=Fault(Kind.setup) if fault.kind in OWN else fault)
-        usage = reply.usage if reply else Usage()
         round.spend(tokens=usage.input_tokens + usage.output_tokens)
         tally.usage += usage
-        spent = EXTRACT_PROMPT, usage, time.monotonic() - began
-        await self._by_hand(tally, partial(self._chat.enter, *spent, is_answered=reply is not None))
+        await self._by_hand(tally, partial(self._claims.end_beside, number, spent))
         return failure
 
     async def _reply(self, future: Future[Reply]) -> Reply:
         return await asyncio.wait_for(asyncio.wrap_future(future), self._chat.timeout)
+
+    def _spent(self, usage: Usage, seconds: float) -> ledger.Spent:
+        cost = charged(usage, self._price)
+        return ledger.Spent("answered", usage.input_tokens, usage.output_tokens, seconds, cost)
 
     def _answered(self, claim: Claim, reply: Reply, seconds: float, tally: _Tally) -> None:
         tally.waited = 0.0
@@ -297,13 +302,7 @@ class ExtractionStep:
         read = [grounded(one, work.title, work.text) for work, one in zip(claim.works, read, strict=True)]
         found = list(zip(claim.works, read, strict=True))
         usable = [(work, extracted) for work, extracted in found if not extracted.problem]
-        spent = ledger.Spent(
-            "answered",
-            reply.usage.input_tokens,
-            reply.usage.output_tokens,
-            seconds,
-            charged(reply.usage, self._price),
-        )
+        spent = self._spent(reply.usage, seconds)
         if self._claims.record(claim, spent, {work.content: extracted.as_json() for work, extracted in usable}):
             log.warning("extract: the chat model %r answers again", self._claims.kind.model)
         if usable:

@@ -205,6 +205,16 @@ class Claims:
             here = _failing.pop(self._server, None)
             return outages.end(connection, self.kind.model, claim.token) or bool(here and here.failures)
 
+    def begin_beside(self) -> int:
+        """Enter a call that is for no job, as lost until `end_beside` says how it ended. Returns its number."""
+        with self.writer.store_.write() as connection:
+            return ledger.enter(connection, self.writer.number, self._call(None), self.now(), Spent("lost"))
+
+    def end_beside(self, number: int, spent: Spent) -> None:
+        """Enter how a call ended that was for no job."""
+        with self.writer.store_.write() as connection:
+            ledger.end(connection, number, spent)
+
     def server_failed(self, claim: Claim, fault: Fault, reason: str, cause: str, pause: float) -> tuple[int, int]:
         """Give back a claim that was failed by the server, for `pause` seconds, and until the server is asked again.
 

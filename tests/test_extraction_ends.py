@@ -17,7 +17,7 @@ from openai_server import completion, openai_server
 
 from hippomem import Budget, InvalidInputError, Memory, Settings
 from hippomem import extracting as step_module
-from hippomem.testing import ScriptedChatModel
+from hippomem.testing import PLAIN_PASSAGE, ScriptedChatModel
 
 Opened = Callable[..., Memory]
 
@@ -83,6 +83,26 @@ def test_a_refused_call_for_several_passages_is_not_the_end_of_all(
         events[2].id: "done",
     }
     assert len(refused) == 2
+
+
+def test_a_call_that_tells_whether_all_are_refused_is_in_the_ledger_before_it_is_made(fast: Opened) -> None:
+    def answer(messages: list[BaseMessage]) -> str:
+        if PLAIN_PASSAGE["text"] in messages[-1].text:
+            seen.append(calls())
+            return read(messages)
+        raise RefusedError("no")
+
+    def calls() -> list[int]:
+        with fast() as other:
+            (told,) = other.stats()["chat_models"]
+        return [told[f"{outcome}_calls"] for outcome in ("answered", "failed", "open", "lost")]
+
+    seen: list[list[int]] = []
+    memory = fast(llm=ScriptedChatModel(answers=answer))
+    memory.add("Zebulon owes Bea a boat.", title="Zebulon")
+    memory.consolidate()
+    assert seen == [[0, 0, 1, 1]]  # a process that is killed now leaves that it was asked
+    assert calls() == [1, 1, 0, 0]
 
 
 def test_what_is_forgotten_while_it_is_refused_is_in_no_reason(fast: Opened, tmp_path: Path) -> None:
