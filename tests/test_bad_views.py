@@ -184,6 +184,21 @@ def test_a_snapshot_that_nothing_reads_any_more_goes(tmp_path: Path, change: dic
     assert not manifest.parent.exists()
 
 
+def test_a_snapshot_that_another_version_is_writing_is_left_to_it(tmp_path: Path) -> None:
+    with opened(tmp_path / "m.db") as memory:
+        memory.ingest(records(100))
+    (manifest,) = tmp_path.rglob("manifest.json")
+    begun = manifest.parent.rename(manifest.parent.with_name(f"tmp-{manifest.parent.name}"))
+    written = begun / "manifest.json"
+    written.write_text(json.dumps(json.loads(written.read_text()) | {"format": 0}))
+    held = lock(begun)
+    assert held is not None
+    with opened(tmp_path / "m.db") as memory:
+        answers(memory)
+    assert written.exists()
+    os.close(held)
+
+
 @pytest.mark.parametrize("name", ["numbers", "vectors"])
 @pytest.mark.parametrize("kind", ["objects", "pickle"])
 def test_arrays_of_another_kind(

@@ -222,11 +222,12 @@ class Snapshots:
         _sync(folder)
 
     def _read(self, folder: Path) -> View:
+        applied = int(folder.name.split("-")[0])  # one that is not finished, which others may be at, is not named so
         manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         if {name: manifest.get(name) for name in self._marks} != self._marks:
             shutil.rmtree(folder, ignore_errors=True)  # a small memory saves no other in its place
             raise ValueError("a snapshot of another store, encoder or format")
-        if int(folder.name.split("-")[0]) != manifest["applied"]:  # nor is one that is not finished named so
+        if applied != manifest["applied"]:
             raise ValueError("the manifest is not what was written")
         for name, size in manifest["files"].items():
             if (folder / name).stat().st_size != size:

@@ -319,9 +319,9 @@ def learning_steps(connection: Connection, namespace: int) -> list[tuple[str, in
 def taught_by(connection: Connection, namespace: int, sequence: int, numbers: Iterable[int]) -> set[int]:
     """Which of these events were there at this change of the log: a later "learn" says that they were changed."""
     own = (changes.c.namespace == namespace, changes.c.action == "learn", changes.c.sequence <= sequence)
-    query = select(changes.c.passage).where(*own)
-    some = chunks(_ids(connection, namespace, numbers).values())
-    return {n for ids in some for n in connection.execute(query.where(changes.c.passage_id.in_(ids))).scalars()}
+    ids = _ids(connection, namespace, numbers).values()
+    rows = rows_among(connection, select(changes.c.passage).where(*own), changes.c.passage_id, ids)
+    return {row.passage for row in rows}
 
 
 def counts(connection: Connection, namespace: int) -> dict[str, int]:
