@@ -7,7 +7,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from hippomem.memory import Memory
 
 log = logging.getLogger("hippomem")
+LOOK_SECONDS = 60.0  # what the log does not tell of, as jobs that are retried, is found after so long
 
 
 @dataclass
@@ -38,14 +39,26 @@ class OneNamespace:
         return running.error
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a look into a namespace came to: after which change it was, how many seconds there was nothing to do (None
+    where nothing was known of), and when to look again, on the monotonic clock, though nothing changes."""
+
+    change: int
+    rest: float | None
+    again: float
+
+
 @dataclass
 class InTurn:
     """A worker for several memories of one database, one after the other: what is due in one, then the next. Only one
-    is open at a time. `names` are theirs; all that there are, where it is empty."""
+    is open at a time, and none where nothing can have come up since it was last. `names` are theirs; all that there
+    are, where it is empty."""
 
     memory: Memory
     names: Sequence[str]
     opened: Callable[[str], AbstractContextManager[Memory]]
+    _looks: dict[str, Look] = field(default_factory=dict)
 
     def run(self, rounds: list[Report], until_idle: bool, is_silent: bool) -> str | None:
         """Work until stopped, or idle everywhere. Returns what a round of the last turn failed with."""
@@ -65,9 +78,12 @@ class InTurn:
             while not stopping.is_set():
                 done, rests, error = len(rounds), [], None
                 try:
-                    for name in self.names or self._all():
+                    for name, change in self._last_changes().items():
                         if stopping.is_set():
                             break
+                        if (look := self._valid_look(name, change)) is not None:
+                            rests.append(look.rest)
+                            continue
                         with self.opened(name) as memory:
                             worker = memory._new_worker(_teller(rounds, is_silent, name), progress=not is_silent)
                             current[:] = [worker]
@@ -75,6 +91,8 @@ class InTurn:
                             rests.append(worker.work())
                             waiting = worker.waiting
                             error = error or worker.error
+                        if not worker.error:
+                            self._remember(name, change, rests[-1])
                 except StoreError as failure:  # as of a database whose server is started anew: there is a next turn
                     log.warning("consolidation: %s", failure)
                     error = error or str(failure)
@@ -87,11 +105,22 @@ class InTurn:
                     stopping.wait(POLL_SECONDS)
         return error
 
-    def _all(self) -> list[str]:
+    def _last_changes(self) -> dict[str, int]:
+        """The namespaces of a turn, each with the last change that its log tells of."""
         from hippomem.storage import reads
 
         with self.memory._store.read() as connection:
-            return reads.namespace_names(connection)
+            last = reads.last_sequences(connection)
+        return {name: last.get(name, 0) for name in self.names} if self.names else last
+
+    def _valid_look(self, name: str, change: int) -> Look | None:
+        look = self._looks.get(name)
+        is_valid = look and look.change == change and self.memory._clock.monotonic() < look.again
+        return look if is_valid else None
+
+    def _remember(self, name: str, change: int, rest: float | None) -> None:
+        wait = LOOK_SECONDS if rest is None else min(rest, LOOK_SECONDS)
+        self._looks[name] = Look(change, rest, self.memory._clock.monotonic() + wait)
 
 
 def _teller(rounds: list[Report], is_silent: bool, name: str = "") -> Callable[[Report], None]:

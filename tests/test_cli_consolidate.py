@@ -6,14 +6,14 @@ import json
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from hippomem import Memory, SimulatedClock, StoreAccessError
+from hippomem import Memory, Report, SimulatedClock, StoreAccessError
 from hippomem.cli import app
 from hippomem.cli_plot import retention_by_age
 from hippomem.cli_worker import InTurn
@@ -146,3 +146,37 @@ def test_a_worker_in_turn_outlives_a_database_that_is_away_for_a_while(
     assert turns == ["left"] * 3
     turns.clear()
     assert InTurn(memory, ["left"], opened).run([], until_idle=True, is_silent=True) == "the server is starting up"
+
+
+def test_a_worker_in_turn_opens_only_where_something_can_have_come_up(
+    fast: Callable[..., Memory], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hippomem.consolidation.worker.POLL_SECONDS", 0.01)
+    memory, other = fast(namespace="left"), fast(namespace="right")
+    memory.add("Ada was born in Lund.")
+    other.add("Bea was born in Rome.")
+    turns: list[str] = []
+    running = InTurn(memory, (), lambda name: nullcontext(opened(name)))
+    looking = running._last_changes
+
+    def opened(name: str) -> Memory:
+        turns.append(name)
+        return memory if name == "left" else other
+
+    def looked() -> dict[str, int]:
+        """The moments before a turn: twenty without news, then something new, then the end."""
+        passed.append(len(turns))
+        if len(passed) == 20:
+            other.add("Cid was born in Bonn.")
+        if len(passed) == 40:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return looking()
+
+    passed: list[int] = []
+    monkeypatch.setattr(running, "_last_changes", looked)
+    rounds: list[Report] = []
+    assert running.run(rounds, until_idle=False, is_silent=True) is None
+    assert turns[: passed[10]].count("left") == turns[: passed[10]].count("right") > 0
+    assert passed[10] == passed[19]  # rounds that replay write to the log too: so a few turns, and then none
+    assert set(turns[passed[19] :]) == {"right"}
+    assert other.stats()["consolidation"]["scheduled"] == 2

@@ -108,8 +108,8 @@ class ReplayStep:
     def run(self, round: Round) -> StepReport:
         """Replay until nothing is due or the round is over.
 
-        A budget of units is spent whole: what is not due is replayed too, what waited longest and what is least
-        retrievable first.
+        Of a budget of units nothing is kept back: what is not due is replayed too, what waited longest and what is
+        least retrievable first, but none twice in half a day, or rounds by the hour would write without end.
         """
         if round.is_dry:
             return self._foretold(round) if "probe" in self.switched else StepReport(self.name)

@@ -112,11 +112,10 @@ def _weight(name: str) -> int:
 
 def gpu_is_likely() -> bool:
     """Whether torch may find a GPU here; it alone can tell for sure, and takes seconds to load."""
+    is_mac = sys.platform == "darwin"
+    if not (platform.machine() == "arm64" if is_mac else any(Path(driver).exists() for driver in DRIVERS)):
+        return False
     try:
-        if importlib.metadata.version("torch").endswith("+cpu"):
-            return False
+        return not importlib.metadata.version("torch").endswith("+cpu")
     except importlib.metadata.PackageNotFoundError:
         return False
-    if sys.platform == "darwin":
-        return platform.machine() == "arm64"
-    return any(Path(driver).exists() for driver in DRIVERS)

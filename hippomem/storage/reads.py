@@ -299,9 +299,11 @@ def counts(connection: Connection, namespace: int) -> dict[str, int]:
     return {**counted, "sources": int(names or 0), "documents": int(ingested or 0)}
 
 
-def namespace_names(connection: Connection) -> list[str]:
-    """All namespaces of the store."""
-    return list(connection.execute(select(namespaces.c.name).order_by(namespaces.c.number)).scalars())
+def last_sequences(connection: Connection) -> dict[str, int]:
+    """All namespaces of the store, each with its last change, 0 before the first."""
+    last = select(func.max(changes.c.sequence)).where(changes.c.namespace == namespaces.c.number).scalar_subquery()
+    rows = connection.execute(select(namespaces.c.name, func.coalesce(last, 0)).order_by(namespaces.c.number))
+    return {name: int(sequence) for name, sequence in rows}
 
 
 def _passage(row: Sequence[Any]) -> Passage:

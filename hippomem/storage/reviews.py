@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, case, exists, func, insert, select, update
+from sqlalchemy import Connection, Row, and_, case, exists, func, insert, or_, select, update
 
 from hippomem.storage.chunks import rows_among
 from hippomem.storage.schema import (
@@ -26,6 +26,7 @@ from hippomem.storage.schema import (
 )
 
 LEASE = timedelta(minutes=5)
+RESTED = timedelta(hours=12)  # since a replay, before the next one out of slack: once a night, however many rounds
 ATTEMPTS = 5  # claims that came to nothing, after which a row is dead: visible, and left alone
 
 
@@ -111,14 +112,17 @@ def candidates(
     connection: Connection, namespace: int, channel: str, now: datetime, wall: datetime, limit: int, slack: bool
 ) -> list[Review]:
     """Rows among which to choose: those due, the longest due first; with `slack` also those reviewed longest ago and
-    those due next. None that somebody holds, that is dead, or whose passage is archived."""
+    those due next, `RESTED` since their last review. None that somebody holds, that is dead, or whose passage is
+    archived."""
     free = _free(namespace, channel, wall)
     found: dict[int, Review] = {}
     queries = [select(reviews).where(*free, reviews.c.due <= now).order_by(reviews.c.due, reviews.c.passage)]
     if slack:
+        # One review is the learning itself.
+        rested = or_(reviews.c.reviews <= 1, reviews.c.last_review <= now - RESTED)
         queries += [
-            select(reviews).where(*free).order_by(reviews.c.last_review, reviews.c.passage),
-            select(reviews).where(*free).order_by(reviews.c.due, reviews.c.passage),
+            select(reviews).where(*free, rested).order_by(reviews.c.last_review, reviews.c.passage),
+            select(reviews).where(*free, rested).order_by(reviews.c.due, reviews.c.passage),
         ]
     for query in queries:
         found.update((row.passage, _review(row)) for row in connection.execute(query.limit(limit)))

@@ -69,6 +69,13 @@ def test_a_budget_is_spent_whole_and_no_more(memory: Memory, clock: SimulatedClo
     memory.consolidate()
     assert memory.consolidate(budget=7)["replay graph"].counts["replayed"] == 7  # nothing is due: slack and floor
     assert memory.consolidate(budget=Budget(units=0)).is_done is False
+    assert memory.consolidate(budget=99)["replay graph"].counts["replayed"] == len(NAMES) - 7
+    for _ in range(10):  # an hourly round with a budget to spare
+        clock.advance(timedelta(hours=1))
+        assert not memory.consolidate(budget=7)["replay graph"].counts.get("replayed")
+    assert len(log(memory)) == len(NAMES)
+    clock.advance(timedelta(hours=2))
+    assert memory.consolidate(budget=7)["replay graph"].counts["replayed"] == 7
     clock.advance(timedelta(days=9))
     report = memory.consolidate(budget=8)["replay graph"]
     assert report.counts["replayed"] == 8
