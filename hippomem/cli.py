@@ -284,19 +284,20 @@ def history(id: Id, db: Db = None, namespace: Namespace = None, as_json: Json = 
 
 @app.command()
 def forget(
-    target: Annotated[
-        str,
+    targets: Annotated[
+        list[str],
         typer.Argument(
-            help="An id that add, recall --json or feedback printed, or a source; all below it if it ends in /."
+            help="Ids that add, recall --json or feedback printed, or sources; all below one that ends in /."
         ),
     ],
     db: Db = None,
     namespace: Namespace = None,
     as_json: Json = False,
 ) -> None:
-    """Remove a passage, a source or an event of feedback for good, from the database and from all derived of it."""
+    """Remove passages, sources or events of feedback for good, from the database and from all derived of it: all that
+    are named, or none."""
     with opened(db, namespace) as memory:
-        forgotten = memory.forget(target)
+        forgotten = memory.forget(targets)
     out.print_json(forgotten) if as_json else out.print_forgotten(forgotten)
 
 

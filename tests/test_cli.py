@@ -207,7 +207,9 @@ def test_update_history_and_forget(cli: Cli) -> None:
     assert {"entities", "facts"} <= gone.keys()
     assert event["id"] in error_of(cli("get", event["id"]))
     cli("add", "Bruno bakes.", "--source", "bakery")
-    assert "1 passage" in cli("forget", "bakery").stdout
+    carla = cli("add", "Carla climbs.").stdout.strip()
+    assert "nothing" in error_of(cli("forget", "bakery", "nothing"))
+    assert "2 passages" in cli("forget", "bakery", carla).stdout
 
 
 # -- ingest ----------------------------------------------------------------------------------------------------------

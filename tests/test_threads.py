@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib
 import shutil
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +86,27 @@ def test_recalls_go_on_while_what_is_forgotten_is_overwritten(fast: Opened, monk
     monkeypatch.setattr(SQLite, "scrub", slow)
     memory.forget(target)
     assert found == [{passage.id for passage in others}]
+    assert memory.doctor().ok
+
+
+@pytest.mark.sqlite
+def test_what_several_forget_at_once_is_overwritten_together(fast: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = fast()
+    memory.ingest(records(20))
+    scrub = SQLite.scrub
+    begun: list[int] = []
+
+    def slow(*args: Any) -> None:
+        begun.append(len(memory.passages()))
+        deadline = time.monotonic() + 30
+        while memory.passages() and time.monotonic() < deadline:  # all others are deleted meanwhile
+            time.sleep(0.01)
+        scrub(*args)
+
+    monkeypatch.setattr(SQLite, "scrub", slow)
+    in_threads(*(partial(memory.forget, passage) for passage in memory.passages()))
+    assert len(begun) == 2
+    assert begun[1] == 0
     assert memory.doctor().ok
 
 

@@ -41,6 +41,7 @@ class Store:
         self._untidy = True  # or the process before us found the disk full
         self._namespaces: dict[str, int] = {}
         self._turn = threading.RLock()
+        self._scrubbing = threading.Lock()
         self._running: Connection | None = None
         self._file: tuple[int, int] | None = None
         try:
@@ -214,12 +215,18 @@ class Store:
         """Leave nothing of what was deleted on the disk. Where that fails, as others read for longer than `patience`
         seconds, it is owed until the store is opened.
         """
+        with self._scrubbing:  # whoever waits here meanwhile is served by the next one together
+            self._scrub(engine.BUSY_SECONDS if patience is None else patience)
+
+    def _scrub(self, patience: float) -> None:
         self.check_open()
         with self.read() as connection:
             owed = self.info(connection, SCRUB)
+        if not owed:
+            return  # one that began after our deletion is through
         try:
             with self._database.translated():
-                self._database.scrub(engine.BUSY_SECONDS if patience is None else patience)
+                self._database.scrub(patience)
         except StoreError as error:
             reason = getattr(error.__cause__, "orig", error)  # without the advice, which is for what was not kept
             raise type(error)(
