@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from hippomem_server.paths import PREFIX, name_in, own_path, with_name_kept
 from hippomem_server.problems import refusal
 from hippomem_server.tokens import Grant, Tokens
 
-PREFIX = "v1"
 QUESTIONS = frozenset({"recall", "ask"})
 UPLOADS = "ingest"  # below it bodies may be large
 STALLED_SECONDS = 2.0
@@ -56,8 +56,9 @@ class Guard:
             return
         if scope["method"] == "HEAD":  # answered as GET; what sends the answer leaves out the body
             scope = {**scope, "method": "GET"}
+        scope = with_name_kept(scope)
         headers = dict(scope["headers"])
-        parts = [part for part in _own_path(scope).split("/") if part]
+        parts = [part for part in own_path(scope).split("/") if part]
         is_upload = len(parts) > 2 and parts[2] == UPLOADS
         limit = self.upload_bytes if is_upload else self.body_bytes
         refused = self._refused(scope, headers, parts) or _too_large(headers.get(b"content-length"), limit)
@@ -77,7 +78,7 @@ class Guard:
         scope.setdefault("state", {})["grant"] = grant
         if len(parts) < 2:
             return None
-        if not grant.covers(parts[1]):
+        if not grant.covers(name_in(parts[1])):
             return refusal(403, "this token is not for that namespace")
         is_question = len(parts) == 3 and scope["method"] == "POST" and parts[2] in QUESTIONS
         if not (is_question or grant.may_write or scope["method"] in ("GET", "OPTIONS")):
@@ -87,13 +88,6 @@ class Guard:
     def _grant(self, authorization: bytes) -> Grant | None:
         scheme, _, token = authorization.decode("latin-1").partition(" ")
         return self.tokens.grant(token.strip()) if scheme.lower() == "bearer" else None
-
-
-def _own_path(scope: Scope) -> str:
-    """The path as routes are found by it: without what a server is mounted at, or a proxy has before it."""
-    path, root = str(scope["path"]), str(scope.get("root_path", ""))
-    below = path.removeprefix(root)
-    return below if below.startswith("/") else path
 
 
 def known_as(host: str) -> str:

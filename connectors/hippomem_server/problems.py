@@ -32,7 +32,7 @@ from hippomem_tools import faults
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = 5
-_NOWHERE = "nothing is here: /openapi.json lists what is; a namespace whose name holds a slash cannot be named"
+_NOWHERE = "nothing is here: /openapi.json lists what is; a slash in the name of a namespace is sent as %2F"
 log = logging.getLogger("hippomem")
 
 # The first that fits.

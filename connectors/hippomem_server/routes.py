@@ -6,20 +6,24 @@ from collections.abc import Iterator
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Request
+from pydantic import BeforeValidator
 
 from hippomem import InvalidInputError, Memory
 from hippomem_server.memories import Memories
+from hippomem_server.paths import PREFIX, name_in
 from hippomem_server.problems import documented
 
 LINES = "application/x-ndjson"  # JSON documents, one a line
-Namespace = Annotated[str, Path(max_length=255, description="whose memory")]
+Namespace = Annotated[
+    str, BeforeValidator(name_in), Path(max_length=255, description="whose memory; a slash in its name is sent as %2F")
+]
 Id = Annotated[str, Path(description="the id of a memory, also one that it had before an update")]
 
 
 def router(tag: str) -> APIRouter:
     """A router for routes of one namespace; each names what it may answer beside what all may (`documented`)."""
     return APIRouter(
-        prefix="/v1/{namespace}",
+        prefix=f"/{PREFIX}/{{namespace}}",
         tags=[tag],
         dependencies=[Depends(_only_known)],
         responses=documented(404, 409, 501, 507),

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -254,10 +255,26 @@ def test_a_place_that_cannot_be_asked_so_says_how_it_can(unchanged: httpx.Client
     assert set(answer.headers["allow"].split(", ")) == methods
 
 
+@pytest.mark.parametrize("name", ["team/ada", "/", "100%", "a%2Fb", "%", "v1/v1", "café/☕", "a b/c?d#e"])
+def test_a_namespace_may_have_any_name(client: httpx.Client, name: str) -> None:
+    def at(path: str) -> httpx.URL:
+        return client.base_url.copy_with(raw_path=f"/v1/{quote(name, safe='')}/{path}".encode())
+
+    id_ = client.post(at("memories"), json={"text": "Oskar Holm pays on Fridays."}).json()["id"]
+    stats = client.get(at("stats")).json()
+    assert (stats["namespace"], stats["passages"]) == (name, 1)
+    assert client.get(at(f"memories/{id_}")).json()["text"] == "Oskar Holm pays on Fridays."
+    assert client.get(at("memories?session=none")).json()["items"] == []
+    lines = b'{"text": "Bea sings.", "source": "b"}\n'
+    assert client.post(at("ingest/records"), content=lines).status_code == 200
+    assert client.get(at("stats")).json()["passages"] == 2
+    assert client.get("/stats").json()["passages"] == 4
+
+
 def test_a_path_that_leads_nowhere_is_told_as_that(unchanged: httpx.Client) -> None:
-    answer = unchanged.get(unchanged.base_url.copy_with(raw_path=b"/v1/team%2Fada/stats"))
+    answer = unchanged.get(unchanged.base_url.copy_with(path="/v1/team/ada/stats"))
     assert answer.status_code == 404
-    assert "a namespace whose name holds a slash cannot be named" in answer.json()["detail"]
+    assert "a slash in the name of a namespace is sent as %2F" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize(

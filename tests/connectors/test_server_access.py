@@ -138,7 +138,7 @@ def test_no_spelling_of_a_path_leads_into_another_namespace(server: Server, path
 
 @pytest.mark.parametrize("way", ["mounted", "root_path", "both"])
 def test_below_a_path_it_asks_for_tokens_too(small: Path, tmp_path: Path, way: str) -> None:
-    token, entry = new_token("bea", ["bea", "v1"], may_write=False)
+    token, entry = new_token("bea", ["bea", "v1", "of/bea"], may_write=False)
     (tmp_path / "tokens.toml").write_text(entry)
     opened = opener(Path(shutil.copy(small, tmp_path / "m.db")))
     app: Any = create_app(opened, Tokens.read(tmp_path / "tokens.toml"), Options(body_bytes=10_000))
@@ -158,7 +158,9 @@ def test_below_a_path_it_asks_for_tokens_too(small: Path, tmp_path: Path, way: s
         assert asked("get", "v1") == 401
         assert asked("post", "v1/bea/memories", json={"text": "x"}, headers=known) == 403
         assert asked("post", "v1/bea/recall", content=b" " * 10_001, headers=known) == 413
-        assert asked("get", "v1/bea/stats", headers=known) == 200
+        assert asked("get", "v1/bea/stats", headers=known) == asked("get", "v1/of%2Fbea/stats", headers=known) == 200
+        for path in ("v1/of%2Fada/stats", "v1/of/stats", "v1/bea%2F/stats", "v1/of%252Fbea/stats"):
+            assert asked("get", path, headers=known) == 403, path
         assert asked("get", "healthz") == asked("get", "") == 200
 
 
