@@ -15,8 +15,8 @@ from sqlalchemy import Connection
 from hippomem.hippocampus.catchup import rebuilt
 from hippomem.hippocampus.ranking import Learned, rank
 from hippomem.hippocampus.recipe import U
+from hippomem.hippocampus.sought import Sought
 from hippomem.hippocampus.view import View
-from hippomem.neocortex.neural_memory.association import Floats
 from hippomem.storage import learning as rows
 from hippomem.storage import reads
 from hippomem.storage.store import Store
@@ -26,11 +26,12 @@ EXPERTS = ("walk", "named walk", "cosine", "words", "brevity", "title hop")
 CANDIDATES = 32  # best of the ranking that an event remembers, beside what was useful
 
 
-def evidence_of(view: View, query: str, vector: Floats, useful: Sequence[int]) -> bytes | None:
+def evidence_of(view: View, query: str, asked: Sought, useful: Sequence[int]) -> bytes | None:
     """What the experts say, without anything learned, about the passages that lead and about the useful ones."""
     marked = view.rows_of(useful)
     nothing = np.zeros(len(marked), np.float32)  # asks for these passages, and moves nothing
-    ranking = rank(view, query, vector, CANDIDATES, None, U, Learned(vector, marked, nothing, nothing.astype(np.int64)))
+    unmoved = Learned(asked.vector, marked, nothing, nothing.astype(np.int64))
+    ranking = rank(view, query, asked, CANDIDATES, None, U, unmoved)
     candidates = np.unique(np.concatenate([ranking.order, marked])).astype(np.int64)
     if not len(marked) or len(candidates) == len(marked):
         return None
@@ -58,7 +59,7 @@ class Renewed:
                 for row in rows.event_rows(connection, namespace, self.encoder):
                     if row.number not in known:
                         useful = [number for number, _ in row.passages]
-                        known[row.number] = evidence_of(view, row.query, row.vector, useful)
+                        known[row.number] = evidence_of(view, row.query, Sought(row.vector), useful)
                         advance(1)
                 self._found[namespace] = view.applied, known
 

@@ -24,6 +24,7 @@ from hippomem.following import Following
 from hippomem.hippocampus.ranking import Learned
 from hippomem.hippocampus.recipe import Recipe
 from hippomem.hippocampus.snapshot import Snapshots
+from hippomem.hippocampus.sought import Sought
 from hippomem.hippocampus.view import View
 from hippomem.neocortex.neural_memory import MapOptions, NeuralMemory, Probe, Rehearsal
 from hippomem.neocortex.neural_memory.association import Floats
@@ -50,7 +51,7 @@ class _GivenUpError(Exception):
 @dataclass(slots=True)
 class Learning:
     """The learning of one memory. `synced` gives its view and a read transaction that equals it, under its lock;
-    `encode` the vector of a question (None in an empty memory), `current` a passage by an id that it has or had.
+    `encode` the vectors of a question (None in an empty memory), `current` a passage by an id that it has or had.
     """
 
     store: Store
@@ -58,7 +59,7 @@ class Learning:
     encoder: int
     clock: Clock
     synced: Synced
-    encode: Callable[[str], Floats | None]
+    encode: Callable[[str], Sought | None]
     current: Callable[[str], tuple[int, Passage]]
     snapshots: Snapshots | None = None
     log: Following = field(init=False)
@@ -134,18 +135,18 @@ class Learning:
         checked_text(query, self.settings.max_query_chars, "query", limit)
         certain = checked_confidence(confidence)
         stored = [self.current(checked_name(id_, "id")) for id_ in ids]
-        vector = self.encode(query)
-        if vector is None:
+        asked = self.encode(query)
+        if asked is None:
             raise NotFoundError("there is nothing in this memory that could have been useful")
-        return self.learn(query, vector, sorted({(number, passage.id) for number, passage in stored}), certain)
+        return self.learn(query, asked, sorted({(number, passage.id) for number, passage in stored}), certain)
 
-    def learn(self, query: str, vector: Floats, useful: Sequence[tuple[int, str]], confidence: float) -> LearningEvent:
+    def learn(self, query: str, asked: Sought, useful: Sequence[tuple[int, str]], confidence: float) -> LearningEvent:
         """Write one event and its log entry in one transaction. `useful` are passages, by number and id.
 
         Raises InvalidInputError where one of them was forgotten or updated meanwhile.
         """
         with self.synced() as (view, _):
-            evidence = evidence_of(view, query, vector, [number for number, _ in useful])
+            evidence = evidence_of(view, query, asked, [number for number, _ in useful])
         with self.store.write() as connection:
             check_encoder(connection, self.encoder)  # or nothing would ever be learned from its vector
             now = self.clock.now()
@@ -158,7 +159,7 @@ class Learning:
             new = rows.NewLearning(
                 id=id_,
                 query=query,
-                vector=vector,
+                vector=asked.vector,
                 passages=tuple(n for n, _ in useful),
                 confidence=confidence,
                 recorded_at=now,

@@ -15,9 +15,6 @@ from pathlib import Path as FilePath
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
 from hippomem.analyse import Analyser
 from hippomem.catalogue import Catalogue
 from hippomem.checks import (
@@ -45,6 +42,8 @@ from hippomem.hippocampus.past import Past
 from hippomem.hippocampus.ranking import dense, rank
 from hippomem.hippocampus.recipe import Recipe, U
 from hippomem.hippocampus.snapshot import Snapshots
+from hippomem.hippocampus.sought import Sought
+from hippomem.hippocampus.speakers import unnamed
 from hippomem.hippocampus.view import View
 from hippomem.hippocampus.windows import in_context
 from hippomem.ingest.inputs import Input
@@ -110,7 +109,7 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         self._lock = threading.RLock()
         self._echoes = Echoes()
         self._worker: Worker | None = None
-        learner = self._held, self._question, self._writer.current
+        learner = self._held, self._asked, self._writer.current
         self._learning = Learning(store, settings, self._encoder_number, clock, *learner, self._snapshots)
         self._steps: list[Step] = steps_with_chat(self._chat, self._writer, settings) if self._chat else []
         self._steps += self._replay_steps()  # of what has been read by then
@@ -361,26 +360,28 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         """A recall without the chat model, about the passages with these names."""
         began, moment = time.perf_counter(), limits["as_of"]
         topics = {name: self._writer.current(name)[0] for name in names}
-        is_empty = self._is_empty()
+        texts = self._texts_of(query, recipe if method == "graph" else None)
         timings = {"catch up": time.perf_counter() - began}
         mark = time.perf_counter()
-        vector = None if is_empty else self._question(query)
+        asked = self._encoded(texts)
         timings["encode"] = time.perf_counter() - mark
         mark = time.perf_counter()
         with self._lock, self._synced() as (view, connection):
             timings["catch up"] += time.perf_counter() - mark
-            if vector is None or not view.size:
+            if asked is None or not view.size:
                 return Recall(query, (), (), _milliseconds(timings, began))
             view = self._as_of(connection, moment) or view
             allowed = self._eligible(connection, view, **limits)
             mark = time.perf_counter()
-            advice = self._learning.advice(connection, view, vector, recipe, learned and method == "graph")
+            advice = self._learning.advice(connection, view, asked.vector, recipe, learned and method == "graph")
             timings["learned"] = time.perf_counter() - mark
             if topics and moment:
                 topics |= versions.by_id(connection, self._number, topics, moment)
             led = view.rows_of(topics.values()) if topics else None
-            ranked = partial(rank, recipe=advice[0], learned=advice[1], about=led) if method == "graph" else dense
-            ranking = ranked(view, query, vector, k, allowed)
+            if method == "graph":
+                ranking = rank(view, query, asked, k, allowed, *advice, about=led)
+            else:
+                ranking = dense(view, query, asked.vector, k, allowed)
             timings.update(ranking.seconds)
             mark = time.perf_counter()
             passages, paths = explain(view, ranking, connection, self._number, moment or self._clock.now())
@@ -503,18 +504,28 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
             found = versions.by_number(connection, self._number, earlier.values())
         return next(iter(found.values()), None) or self.get(id)
 
-    def _is_empty(self) -> bool:
-        """Whether there is nothing to compare a question with: then no model is loaded."""
+    def _asked(self, query: str) -> Sought | None:
+        """What passages are compared with for a question; None in an empty memory."""
+        return self._encoded(self._texts_of(query, U))
+
+    def _texts_of(self, query: str, recipe: Recipe | None) -> list[str]:
+        """What is encoded of a question: itself, and for a recipe what it asks of a conversation, where that is
+        something else. Nothing where there is nothing to compare it with: then no model is loaded."""
         self._check_open()
         last = self._view
-        if last is not None and last.size:  # when it was last asked
-            return False
+        if last is not None and last.size and not (recipe and last.chains.any):  # when it was last asked
+            return [query]
         with self._lock, self._synced() as (view, _):
-            return not view.size
+            if not view.size:
+                return []
+            rest = unnamed(view, query, recipe) if recipe else None
+        return [query] if rest is None else [query, rest]
 
-    def _question(self, query: str) -> NDArray[np.float32]:
-        vector = self._questions.known(query)
-        return self._questions.encode(query) if vector is None else vector  # outside the lock: other threads go on
+    def _encoded(self, texts: Sequence[str]) -> Sought | None:
+        """The vectors of what `_texts_of` tells. Outside the lock: other threads go on."""
+        known = ((text, self._questions.known(text)) for text in texts)
+        vectors = [self._questions.encode(text) if vector is None else vector for text, vector in known]
+        return Sought(*vectors) if vectors else None
 
     def _check_open(self) -> None:
         self._store.check_open()

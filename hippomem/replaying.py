@@ -26,6 +26,7 @@ from hippomem.feedback import Learning
 from hippomem.hippocampus.keys import entity_key
 from hippomem.hippocampus.limits import Hidden, eligible
 from hippomem.hippocampus.ranking import rank
+from hippomem.hippocampus.sought import Sought
 from hippomem.hippocampus.view import View
 from hippomem.question_vectors import QuestionVectors
 from hippomem.settings import Settings
@@ -87,7 +88,7 @@ class GraphChannel:
             allowed = np.ones(view.graph.rows, np.bool_) if len(others) else None
             if allowed is not None:
                 allowed[others] = False
-            ranking = rank(view, cue, vector, SHOWN + 1, allowed)
+            ranking = rank(view, cue, Sought(vector), SHOWN + 1, allowed)
             return _place(ranking.order.tolist(), [score for score, _ in ranking.at(ranking.order)], row)
 
     def renew(self) -> bool:

@@ -367,7 +367,7 @@ def test_an_untouched_namespace_is_not_created_by_reading(tmp_path: Path) -> Non
         from hippomem.storage import reads
 
         with typo._store.read() as connection:
-            assert reads.namespace_names(connection) == ["default"]
+            assert list(reads.last_sequences(connection)) == ["default"]
 
 
 @pytest.mark.sqlite

@@ -12,6 +12,7 @@ from child_tasks import records
 
 from hippomem import Memory
 from hippomem.hippocampus.lists import InvertedLists
+from hippomem.hippocampus.sought import Sought
 from hippomem.neocortex.neural_memory.slow_map import SlowMap
 from hippomem.threads import one_thread
 
@@ -47,7 +48,7 @@ def test_what_a_recall_asks_of_faiss(fast: Callable[..., Memory], monkeypatch: p
     memory.ingest(records(60))
     memory.recall("Whom did Ada Thorne meet?", 1, session="none")
     with memory._held() as (view, _):
-        view.likeness_of(np.arange(3), view.vectors.take(np.arange(1))[0])  # type: ignore[union-attr]
+        view.likeness_of(np.arange(3), Sought(view.vectors.take(np.arange(1))[0]))  # type: ignore[union-attr]
     assert seen
     assert set(seen) == {1}
     seen.clear()

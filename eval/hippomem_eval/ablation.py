@@ -21,6 +21,7 @@ WITHOUT: Mapping[str, Recipe] = {
         "walks": Recipe(walk=0, named_walk=0, title_hop=0),
         "names": Recipe(names=False),
         "spelling": Recipe(spelling=False),
+        "unnamed": Recipe(unnamed=False),
         "sentence-seeds": Recipe(sentences=0),
         "passage-seeds": Recipe(passage_share=0),
         "reliance": Recipe(known=0),

@@ -154,10 +154,6 @@ class Chains:
             touched |= {at, follower}
         self._measure(touched | self._retied(turned))
 
-    def smooth_likeness(self, likeness: Floats) -> Floats:
-        """Inner products of unit vectors (rows,) to those of the smoothed unit vectors."""
-        return self.smooth(likeness, VECTOR_SMOOTHING) / self._norms.array if self.any else likeness
-
     def smooth(self, values: Floats, share: float = WORD_SMOOTHING) -> Floats:
         """To each value (rows,) a share of its neighbours'."""
         if not self.any:
@@ -190,7 +186,8 @@ class Chains:
         return smoothed
 
     def smooth_likeness_of(self, rows: Rows, likeness: Callable[[Rows], Floats]) -> Floats:
-        """As `smooth_likeness`, of some rows (n,), where `likeness` gives that of any rows, ascending."""
+        """Inner products of unit vectors to those of the smoothed unit vectors, of some rows (n,), where `likeness`
+        gives those of any rows (m,), ascending: (m,)."""
         smoothed = self.smooth_some(rows, likeness, VECTOR_SMOOTHING)
         return smoothed / self._norms.array[rows] if self.any else smoothed
 

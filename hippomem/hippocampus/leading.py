@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hippomem.hippocampus.chains import NONE
-from hippomem.hippocampus.graph import KnowledgeGraph
 from hippomem.hippocampus.recipe import Recipe
+from hippomem.hippocampus.speakers import speakers as speakers_in
 from hippomem.hippocampus.view import View
 
 CROWDING = 50  # passages beyond the wanted ones that are looked at, at least
@@ -65,7 +65,7 @@ def told_by_others(view: View, rows: Rows, named: Mapping[int, str], recipe: Rec
     tell themselves.
     """
     others = np.zeros(len(rows), np.bool_)
-    speakers = _speakers(view.graph, named, recipe) if recipe.teller and view.chains.any else []
+    speakers = speakers_in(view.graph, named, recipe) if recipe.teller and view.chains.any else []
     if len(speakers) == 1:
         others = view.chains.say_who(rows) & ~view.graph.are_titled(rows, speakers)
     return others
@@ -83,7 +83,7 @@ def turn_hop(view: View, rows: Rows, score: Floats, named: Mapping[int, str], re
         return bonus
     first, second = chains.onward(rows[best(score, view.ties[rows], recipe.hop_from)])
     told = second
-    if speakers := _speakers(view.graph, named, recipe):
+    if speakers := speakers_in(view.graph, named, recipe):
         told = np.where(view.graph.are_titled(second, speakers), second, NONE)
         told = np.where(view.graph.are_titled(first, speakers), first, told)
     worth = np.float32(1) / np.arange(1, len(told) + 1, dtype=np.float32)
@@ -103,7 +103,7 @@ def stand_aside(view: View, rows: Rows, score: Floats, named: Mapping[int, str],
     graph, chains = view.graph, view.chains
     if not recipe.speaker or not chains.are_told(rows).any():
         return aside
-    speakers = _speakers(graph, named, recipe)
+    speakers = speakers_in(graph, named, recipe)
     if not speakers:
         return aside
     leading = best(score, view.ties[rows], k + SPEAKING)
@@ -151,11 +151,6 @@ def _crowded(view: View, rows: Rows, subjects: list[int], recipe: Recipe) -> Flo
         for subject in own:
             told[subject] += 1
     return crowded
-
-
-def _speakers(graph: KnowledgeGraph, named: Mapping[int, str], recipe: Recipe) -> list[int]:
-    """The entities that the question names and so many passages have for a title that these are turns."""
-    return [entity for entity in named if len(graph.titled(entity, recipe.hop_titles + 1)) > recipe.hop_titles]
 
 
 def _are_in_title(masks: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -50,6 +50,7 @@ from hippomem.hippocampus.lexical import MOST
 from hippomem.hippocampus.lexical import terms as terms_of
 from hippomem.hippocampus.names import linked_names
 from hippomem.hippocampus.recipe import Recipe, U
+from hippomem.hippocampus.sought import Sought
 from hippomem.hippocampus.spelling import corrected
 from hippomem.hippocampus.vectors import inner_products
 from hippomem.hippocampus.view import View
@@ -113,15 +114,15 @@ class Ranking:
 def rank(
     view: View,
     question: str,
-    vector: Floats,
+    asked: Sought,
     k: int,
     eligible: Flags | None = None,
     recipe: Recipe = U,
     learned: Learned | None = None,
     about: Rows | None = None,
 ) -> Ranking:
-    """Score passages for a question whose embedding is `vector` (d,); `eligible` (rows,) limits what may win. What the
-    passages at `about` name counts as named by the question (about.py).
+    """Score passages for a question, with what they are compared with; `eligible` (rows,) limits what may win. What
+    the passages at `about` name counts as named by the question (about.py).
 
     `learned` moves what passages are compared with (not the seeds on entities), and adds a term of its own.
     """
@@ -138,7 +139,7 @@ def rank(
     watch.lap("link")
 
     is_local = graph.rows > recipe.everything
-    sought = vector if learned is None else learned.vector
+    sought = asked if learned is None else asked.moved_to(learned.vector)
     near, likeness = view.nearest(sought, recipe.nearest if is_local else None)
     if not recipe.near_likeness:
         likeness = view.cosine_of(near, sought)
@@ -148,7 +149,7 @@ def rank(
     named_seeds = _shares({entity: 1.0 / float(graph.frequency[entity]) for entity in named})
     if about is not None:
         named_seeds = with_names_of(graph, named_seeds, about)
-    suggested_seeds = _suggested(view, vector, near[lead], recipe)
+    suggested_seeds = _suggested(view, asked, near[lead], recipe)
     passage_seeds, entity_seeds = _seeds(likeness, named_seeds, suggested_seeds, recipe.passage_share)
     watch.lap("sentences")
 
@@ -157,7 +158,7 @@ def rank(
         worded = view.chains.with_neighbours(view.lexical.leading(untold, recipe.postings, alive))
         voted = near[:0] if learned is None else learned.rows
         onward = [told[told != NONE] for told in view.chains.onward(near[lead])] if view.chains.any else []
-        wanted = merged(near, worded, voted, *onward, *_of_eligible(view, vector, eligible, recipe))
+        wanted = merged(near, worded, voted, *onward, *_of_eligible(view, asked, eligible, recipe))
     walks = [walk(graph, (near, passage_seeds), entity_seeds, wanted, recipe.epsilon)]
     if wanted is not None:
         wanted = merged(wanted, walks[0].heaviest(recipe.walked))
@@ -171,7 +172,7 @@ def rank(
     is_alone = view.chains.are_alone(rows)
     by_itself = (1 - reliance) * is_alone
     leading = np.searchsorted(rows, near[lead[: recipe.compared]])
-    believed = reliance * np.where(is_alone, np.float32(1), np.float32(recipe.walk_of_turns))
+    believed = reliance * np.where(is_alone, np.float32(1), np.float32(recipe.walk_of_told))
     kinds = (("walk", recipe.walk, believed), ("named walk", recipe.named_walk, reliance))
     for (name, weight, trust), masses in zip(kinds, walks, strict=False):
         relative = _relative(masses.at(rows), leading, reliance, trust, by_itself, recipe)
@@ -228,14 +229,15 @@ def dense(
     return Ranking(order[ascending], score, {"cosine": score}, named, order, watch.seconds)
 
 
-def _of_eligible(view: View, vector: Floats, eligible: Flags | None, recipe: Recipe) -> list[Rows]:
+def _of_eligible(view: View, asked: Sought, eligible: Flags | None, recipe: Recipe) -> list[Rows]:
     """What is eligible, where it is so little that all of it can be scored, else what is most like the question."""
     if eligible is None or view.vectors is None:
         return []
     there = view.graph.alive & eligible
     if np.count_nonzero(there) <= recipe.everything:
         return [np.nonzero(there)[0]]
-    return [view.vectors.search(vector, recipe.nearest, there)[0]]
+    vectors = [asked.vector] if asked.of_told is None else [asked.vector, asked.of_told]
+    return [view.vectors.search(vector, recipe.nearest, there)[0] for vector in vectors]
 
 
 def _seeds(
@@ -269,7 +271,7 @@ def _asked(question: str, names: Iterable[str]) -> tuple[list[int], list[int]]:
     return [term for term in dict.fromkeys(terms_of(asked)) if term not in untold], untold
 
 
-def _likeness(view: View, vector: Floats, rows: Rows, near: Rows, known: Floats, recipe: Recipe) -> Floats:
+def _likeness(view: View, sought: Sought, rows: Rows, near: Rows, known: Floats, recipe: Recipe) -> Floats:
     """The cosine of all `rows`, of which it is `known` for those `near`."""
     if len(rows) == len(near):
         return known
@@ -278,7 +280,7 @@ def _likeness(view: View, vector: Floats, rows: Rows, near: Rows, known: Floats,
     is_near[np.searchsorted(rows, near)] = True
     likeness[is_near] = known
     measure = view.likeness_of if recipe.near_likeness else view.cosine_of
-    likeness[~is_near] = measure(rows[~is_near], vector)
+    likeness[~is_near] = measure(rows[~is_near], sought)
     return likeness
 
 
@@ -337,12 +339,15 @@ def _reliance(weight: NDArray[np.float64], recipe: Recipe) -> Floats:
     return np.asarray(strength / (1 + strength), np.float32)
 
 
-def _suggested(view: View, vector: Floats, candidates: Rows, recipe: Recipe) -> dict[int, float]:
+def _suggested(view: View, asked: Sought, candidates: Rows, recipe: Recipe) -> dict[int, float]:
     """Seeds on the entities of the sentences most like the question, weighted by likeness and rarity."""
     rows, lines, vectors = view.sentences_of(candidates)
     if not len(rows):
         return {}
-    likeness = inner_products(vectors, vector)
+    likeness = inner_products(vectors, asked.vector)
+    if asked.of_told is not None:
+        told = view.chains.are_told(rows)
+        likeness[told] = inner_products(vectors[told], asked.of_told)
     low, high = float(likeness.min()), float(likeness.max())
     leading = best(likeness, view.ties[rows] + lines.astype(np.uint64), recipe.sentences)
     weights: dict[int, float] = {}

@@ -13,7 +13,7 @@ class Recipe:
     """The constants, chosen on hotpotqa_train and musique_train, the title hop's also on 200 questions of 2wiki,
     `crowding` and `everything` with popqa in view as well; `known`, `steepness`, `matched`, `brevity`, `asking`,
     `alone`, `raised`, `unknown` and `compared` with everyday notes, LoCoMo and all sets of documents in view, `terse`,
-    `unmet`, `met`, `walk_of_turns`, `turn_hop`, `unasked` and `teller` with other chats as well. All but the cosine's
+    `unmet`, `met`, `walk_of_told`, `turn_hop`, `unasked` and `teller` with other chats as well. All but the cosine's
     are flat around these.
 
     `Memory.recall(…, recipe=Recipe(words=0))` leaves a term out, to see what it is worth; a weight, `sentences`,
@@ -25,7 +25,7 @@ class Recipe:
     candidates: int = 100
     suggested: int = 5  # entities of those sentences
     walk: float = 0.7
-    walk_of_turns: float = 0.5  # of that which counts for turns of a conversation: it ends at what all talk about
+    walk_of_told: float = 0.5  # of that which counts for turns of a conversation: it ends at what all talk about
     named_walk: float = 0.7
     known: float = 4.7  # weight of edges at which the graph's word counts half: that of a title
     steepness: float = 8.0  # of how far it counts below and above that
@@ -36,6 +36,7 @@ class Recipe:
     brief: int = 40  # words below which a passage is seldom an answer
     terse: float = 1.0  # of that which is spared by a turn whose speaker is brief beside the other
     asking: float = 0.5  # lost by a turn that ends with a question and answers none
+    addressed: float = 0.02  # of the passages name one who is talked to, where none says who speaks
     teller: float = 1.0  # lost by a turn that another tells than the one speaker whom the question names
     cosine: float = 6.0
     alone: float = 8.0  # more for cosines above those of the leading passages, where there is no more to go by
@@ -61,6 +62,7 @@ class Recipe:
     walked: int = 400  # above: passages that each walk may bring
     spelling: bool = True  # words that stand nowhere are read as such that do, a slip away
     names: bool = True  # the question's names are looked up in the graph
+    unnamed: bool = True  # turns and notes are compared with the question without the names of those who talk
     words_once: bool = True  # BM25 reads only what names nothing; False: all words of the question
     near_likeness: bool = True  # cosines are smoothed over what was said before and after
     near_words: bool = True  # and BM25 likewise

@@ -17,12 +17,13 @@ from weakref import WeakMethod
 import numpy as np
 from numpy.typing import NDArray
 
-from hippomem.hippocampus.arrays import Growing, runs, widened, write_array
+from hippomem.hippocampus.arrays import Growing, merged, runs, widened, write_array
 from hippomem.hippocampus.chains import NOWHERE, Chains, Place
 from hippomem.hippocampus.common import text_keys
 from hippomem.hippocampus.grams import grams
 from hippomem.hippocampus.graph import KnowledgeGraph
 from hippomem.hippocampus.lexical import LexicalIndex, word_count
+from hippomem.hippocampus.sought import Sought
 from hippomem.hippocampus.vectors import VectorIndex
 
 BLOCK = 256  # passages whose sentence vectors are gathered at once to be written
@@ -182,42 +183,42 @@ class View:
             self.lexical.remove(row)
         self.removed += len(rows)
 
-    def similarities(self, vector: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The cosine of `vector` (d,) with every passage: (rows,) float32."""
-        if self.vectors is None:
-            return np.empty(0, np.float32)
-        return self.vectors.similarities(vector)
-
-    def likeness(self, vector: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The cosine of `vector` (d,) with every passage as its neighbours in time colour it: (rows,) float32."""
-        return self.chains.smooth_likeness(self.similarities(vector))
-
-    def nearest(self, vector: NDArray[np.float32], count: int | None) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """The passages most like `vector` (d,), about `count` with their neighbours in time, or all where that is
-        None: their rows (n,), ascending, and `likeness` (n,).
+    def nearest(self, sought: Sought, count: int | None) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The passages most like a question, about `count` with their neighbours in time (twice that where some
+        are compared with something else), or all where that is None: their rows (n,), ascending, and `likeness` (n,).
         """
         if self.vectors is None:
             return np.empty(0, np.int64), np.empty(0, np.float32)
+        alive = self.graph.alive
         if count is None:
-            rows = np.nonzero(self.graph.alive)[0]
-            return rows, self.likeness(vector)[rows]
-        found, cosine = self.vectors.search(vector, count, self.graph.alive)
+            rows = np.nonzero(alive)[0]
+            return rows, self.likeness_of(np.arange(len(alive)), sought)[rows]
+        found, cosine = self.vectors.search(sought.vector, count, alive)
+        if sought.of_told is not None:
+            rows = merged(found, self.vectors.search(sought.of_told, count, alive)[0])
+            rows = self.chains.with_neighbours(rows)
+            return rows, self.likeness_of(rows, sought)
         rows, known = self.chains.with_neighbours(found), cosine[np.argsort(found)]
 
         def measured(some: NDArray[np.int64]) -> NDArray[np.float32]:  # these rows, or with their neighbours
-            return known if len(some) == len(known) else self.cosine_of(some, vector)
+            return known if len(some) == len(known) else self.cosine_of(some, sought)
 
         return rows, self.chains.smooth_likeness_of(rows, measured)
 
-    def likeness_of(self, rows: NDArray[np.int64], vector: NDArray[np.float32]) -> NDArray[np.float32]:
-        """As `likeness`, of some passages (n,), ascending: (n,) float32."""
-        return self.chains.smooth_likeness_of(rows, lambda some: self.cosine_of(some, vector))
+    def likeness_of(self, rows: NDArray[np.int64], sought: Sought) -> NDArray[np.float32]:
+        """The cosine of a question with some passages (n,), ascending, as their neighbours in time colour it: (n,)
+        float32."""
+        return self.chains.smooth_likeness_of(rows, lambda some: self.cosine_of(some, sought))
 
-    def cosine_of(self, rows: NDArray[np.int64], vector: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The cosine of `vector` (d,) with some passages by themselves: (n,) float32."""
+    def cosine_of(self, rows: NDArray[np.int64], sought: Sought) -> NDArray[np.float32]:
+        """The cosine of a question with some passages by themselves: (n,) float32."""
         if self.vectors is None:
             return np.empty(0, np.float32)
-        return self.vectors.similarities_of(rows, vector)
+        cosine = self.vectors.similarities_of(rows, sought.vector)
+        if sought.of_told is not None:
+            told = self.chains.are_told(rows)
+            cosine[told] = self.vectors.similarities_of(rows[told], sought.of_told)
+        return cosine
 
     def _taken(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         if self.vectors is None:

@@ -42,6 +42,11 @@ def neighbours(chains: Chains, rows: int) -> list[tuple[int, int]]:
     return [chains.neighbours(row) for row in range(rows)]
 
 
+def likeness(chains: Chains, values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The smoothed likeness of all rows, of their own (rows,)."""
+    return chains.smooth_likeness_of(np.arange(len(values)), values.__getitem__)
+
+
 def test_neighbours_are_of_the_same_chain() -> None:
     chains = chained([(7, 0.0), (8, 0.0), (7, 0.0), (0, 0.0), (7, 0.0)])
     assert neighbours(chains, 5) == [(NONE, 2), (NONE, NONE), (0, 4), (NONE, NONE), (2, NONE)]
@@ -66,7 +71,7 @@ def test_parts_of_a_document_follow_each_other_by_where_they_begin() -> None:
 
 def test_parts_of_a_document_are_not_smoothed() -> None:
     chains = chained([Place(7, 0, 90), Place(7, 92, 198)])
-    np.testing.assert_array_equal(chains.smooth_likeness(VECTORS[:2] @ VECTORS[9]), VECTORS[:2] @ VECTORS[9])
+    np.testing.assert_array_equal(likeness(chains, VECTORS[:2] @ VECTORS[9]), VECTORS[:2] @ VECTORS[9])
     np.testing.assert_array_equal(chains.smooth(np.ones(2, np.float32)), np.ones(2))
 
 
@@ -81,7 +86,7 @@ def test_likeness_is_that_of_the_smoothed_vectors() -> None:
     for row, others in ((0, [1]), (1, [0, 3]), (3, [1])):
         smoothed[row] += VECTOR_SMOOTHING * VECTORS[others].sum(axis=0)
     smoothed /= np.linalg.norm(smoothed, axis=1, keepdims=True)
-    np.testing.assert_allclose(chains.smooth_likeness(VECTORS[:4] @ VECTORS[9]), smoothed @ VECTORS[9], atol=1e-6)
+    np.testing.assert_allclose(likeness(chains, VECTORS[:4] @ VECTORS[9]), smoothed @ VECTORS[9], atol=1e-6)
 
 
 def test_an_answer_is_coloured_more_by_its_question() -> None:
@@ -91,8 +96,8 @@ def test_an_answer_is_coloured_more_by_its_question() -> None:
     expected = [1 + 10 * a, 10 + 101 * a, 100 + 10 * more + 1000 * a, 1000 + 100 * a]
     np.testing.assert_allclose(chains.smooth(values), expected, rtol=1e-6)
     answer = VECTORS[2] + VECTOR_SMOOTHING * (ANSWERING * VECTORS[1] + VECTORS[3])
-    likeness = chains.smooth_likeness(VECTORS[:4] @ VECTORS[9])[2]
-    np.testing.assert_allclose(likeness, answer @ VECTORS[9] / np.linalg.norm(answer), rtol=1e-5)
+    coloured = likeness(chains, VECTORS[:4] @ VECTORS[9])[2]
+    np.testing.assert_allclose(coloured, answer @ VECTORS[9] / np.linalg.norm(answer), rtol=1e-5)
 
 
 def test_what_asks_and_what_answers_is_told_in_conversations_only() -> None:
@@ -304,9 +309,7 @@ def test_some_rows_are_smoothed_as_all_are() -> None:
     for some in (alone, *subsets):
         rows = np.array(some, np.int64)
         np.testing.assert_allclose(chains.smooth_some(rows, values), chains.smooth(every)[rows], rtol=1e-6)
-        np.testing.assert_allclose(
-            chains.smooth_likeness_of(rows, values), chains.smooth_likeness(every)[rows], rtol=1e-6
-        )
+        np.testing.assert_allclose(chains.smooth_likeness_of(rows, values), likeness(chains, every)[rows], rtol=1e-6)
         near = {at for row in some for at in (row, *chains.neighbours(row))} - {NONE}
         assert chains.with_neighbours(rows[::-1]).tolist() == sorted(near)
         assert asked.pop() == sorted(near)

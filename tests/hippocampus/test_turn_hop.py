@@ -11,6 +11,7 @@ import pytest
 from hippomem import Memory, Recipe
 from hippomem.hippocampus.ranking import Learned, rank
 from hippomem.hippocampus.recipe import U
+from hippomem.hippocampus.sought import Sought
 from hippomem.testing import HashEncoder, capitals
 
 NEXT = "told next, after a leading passage"
@@ -88,7 +89,7 @@ def test_what_feedback_lifts_leads_nowhere(memory: Memory) -> None:
     lifted = Learned(vector, np.array([7], np.int64), np.array([50], np.float32), np.array([1], np.int64))
     with memory._lock, memory._synced() as (view, _):
         for learned in (None, lifted):
-            ranking = rank(view, QUESTION, vector, 1, recipe=recipe, learned=learned)
+            ranking = rank(view, QUESTION, Sought(vector), 1, recipe=recipe, learned=learned)
             assert ranking.order.tolist() == [7 if learned else 0]
             assert ranking.rows[np.nonzero(ranking.terms["turn hop"])[0]].tolist() == [2]
 
