@@ -36,7 +36,7 @@ class Recipe:
     brief: int = 40  # words below which a passage is seldom an answer
     terse: float = 1.0  # of that which is spared by a turn whose speaker is brief beside the other
     asking: float = 0.5  # lost by a turn that ends with a question and answers none
-    addressed: float = 0.02  # of the passages name one who is talked to, where none says who speaks
+    addressed: float = 0.05  # of the passages name one who is talked to, where none says who speaks
     teller: float = 1.0  # lost by a turn that another tells than the one speaker whom the question names
     cosine: float = 6.0
     alone: float = 8.0  # more for cosines above those of the leading passages, where there is no more to go by
