@@ -30,7 +30,7 @@ def evidence_of(view: View, query: str, asked: Sought, useful: Sequence[int]) ->
     """What the experts say, without anything learned, about the passages that lead and about the useful ones."""
     marked = view.rows_of(useful)
     nothing = np.zeros(len(marked), np.float32)  # asks for these passages, and moves nothing
-    unmoved = Learned(asked.vector, marked, nothing, nothing.astype(np.int64))
+    unmoved = Learned(asked.key, marked, nothing, nothing.astype(np.int64))
     ranking = rank(view, query, asked, CANDIDATES, None, U, unmoved)
     candidates = np.unique(np.concatenate([ranking.order, marked])).astype(np.int64)
     if not len(marked) or len(candidates) == len(marked):

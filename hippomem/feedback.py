@@ -159,7 +159,7 @@ class Learning:
             new = rows.NewLearning(
                 id=id_,
                 query=query,
-                vector=asked.vector,
+                vector=asked.key,
                 passages=tuple(n for n, _ in useful),
                 confidence=confidence,
                 recorded_at=now,

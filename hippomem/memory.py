@@ -373,7 +373,7 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
             view = self._as_of(connection, moment) or view
             allowed = self._eligible(connection, view, **limits)
             mark = time.perf_counter()
-            advice = self._learning.advice(connection, view, asked.vector, recipe, learned and method == "graph")
+            advice = self._learning.advice(connection, view, asked.key, recipe, learned and method == "graph")
             timings["learned"] = time.perf_counter() - mark
             if topics and moment:
                 topics |= versions.by_id(connection, self._number, topics, moment)

@@ -9,6 +9,7 @@ no view from before and no memory that is open takes these vectors for those tha
 from __future__ import annotations
 
 import secrets
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -18,6 +19,10 @@ from sqlalchemy import Connection, Exists, FromClause, Select, delete, exists, i
 from hippomem.analyse import titled, titled_spans
 from hippomem.errors import EncoderMismatchError, StoreBusyError
 from hippomem.evidence import Renewed
+from hippomem.hippocampus.catchup import rebuilt
+from hippomem.hippocampus.recipe import U
+from hippomem.hippocampus.speakers import unnamed
+from hippomem.hippocampus.view import View
 from hippomem.ingest.progress import ProgressBar
 from hippomem.neocortex.encoder import Encoder
 from hippomem.sample import encoder_of
@@ -56,7 +61,7 @@ def reencode(store: Store, encoder: Encoder, progress: bool) -> int:
             store.set_info(connection, "next_encoder_number", str(new))
     encoder = encoder_of(store, encoder, new)
     done = 0
-    evidence = Renewed(new)
+    evidence, asked = Renewed(new), _Asked(current)
     with ProgressBar(progress, "encoding anew") as bar:
         bar.start(None)
         while True:
@@ -65,7 +70,7 @@ def reencode(store: Store, encoder: Encoder, progress: bool) -> int:
                 texts, last = _batch(store, encoder, current, new, last)
                 done += texts
                 bar.advance(0, texts)
-            while queries := _queries(store, encoder, current, new):
+            while queries := _queries(store, encoder, current, new, asked):
                 bar.advance(0, queries)
             evidence.gather(store, partial(bar.advance, 0))
             if _take_over(store, encoder, current, new, evidence):
@@ -151,11 +156,28 @@ def _batch(
     return len(rows), (rows[-1].namespace, rows[-1].content)
 
 
-def _queries(store: Store, encoder: Encoder, current: int, new: int) -> int:
+@dataclass(slots=True)
+class _Asked:
+    """What the queries of feedback are known by (`Sought.key`): without the names of those who talk. Who they are, the
+    views with the `encoder` before tell."""
+
+    encoder: int
+    _view: tuple[int, View] | None = None  # of the namespace that was asked for last
+
+    def text(self, connection: Connection, namespace: int, query: str) -> str:
+        if self._view is None or self._view[0] != namespace:
+            self._view = namespace, rebuilt(connection, namespace, self.encoder)
+        return unnamed(self._view[1], query, U) or query
+
+
+def _queries(store: Store, encoder: Encoder, current: int, new: int, asked: _Asked) -> int:
     """The queries that feedback was on, in batches like the passages."""
     with store.read() as connection:
         rows = learning.without_vectors(connection, new, BATCH)
-    vectors = [(namespace, number, encoder.encode_query(query)) for namespace, number, query in rows]
+        texts = [asked.text(connection, namespace, query) for namespace, _, query in rows]
+    vectors = [
+        (space, number, encoder.encode_query(text)) for (space, number, _), text in zip(rows, texts, strict=True)
+    ]
     if rows:
         with store.write() as connection:
             if _is_done(store, connection, encoder, current, new):

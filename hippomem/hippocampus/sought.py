@@ -18,9 +18,14 @@ class Sought:
     vector: Floats
     of_told: Floats | None = None
 
-    def moved_to(self, vector: Floats) -> Sought:
-        """With `vector` in the place of its own, and what is told is compared with as far from where it was."""
+    @property
+    def key(self) -> Floats:
+        """What is like other questions for what it asks (d,), and not for whom it asks about."""
+        return self.vector if self.of_told is None else self.of_told
+
+    def moved_to(self, key: Floats) -> Sought:
+        """With `key` in the place of its own, and the other one as far from where it was."""
         if self.of_told is None:
-            return Sought(vector)
-        moved = self.of_told + (vector - self.vector)
-        return Sought(vector, np.asarray(moved / max(float(np.linalg.norm(moved)), 1e-12), np.float32))
+            return Sought(key)
+        moved = self.vector + (key - self.of_told)
+        return Sought(np.asarray(moved / max(float(np.linalg.norm(moved)), 1e-12), np.float32), key)

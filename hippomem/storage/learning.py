@@ -349,8 +349,9 @@ def without_vectors(connection: Connection, encoder: int, limit: int) -> list[tu
         learning_vectors.c.event == learning_events.c.number,
         learning_vectors.c.encoder == encoder,
     )
-    query = select(learning_events.c.namespace, learning_events.c.number, learning_events.c.query).where(~there)
-    return [tuple(row) for row in connection.execute(query.limit(limit))]
+    key = learning_events.c.namespace, learning_events.c.number
+    query = select(*key, learning_events.c.query).where(~there).order_by(*key).limit(limit)
+    return [tuple(row) for row in connection.execute(query)]
 
 
 def add_vectors(connection: Connection, encoder: int, vectors: Iterable[tuple[int, int, Floats]]) -> None:

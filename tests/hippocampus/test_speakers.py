@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,9 @@ from hippomem import Memory, Passage, Recipe
 from hippomem.hippocampus.recipe import U
 from hippomem.hippocampus.sought import Sought
 from hippomem.hippocampus.speakers import unnamed, without_names
-from hippomem.testing import HashEncoder
+from hippomem.neocortex.neural_memory.memory import VOTE
+from hippomem.storage import learning
+from hippomem.testing import HashEncoder, capitals
 
 TURNS = (
     ("Ida", "I slept at my aunt's."),
@@ -118,6 +121,24 @@ def test_a_question_about_documents_is_encoded_once(
     assert asked == ["And Ida, breakfast?"]
 
 
+@pytest.mark.sqlite
+def test_feedback_is_known_by_what_was_asked_and_not_about_whom(talk: Memory, tmp_path: Path) -> None:
+    def stored(memory: Memory) -> np.ndarray:
+        with memory._store.read() as connection:
+            (row,) = learning.event_rows(connection, memory._number, memory._encoder_number)
+        return np.asarray(row.vector)
+
+    useful = talk.recall("pancakes", k=1).passages[0]
+    talk.feedback(QUESTION, [useful])
+    np.testing.assert_allclose(stored(talk), HashEncoder().encode_query(REST), atol=1e-6)
+    other = talk.recall("What did Rolf have for breakfast?", k=20)
+    assert next(p for p in other.passages if p.id == useful.id).causes["learned"] > 0.9 * VOTE
+    talk.close()
+    Memory.reencode(tmp_path / "m.db", encoder=HashEncoder(32))
+    with Memory.open(tmp_path / "m.db", encoder=HashEncoder(32), pipeline=capitals()) as again:
+        np.testing.assert_allclose(stored(again), HashEncoder(32).encode_query(REST), atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("question", "names", "rest"),
     [
@@ -143,12 +164,11 @@ def test_what_feedback_moves_is_moved_alike() -> None:
     rng = np.random.default_rng(0)
     vector, told, moved = (v / np.linalg.norm(v) for v in rng.normal(size=(3, 8)).astype(np.float32))
     assert Sought(vector).moved_to(moved) == Sought(moved)
-    unmoved = Sought(vector, told).moved_to(vector)
-    np.testing.assert_allclose(unmoved.of_told, told, rtol=1e-6)
+    assert Sought(vector).key is vector
+    assert Sought(vector, told).key is told
+    np.testing.assert_allclose(Sought(vector, told).moved_to(told).vector, vector, rtol=1e-6)
     found = Sought(vector, told).moved_to(moved)
-    assert found.vector is moved
-    assert found.of_told is not None
-    assert np.linalg.norm(found.of_told) == pytest.approx(1)
-    assert found.of_told @ moved > told @ moved
-    opposite = Sought(vector, -vector).moved_to(2 * vector)
-    assert np.isfinite(opposite.of_told).all()  # type: ignore[union-attr]
+    assert found.of_told is moved
+    assert np.linalg.norm(found.vector) == pytest.approx(1)
+    assert found.vector @ moved > vector @ moved
+    assert np.isfinite(Sought(vector, -vector).moved_to(-2 * vector).vector).all()
