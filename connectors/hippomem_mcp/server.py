@@ -101,8 +101,6 @@ class _Boxes:
             session = (ctx.headers or {}).get("mcp-session-id")
             return self.of(session).tools[name](*args, **kwargs)
 
-        # The SDK finds its context by the annotations.
-        run.__annotations__ = {**tool.__annotations__, "ctx": Context[Any, Any]}
         signature = inspect.signature(tool, eval_str=True)
         asking = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=Context[Any, Any])
         run.__signature__ = signature.replace(  # type: ignore[attr-defined]
@@ -132,7 +130,8 @@ def _answering(tool: Callable[..., Result]) -> Callable[..., CallToolResult]:
 def _strict(run: Callable[..., CallToolResult], name: str, **about: Any) -> Tool:
     """A tool that refuses what is none of its arguments: the SDK would leave out, without a word, a date that goes by a
     misspelt name."""
-    tool = Tool.from_function(run, name, name.capitalize(), **about)
+    # The SDK would look for its context among the annotations, which functools.wraps loses from Python 3.14 on.
+    tool = Tool.from_function(run, name, name.capitalize(), context_kwarg="ctx", **about)
     arguments = tool.fn_metadata.arg_model
     arguments.model_config["extra"] = "forbid"
     arguments.model_rebuild(force=True)
