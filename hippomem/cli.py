@@ -445,8 +445,8 @@ def mcp(
 
     folders = [Path(checked_path(one)) for one in folder or ()]
     for one in folders:
-        if not one.is_dir():
-            raise NotFoundError(f"there is no folder {str(one)!r}")
+        if not os.access(one, os.R_OK | os.X_OK) or not one.is_dir():
+            raise NotFoundError(f"there is no folder {str(one)!r} that may be read")
     is_http = transport is Transport.http
     if not is_http and (host is not None or port is not None):
         option = "--host" if host is not None else "--port"

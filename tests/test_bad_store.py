@@ -298,14 +298,16 @@ def test_no_export_hands_a_damaged_vector_on(tmp_path: Path, fast: Opened) -> No
 
 @pytest.mark.sqlite
 def test_without_rights(children: ForkServerContext, public: Path, database: bytes) -> None:
-    def outcome(file: int | None, folder: int, views: int | None = None) -> list[str]:
-        case = public / f"{file}-{folder}-{views}"
+    def outcome(file: int | None, folder: int, views: int | None = None, inside: int = 0o755) -> list[str]:
+        case = public / f"{file}-{folder}-{views}-{inside}"
         case.mkdir()
         if file is not None:
             (case / "m.db").write_bytes(database)
             (case / "m.db").chmod(file)
         if views is not None:
             shutil.copytree(public / "m.db.views", case / "m.db.views")
+            for namespace in (case / "m.db.views").iterdir():
+                namespace.chmod(inside)
             (case / "m.db.views").chmod(views)
         case.chmod(folder)
         log = case.with_suffix(".log")
@@ -318,6 +320,7 @@ def test_without_rights(children: ForkServerContext, public: Path, database: byt
         assert child.exitcode == 0
         told = said(log)
         assert all("that you may" in line for line in told if "Error" in line)  # it says what to do
+        assert not any("does not exist" in line for line in told)
         return [line.split(":")[0] for line in told]
 
     with opened(public / "m.db") as memory:
@@ -332,6 +335,7 @@ def test_without_rights(children: ForkServerContext, public: Path, database: byt
     # Views are of no need, but what is in them cannot be forgotten.
     assert outcome(0o666, 0o777, 0o555) == ["opened", "added", "recalled", "StoreAccessError"]
     assert outcome(0o666, 0o777, 0o000) == ["opened", "added", "recalled", "StoreAccessError"]
+    assert outcome(0o666, 0o777, 0o755, 0o444) == ["opened", "added", "recalled", "StoreAccessError"]
 
 
 @pytest.mark.sqlite

@@ -93,6 +93,8 @@ def test_the_configuration_is_one_line_of_json(run, monkeypatch: pytest.MonkeyPa
     assert (over_stdio.exit_code, over_stdio.stdout) == (2, "")
     assert "streamable-http" in over_stdio.stderr
     assert run("mcp", "--folder", "nowhere").exit_code == 1
+    # A name that no file can have: the system refuses a look, as where a folder on the way is closed to the user.
+    assert run("mcp", "--folder", "z" * 300).stderr == f"error: there is no folder '{'z' * 300}' that may be read\n"
     assert run("mcp", "--folder", "").stderr == "error: a path is empty: '.' stands for this folder\n"
     assert run("mcp", "--transport", "pigeon").exit_code == 2
     refused = run("mcp", "--transport", "streamable-http", "--host", "0.0.0.0")  # noqa: S104

@@ -37,14 +37,14 @@ def load_side(folder: Path, system: str | None) -> Side:
     """
     run = RunFile(folder / "run.json")
     try:
-        is_there, is_run = folder.is_dir(), run.path.exists()
+        files = sorted(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        raise NotFoundError(f"there is no folder {folder}") from None
     except OSError as error:
         raise NotFoundError(f"{folder} cannot be looked into: {error.strerror}") from None
-    if not is_there:
-        raise NotFoundError(f"there is no folder {folder}")
-    if not is_run:
+    if run.path not in files:
         raise NotFoundError(f"{folder} holds no run.json: give the folder that `hippomem eval` was given as --out")
-    present = sorted(path.stem for path in folder.glob("*.jsonl"))
+    present = [file.stem for file in files if file.suffix == ".jsonl"]
     if system is None:
         system = "hippomem" if "hippomem" in present or len(present) != 1 else present[0]
     if system not in present:

@@ -26,9 +26,9 @@ class RunFile:
     def read(self) -> dict[str, Any]:
         """The content; empty where there is no file. Raises SourceError where it is damaged or cannot be read."""
         try:
-            if not self.path.exists():
-                return {}
             content = json.loads(self.path.read_text(encoding="utf-8"))
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
         except (OSError, ValueError) as error:
             raise SourceError(f"{self.path} cannot be read ({error}): choose another folder, or delete it") from None
         if not isinstance(content, dict):

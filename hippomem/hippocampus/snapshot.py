@@ -155,7 +155,9 @@ class Snapshots:
         left: list[Path] = []
         for _ in range(DROPS):
             try:
-                left = [entry for entry in self.folder.iterdir() if entry.is_dir() and not entry.is_symlink()]
+                # The listing tells folders: where it may be read but not entered, Path.is_dir finds none (Python 3.14).
+                with os.scandir(self.folder) as entries:
+                    left = [Path(entry) for entry in entries if entry.is_dir(follow_symlinks=False)]
             except (FileNotFoundError, NotADirectoryError):
                 return
             except OSError as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
+import stat
 import sys
 import tempfile
 import time
@@ -264,13 +265,14 @@ def _remove(path: Path) -> None:
 
 def _refuse_what_is_not_sqlite(path: Path) -> None:
     try:
-        if path.is_dir():
+        mode = _mode(path)
+        if stat.S_ISDIR(mode):
             raise StoreAccessError(f"{path} is a folder: give the path of a file, such as {path / 'agent.db'}")
-        if not path.parent.is_dir():
+        if not stat.S_ISDIR(_mode(path.parent)):
             raise StoreAccessError(f"the folder {path.parent} does not exist: create it first")
-        if not path.exists():
+        if not mode:
             return
-        if not path.is_file():  # a pipe would be waited for, a device written to
+        if not stat.S_ISREG(mode):  # a pipe would be waited for, a device written to
             raise StoreAccessError(f"{path} is not a regular file: give the path of a file")
         head = head_of(path)
     except OSError as error:
@@ -278,6 +280,15 @@ def _refuse_what_is_not_sqlite(path: Path) -> None:
         raise StoreAccessError(f"{path} cannot be read: {error.strerror}; {advice}") from error
     if head and head != HEADER:
         raise ForeignStoreError(f"{path} is not a database: give the path of a hippomem database, or of a new file")
+
+
+def _mode(path: Path) -> int:
+    """What is at a path, 0 where nothing is. Raises OSError where we may not look: from Python 3.14 on, `Path.exists`
+    and its like take that for nothing, and a database in a closed folder would be said not to be there."""
+    try:
+        return path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
 
 
 def _is_out_of_handles() -> bool:
