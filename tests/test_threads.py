@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import shutil
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -14,9 +15,11 @@ from typing import Any
 
 import pytest
 from child_tasks import opened, records
+from sqlalchemy import text
 
 from hippomem import ClosedError, Memory, NotFoundError
 from hippomem.storage.sqlite import SQLite
+from hippomem.storage.store import Store
 from hippomem.threads import given_threads, processors
 
 Opened = Callable[..., Memory]
@@ -242,6 +245,18 @@ def test_closing_while_other_threads_are_at_it(tmp_path: Path) -> None:
     )
     with opened(tmp_path / "m.db") as again:
         assert again.doctor().ok
+
+
+@pytest.mark.sqlite
+def test_a_connection_in_use_at_the_close_is_closed_after_its_use(tmp_path: Path) -> None:
+    store = Store(tmp_path / "m.db")
+    with store.read() as connection:
+        used = connection.connection.dbapi_connection
+        assert isinstance(used, sqlite3.Connection)
+        store.close()
+        assert connection.scalar(text("SELECT 1")) == 1
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        used.execute("SELECT 1")
 
 
 @pytest.mark.parametrize(("given", "threads"), [("3", 3), ("2,1", 2), ("", None), ("0", None), ("many", None)])

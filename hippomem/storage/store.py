@@ -125,8 +125,13 @@ class Store:
                     f"{path} was moved, deleted or replaced while it was open: close this memory and open it again. "
                     f"Where a backup is put back, {path.name}-wal and {path.name}-shm go first"
                 )
-            with self._database.translated(), connect() as connection, connection.begin():
-                yield connection
+            with self._database.translated(), connect() as connection:
+                try:
+                    with connection.begin():
+                        yield connection
+                finally:
+                    if self._closed and not connection.invalidated:
+                        connection.detach()  # close() went by while this was in use, and nobody else would close it
             return
         # In memory there is one connection: threads take turns, and a transaction inside another is a part of it.
         with self._turn:
