@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from threading import Lock
 
 from hippomem.errors import HippomemError
+from hippomem.importing import load_faiss
 
 
 def given_threads() -> int | None:
@@ -48,7 +49,7 @@ def one_thread() -> Iterator[None]:
     For a single question that is as fast, and its other threads, of which there is one for each processor, would not
     sleep between two such calls but wait in a loop.
     """
-    import faiss
+    faiss = load_faiss()
 
     before = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(1)

@@ -18,7 +18,7 @@ from hippomem.storage.schema import HEAD, metadata
 from hippomem.storage.store import Store
 
 PACKAGE = Path(hippomem.__file__).parent
-FOUNDATION = {"hippomem.errors", "hippomem.types", "hippomem.clock", "hippomem.threads"}
+FOUNDATION = {"hippomem.errors", "hippomem.types", "hippomem.clock", "hippomem.importing", "hippomem.threads"}
 # Who may import what, beside itself and the foundation.
 ALLOWED = {
     "hippomem.storage": set(),

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hippomem.importing import load_faiss
 from hippomem.threads import one_thread
 
 Vectors = NDArray[np.float32]
@@ -46,16 +47,16 @@ class InvertedLists:
     @classmethod
     def load(cls, path: Path) -> InvertedLists:
         """Open what `save` wrote, without reading it into memory."""
-        import faiss
+        faiss = load_faiss()
 
         return cls(faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC))
 
     def save(self, path: Path) -> None:
         """Write to a file of its own."""
-        import faiss
+        faiss = load_faiss()
 
         with path.open("wb") as file:  # FAISS's own file would not raise where closing it fails on a full disk
-            faiss.write_index(self._index, faiss.PyCallbackIOWriter(file.write))  # type: ignore[attr-defined]
+            faiss.write_index(self._index, faiss.PyCallbackIOWriter(file.write))
 
     @classmethod
     def build(
@@ -65,7 +66,7 @@ class InvertedLists:
 
         The centroids of `earlier` are kept while they fit the number of rows.
         """
-        import faiss
+        faiss = load_faiss()
 
         wanted = list_count(len(rows))
         if earlier is not None and wanted / 1.5 < earlier._index.nlist < wanted * 1.5:
@@ -79,12 +80,12 @@ class InvertedLists:
 
     def search(self, query: Vectors, k: int, alive: NDArray[np.bool_]) -> Rows:
         """Up to `k` of the rows most like `query` (d,) among those `alive` (n,), in no order."""
-        import faiss
+        faiss = load_faiss()
 
         share = np.count_nonzero(alive) / max(1, len(alive))
         # Where fewer are eligible, the first k of them lie in more lists.
         probes = min(int(self._index.nlist), int(self.probes / max(share, 1e-6) ** 0.5))
-        parameters = faiss.SearchParametersIVF(nprobe=probes)  # type: ignore[call-arg]
+        parameters = faiss.SearchParametersIVF(nprobe=probes)
         if share < 1:
             bits = np.packbits(alive, bitorder="little")
             selector = faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
@@ -111,7 +112,7 @@ def list_count(rows: int) -> int:
 
 
 def _trained(sample: Vectors, dimension: int, lists: int) -> Any:
-    import faiss
+    faiss = load_faiss()
 
     codes = dimension // 2 if dimension % 2 == 0 else dimension
     quantizer, metric = faiss.IndexFlatIP(dimension), faiss.METRIC_INNER_PRODUCT

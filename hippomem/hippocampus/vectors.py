@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hippomem.hippocampus.arrays import Growing, write_array
 from hippomem.hippocampus.lists import CHUNK, InvertedLists
+from hippomem.importing import load_faiss
 from hippomem.threads import one_thread
 
 Vectors = NDArray[np.float32]
@@ -28,12 +29,12 @@ def inner_products(rows: Vectors, query: Vectors) -> Vectors:
 
     On one thread: at these sizes a threaded BLAS spends longer on waking its threads than on the product.
     """
-    import faiss
+    faiss = load_faiss()
 
     products = np.empty(len(rows), np.float32)
     if len(rows):
         query = np.ascontiguousarray(query, dtype=np.float32)
-        faiss.fvec_inner_products_ny(  # type: ignore[attr-defined]
+        faiss.fvec_inner_products_ny(
             faiss.swig_ptr(products), faiss.swig_ptr(query), faiss.swig_ptr(rows), rows.shape[1], len(rows)
         )
     return products
@@ -123,7 +124,7 @@ class VectorIndex:
 
 def _products(vectors: Vectors, rows: Rows, query: Vectors) -> Vectors:
     """The inner product of `query` with some of the vectors, none of which is copied; with all where that is faster."""
-    import faiss
+    faiss = load_faiss()
 
     if len(rows) > len(vectors) // 4:
         return inner_products(vectors, query)[rows]
@@ -132,7 +133,7 @@ def _products(vectors: Vectors, rows: Rows, query: Vectors) -> Vectors:
         query = np.ascontiguousarray(query, dtype=np.float32)
         arrays = (faiss.swig_ptr(array) for array in (products, query, vectors, rows))
         with one_thread():
-            faiss.fvec_inner_products_by_idx(*arrays, vectors.shape[1], 1, len(rows))  # type: ignore[attr-defined]
+            faiss.fvec_inner_products_by_idx(*arrays, vectors.shape[1], 1, len(rows))
     return products
 
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from threading import Lock
 
 from hippomem.errors import ModelError
+from hippomem.importing import import_whole
 from hippomem.neocortex.encoder import Encoded, Span, Vectors
-from hippomem.neocortex.importing import import_whole
 from hippomem.neocortex.onnx_encoder import OnnxEncoder
 from hippomem.neocortex.torch_encoder import SentenceTransformerEncoder
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hippomem.errors import InvalidInputError
-from hippomem.neocortex.importing import import_whole
+from hippomem.importing import import_whole
 
 
 def check_device(device: str, setting: str) -> None:

@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from hippomem.errors import InvalidInputError, ModelError
-from hippomem.neocortex.importing import import_whole
+from hippomem.importing import import_whole
 from hippomem.neocortex.shared import shared, shared_in_use
 from hippomem.types import Triple
 

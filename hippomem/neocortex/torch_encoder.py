@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from hippomem.errors import ModelError
+from hippomem.importing import import_whole
 from hippomem.neocortex.device import check_device
 from hippomem.neocortex.encoder import PACKAGED, Encoded, Precision, Span, Vectors
-from hippomem.neocortex.importing import import_whole
 from hippomem.neocortex.late_chunking import (
     Pooled,
     Tokens,

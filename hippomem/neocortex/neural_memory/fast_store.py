@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hippomem.importing import load_faiss
 from hippomem.neocortex.neural_memory.association import Association, Floats, Vote
 from hippomem.threads import one_thread
 
@@ -173,7 +174,7 @@ class FastStore:
             return np.arange(count)
         if count < CODED:
             return self._newest_of_most_like(self.keys @ query)
-        import faiss
+        faiss = load_faiss()
 
         if self._codes is None:
             kind = faiss.ScalarQuantizer.QT_8bit_direct_signed

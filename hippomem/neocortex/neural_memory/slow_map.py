@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from hippomem.importing import import_whole
 from hippomem.neocortex.device import check_device
-from hippomem.neocortex.importing import import_whole
 from hippomem.neocortex.neural_memory.association import Floats
 from hippomem.neocortex.neural_memory.networks import Kind, State, network_of
 from hippomem.neocortex.neural_memory.titans import Gates

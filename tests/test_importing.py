@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hippomem.neocortex.importing import import_whole
+from hippomem.importing import import_whole
 
 FIRST_ADD = """
 import sys, threading, time
@@ -44,6 +45,33 @@ def test_an_import_that_is_interrupted_is_whole(tmp_path: Path, monkeypatch: pyt
     assert import_whole("imported_slowly").made == "imported_slowly"
     with pytest.raises(ModuleNotFoundError, match="imported_never"):
         import_whole("imported_never")
+
+
+RUNTIME = """
+import os
+def begin():
+    print(__name__, os.environ.get("OMP_NUM_THREADS"), os.environ.get("KMP_DUPLICATE_LIB_OK"))
+get_num_threads = omp_get_max_threads = begin
+"""
+ON_MACOS = """
+import os, sys
+sys.platform = "darwin"
+from hippomem.importing import load_faiss
+assert load_faiss() is load_faiss() is sys.modules["faiss"]
+print(os.environ.get("OMP_NUM_THREADS"), os.environ.get("KMP_DUPLICATE_LIB_OK"))
+"""
+
+
+@pytest.mark.parametrize("given", [None, "3"])
+def test_of_two_openmp_runtimes_torchs_is_the_first_and_the_other_has_one_thread(
+    tmp_path: Path, given: str | None
+) -> None:
+    for name in ("torch", "faiss"):  # here both would use the same one
+        (tmp_path / f"{name}.py").write_text(RUNTIME, encoding="utf-8")
+    env = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    env |= {"PYTHONPATH": str(tmp_path)} | ({"OMP_NUM_THREADS": given} if given else {})
+    run = subprocess.run([sys.executable, "-c", ON_MACOS], capture_output=True, text=True, check=False, env=env)
+    assert run.stdout.splitlines() == [f"torch {given} None", "faiss 1 TRUE", f"{given} None"], run.stderr
 
 
 @pytest.mark.slow
