@@ -134,7 +134,6 @@ CALLS: dict[str, tuple[Any, str]] = {
     "sync": (snapshot, "_sync"),
     "fsync": (os, "fsync"),
     "replace": (Path, "replace"),
-    "rename": (Path, "rename"),
     "rmtree": (shutil, "rmtree"),
 }
 

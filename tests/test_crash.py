@@ -177,7 +177,7 @@ def test_a_new_database_whose_making_is_killed_is_made_by_the_next(
 
 
 @pytest.mark.sqlite
-@pytest.mark.parametrize("at", ["rename", *(pytest.param(at, marks=pytest.mark.slow) for at in ("sync", "rmtree"))])
+@pytest.mark.parametrize("at", ["replace", *(pytest.param(at, marks=pytest.mark.slow) for at in ("sync", "rmtree"))])
 def test_a_snapshot_whose_saving_is_killed_is_as_if_it_had_not_been_begun(
     children: ForkServerContext, filled: Path, at: str
 ) -> None:

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 BLOCK = 1 << 18  # entries in memory at once to be written: the cache holds them while they are sorted
+
+
+def open_array(path: Path, mode: Literal["r", "c"] = "r") -> NDArray[Any]:
+    """The array in a .npy file, mapped into memory; with "c" it can be written to, and the file stays as it is. Windows
+    removes and replaces no file that anybody has mapped, and what is forgotten has to go: there it is read.
+    """
+    # A plain array over the mapped file: the memmap class costs more than it does on every slice.
+    return np.asarray(np.load(path, mmap_mode=None if sys.platform == "win32" else mode, allow_pickle=False))
 
 
 def write_array(path: Path, dtype: DTypeLike, shape: tuple[int, ...], blocks: Iterable[NDArray[Any]]) -> None:

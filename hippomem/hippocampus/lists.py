@@ -14,6 +14,7 @@ are found depends on this history.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from math import isqrt
 from pathlib import Path
@@ -49,6 +50,9 @@ class InvertedLists:
         """Open what `save` wrote, without reading it into memory."""
         faiss = load_faiss()
 
+        if sys.platform == "win32":  # as in `open_array`; and names beyond ASCII it would not find
+            with path.open("rb") as file:
+                return cls(faiss.read_index(faiss.PyCallbackIOReader(file.read)))
         return cls(faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC))
 
     def save(self, path: Path) -> None:

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hippomem.errors import StoreAccessError
-from hippomem.hippocampus.arrays import write_array, write_columns
+from hippomem.hippocampus.arrays import open_array, write_array, write_columns
 from hippomem.hippocampus.edges import EDGE_FIELDS, SUM_FIELDS, Edges, Sums
 from hippomem.hippocampus.grams import GramIndex
 from hippomem.hippocampus.graph import KnowledgeGraph
@@ -30,7 +30,7 @@ from hippomem.hippocampus.lexical import LexicalIndex
 from hippomem.hippocampus.names import KeyTable
 from hippomem.hippocampus.vectors import VectorIndex
 from hippomem.hippocampus.view import Sentences, View
-from hippomem.storage.files import lock, make_views
+from hippomem.storage.files import PAUSE_SECONDS, lock, make_views, moved
 
 FORMAT = 13
 GROWTH = 4  # a snapshot is due when a quarter of its rows is new or gone: the cost of all of them stays linear
@@ -40,7 +40,7 @@ REPLAYED = "replayed"  # in a snapshot's folder: a line for each process, with t
 ABANDONED_SECONDS = 3600.0  # an unfinished snapshot that nobody has written to for so long, where none can be locked
 UNFINISHED = "tmp-"
 READ_BYTES = 1 << 20  # of a file at a time, for its checksum
-DROPS = 20  # rounds, while other processes go on writing theirs
+DROPS = 20  # rounds, while other processes go on writing theirs; on Windows also while they read one
 
 
 class Snapshots:
@@ -108,7 +108,7 @@ class Snapshots:
         final = work.with_name(work.name.removeprefix(UNFINISHED))
         try:
             self._write(view, work)
-            work.rename(final)
+            moved(work, final)
             _sync(self.folder)
         except BaseException:
             shutil.rmtree(work, ignore_errors=True)
@@ -153,7 +153,9 @@ class Snapshots:
         Raises StoreAccessError where one cannot be removed.
         """
         left: list[Path] = []
-        for _ in range(DROPS):
+        for attempt in range(DROPS):
+            if attempt > 1:
+                time.sleep(PAUSE_SECONDS)
             try:
                 # The listing tells folders: where it may be read but not entered, Path.is_dir finds none (Python 3.14).
                 with os.scandir(self.folder) as entries:
@@ -236,9 +238,7 @@ class Snapshots:
                 raise ValueError(f"{name} is not whole")
 
         def array(name: str, mode: Literal["r", "c"] = "r") -> Any:
-            path = folder / f"{name}.npy"
-            # A plain array over the mapped file: the memmap class costs more than it does on every slice.
-            return np.asarray(np.load(path, mmap_mode=mode, allow_pickle=False))
+            return open_array(folder / f"{name}.npy", mode)
 
         def part(name: str, *fields: str, mode: Literal["r", "c"] = "r") -> dict[str, Any]:
             return {field: array(f"{name}.{field}", mode) for field in fields}
@@ -298,8 +298,9 @@ def _checksum(path: Path) -> int:
 
 def _sync(path: Path) -> None:
     """Have the file or folder on the disk before its name says that it is there. Raises OSError for a file."""
-    with suppress(OSError) if path.is_dir() else nullcontext():  # folders cannot be synced everywhere
-        handle = os.open(path, os.O_RDONLY)
+    is_folder = path.is_dir()
+    with suppress(OSError) if is_folder else nullcontext():  # folders cannot be synced everywhere
+        handle = os.open(path, os.O_RDONLY if is_folder else os.O_RDWR)  # Windows syncs nothing that is only read
         try:
             os.fsync(handle)
         finally:

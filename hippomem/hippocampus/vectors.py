@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hippomem.hippocampus.arrays import Growing, write_array
+from hippomem.hippocampus.arrays import Growing, open_array, write_array
 from hippomem.hippocampus.lists import CHUNK, InvertedLists
 from hippomem.importing import load_faiss
 from hippomem.threads import one_thread
@@ -52,7 +52,7 @@ class VectorIndex:
     @classmethod
     def load(cls, path: Path) -> VectorIndex:
         """Open what `save` wrote, without reading it into memory."""
-        mapped = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+        mapped = open_array(path)
         if mapped.ndim != 2 or mapped.dtype != np.float32:
             raise ValueError(f"{path} holds no vectors")
         beside = _lists_beside(path)

@@ -12,6 +12,7 @@ import re
 import stat
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -25,6 +26,8 @@ HEADER, LOG_HEADERS = b"SQLite format 3\x00", (b"\x37\x7f\x06\x82", b"\x37\x7f\x
 BESIDE = ("-wal", "-shm", "-journal")  # after a database's name: what lies beside it
 VIEWS = ".views"  # the same of the folder of its views
 HELD: WeakSet[Any] = WeakSet()  # databases that are open in this process, each with its `path`
+MOVING_SECONDS = 2.0
+PAUSE_SECONDS = 0.05  # until one tries again what somebody prevents who is soon done
 HOLDING = threading.RLock()  # from before a file is looked into until it is held, or let go
 
 
@@ -43,7 +46,7 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        work.replace(place)
+        moved(work, place)
     except BaseException:
         with suppress(OSError, ValueError):
             work.unlink()
@@ -51,6 +54,21 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
     finally:
         if held is not None:
             os.close(held)
+
+
+def moved(work: Path, place: Path) -> None:
+    """Give a file or folder its name. Windows refuses that while anybody has one of them open, as who looks for viruses
+    in what is new: it is tried again for MOVING_SECONDS. Raises OSError."""
+    deadline = time.monotonic() + MOVING_SECONDS
+    while True:
+        try:
+            work.replace(place)
+        except PermissionError:
+            if sys.platform != "win32" or time.monotonic() > deadline:
+                raise
+            time.sleep(PAUSE_SECONDS)
+        else:
+            return
 
 
 def _clear_left(folder: Path, beginning: str) -> None:

@@ -252,6 +252,11 @@ def _statistics() -> Iterator[tuple[str, str, str]]:
 
 def _remove(path: Path) -> None:
     """Remove a database with what lies beside it, unless others have opened it meanwhile: then it is theirs as well."""
+    if sys.platform == "win32":  # which removes no file that others have open
+        with suppress(OSError):
+            for ending in ("", *BESIDE):
+                path.with_name(path.name + ending).unlink(missing_ok=True)
+        return
     with suppress(sqlite3.Error, OSError), closing(sqlite3.connect(path, timeout=0)) as connection:
         try:
             connection.execute("PRAGMA locking_mode = EXCLUSIVE").fetchall()

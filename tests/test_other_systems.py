@@ -1,0 +1,160 @@
+"""What differs on Windows and macOS, as far as Linux can be made to be like them."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+
+import as_windows
+import numpy as np
+import pytest
+from child_tasks import opened, records
+from traces import traces
+
+from hippomem import Memory, StoreFullError
+from hippomem.hippocampus.lists import InvertedLists
+from hippomem.hippocampus.snapshot import Snapshots
+from hippomem.storage.files import moved, written_whole
+
+pytestmark = [
+    pytest.mark.sqlite,
+    pytest.mark.skipif(sys.platform != "linux", reason="shows on Linux how others are"),
+]
+
+
+@pytest.fixture
+def windows(children: ForkServerContext, tmp_path: Path) -> Callable[[Callable[[Path], None]], None]:
+    """Does something with a folder of its own in a process that is as on Windows."""
+
+    def done(task: Callable[[Path], None]) -> None:
+        child = children.Process(target=_as_windows, args=(task, tmp_path))
+        child.start()
+        child.join()
+        assert child.exitcode == 0
+
+    return done
+
+
+def _as_windows(task: Callable[[Path], None], folder: Path) -> None:
+    as_windows.begin()
+    task(folder)
+
+
+def snapshots(db: Path) -> list[Path]:
+    return sorted(db.parent.glob(f"{db.name}.views/*/*"))
+
+
+def test_a_view_is_saved_replaced_and_let_go_of(windows: Callable[..., None]) -> None:
+    windows(_live)
+
+
+def _live(folder: Path) -> None:
+    db = folder / "m.db"
+    with opened(db) as memory:
+        memory.ingest(records(200))
+    (first,) = snapshots(db)
+    with opened(db) as memory, opened(db) as other:
+        for one in (memory, other):
+            assert len(one.recall("ferry", 500).passages) == 200
+            assert not any(file.startswith(str(first)) for file in as_windows.in_use())
+        memory.ingest(records(200, 200))
+        (second,) = snapshots(db)
+        assert second != first
+        gone = next(p for p in other.recall("entry 17", 500).passages if "entry 17," in p.text)
+        other.forget(gone.id)
+        assert len(memory.recall("ferry", 500).passages) == 399
+        assert traces(db, [b"In entry 17,"]) == []
+        memory.ingest(records(200, 400))
+        assert [check for check in memory.doctor().checks if not check.ok] == []
+        for _ in range(2):  # the second one replaces the first
+            memory.export(folder / "export.jsonl")
+    with opened(db) as memory:
+        assert len(memory.recall("ferry", 700).passages) == 599
+        assert len(snapshots(db)) == 1
+    shutil.rmtree(folder)  # nothing is held any more
+
+
+def test_a_load_that_fails_leaves_no_database(windows: Callable[..., None]) -> None:
+    windows(_load_in_vain)
+
+
+def _load_in_vain(folder: Path) -> None:
+    with opened(folder / "m.db") as memory:
+        memory.ingest(records(40))
+        memory.export(folder / "export.jsonl")
+
+        settings = memory.settings
+
+    def full(*_args: object) -> None:
+        raise StoreFullError("no space")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hippomem.transfer.load", full)
+        with pytest.raises(StoreFullError):
+            Memory.load(folder / "export.jsonl", folder / "new.db", settings=settings)
+    assert list(folder.glob("new.db*")) == []
+
+
+def test_lists_of_vectors_are_read_where_names_are_beyond_ascii(windows: Callable[..., None]) -> None:
+    windows(_read_lists)
+
+
+def _read_lists(folder: Path) -> None:
+    vectors, path = np.eye(64, dtype=np.float32), folder / "Vardø.lists"
+    made = InvertedLists.build(lambda rows: vectors[rows], np.arange(64), 64)
+    made.save(path)
+    found = InvertedLists.load(path)
+    assert str(path) not in as_windows.in_use()
+    alive = np.ones(64, np.bool_)
+    assert set(found.search(vectors[7], 3, alive)) == set(made.search(vectors[7], 3, alive))
+    path.unlink()
+
+
+@contextmanager
+def _being_read(file: Path, seconds: float) -> Iterator[None]:
+    """By another thread, for so long."""
+    begun = threading.Event()
+
+    def read() -> None:
+        with file.open("rb"):
+            begun.set()
+            time.sleep(seconds)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    begun.wait()
+    yield
+    reader.join()
+
+
+def test_what_somebody_reads_just_now_is_replaced_and_removed_a_moment_later(windows: Callable[..., None]) -> None:
+    windows(_replace_what_is_read)
+
+
+def _replace_what_is_read(folder: Path) -> None:
+    file = folder / "export"
+    file.write_bytes(b"old")
+    with _being_read(file, 0.3), written_whole(file) as new:
+        new.write(b"new")
+    assert file.read_bytes() == b"new"
+    assert [one.name for one in folder.iterdir()] == ["export"]
+
+    made = folder / "made"
+    made.mkdir()
+    (made / "a").touch()
+    with _being_read(made / "a", 0.3):
+        moved(made, folder / "named")
+    assert (folder / "named" / "a").exists()
+
+    views = Snapshots(folder, "default", "store", 1)
+    (views.folder / "saved").mkdir(parents=True)
+    (views.folder / "saved" / "vectors.npy").touch()
+    with _being_read(views.folder / "saved" / "vectors.npy", 0.3):
+        views.drop()
+    assert list(views.folder.iterdir()) == []
