@@ -15,9 +15,10 @@ import as_windows
 import numpy as np
 import pytest
 from child_tasks import opened, records
+from sqlalchemy import text
 from traces import traces
 
-from hippomem import Memory, StoreFullError
+from hippomem import InvalidInputError, Memory, StoreFullError
 from hippomem.hippocampus.lists import InvertedLists
 from hippomem.hippocampus.snapshot import Snapshots
 from hippomem.storage.files import moved, written_whole
@@ -158,3 +159,25 @@ def _replace_what_is_read(folder: Path) -> None:
     with _being_read(views.folder / "saved" / "vectors.npy", 0.3):
         views.drop()
     assert list(views.folder.iterdir()) == []
+
+
+def test_a_commit_is_on_the_disk_also_on_macos(tmp_path: Path) -> None:
+    with opened(tmp_path / "m.db") as memory, memory._store.read() as connection:
+        assert connection.execute(text("PRAGMA fullfsync")).scalar() == 1
+
+
+@pytest.mark.parametrize("ending", ["", "-wal", "-shm"])
+def test_a_database_that_is_open_is_known_by_another_name_too(
+    fast: Callable[..., Memory], tmp_path: Path, ending: str
+) -> None:
+    """As where capitals make no difference: whoever closes one of its files gives up its locks."""
+    memory = fast(tmp_path / "memory.sqlite")
+    memory.add("Ada Thorne lives in Vardø.")
+    (tmp_path / "notes").mkdir()
+    other = tmp_path / "notes" / "MEMORY"
+    other.hardlink_to(tmp_path / f"memory.sqlite{ending}")
+    (failure,) = memory.ingest(other).failed
+    assert failure.reason == "is a database that is open"
+    assert memory.ingest(tmp_path / "notes").failed == ()
+    with pytest.raises(InvalidInputError, match="is a database, or a part of one"):
+        memory.export(other)

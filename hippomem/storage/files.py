@@ -150,7 +150,16 @@ def head_of(file: str | Path) -> bytes:
 
 
 def is_held(file: str | Path) -> bool:
-    """Whether a file or folder, by its name without links, belongs to a database that is open in this process."""
+    """Whether a file or folder, by its name without links, belongs to a database that is open in this process; also by
+    another name of it, as where capitals make no difference."""
     with HOLDING:
-        names = {str(held.path) for held in HELD}
-    return any(str(file) == name + ending for name in names for ending in ("", *BESIDE, VIEWS))
+        names = {str(held.path) + ending for held in HELD for ending in ("", *BESIDE, VIEWS)}
+    if str(file) in names:
+        return True
+    with suppress(OSError):
+        own = os.stat(file)  # noqa: PTH116
+        for name in names:
+            with suppress(OSError):
+                if os.path.samestat(own, os.stat(name)):  # noqa: PTH116
+                    return True
+    return False

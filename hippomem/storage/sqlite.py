@@ -327,6 +327,7 @@ def _prepare(connection: sqlite3.Connection, _record: object) -> None:
         _write_ahead(cursor)
     for pragma in (
         "synchronous = FULL",  # an acknowledged write survives a power cut, not only a crash
+        "fullfsync = ON",  # on macOS, where a sync without it leaves it to the disk when to write
         "foreign_keys = ON",
         "secure_delete = ON",  # forgotten means overwritten
         "journal_size_limit = 67108864",
