@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ from hippomem.hippocampus.keys import entity_key
 from hippomem.ingest.pipeline import Reading, Stored
 from hippomem.learning import learned_of
 from hippomem.storage import jobs, learning, links, places, reads, updates, validities, versions, writes
+from hippomem.storage.files import real_path
 from hippomem.storage.rows import NewPassage, content_id, has_validity, passage_id, said
 from hippomem.storage.store import Store
 from hippomem.types import Event, Forgotten, Passage, Triple
@@ -284,7 +284,7 @@ class Writer:
         known = self._find(connection, target)
         if known:
             return [known[0]]
-        path = FilePath(os.path.realpath(target)).as_posix() + "/" * target.endswith("/") if target else ""
+        path = FilePath(real_path(target)).as_posix() + "/" * target.endswith("/") if target else ""
         for source in filter(None, dict.fromkeys((target, path))):
             numbers = reads.numbers_where(connection, self.number, source=source)
             writes.forget_documents(connection, self.number, source)

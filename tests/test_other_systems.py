@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import threading
@@ -18,7 +19,7 @@ from child_tasks import opened, records
 from sqlalchemy import text
 from traces import traces
 
-from hippomem import InvalidInputError, Memory, StoreFullError
+from hippomem import InvalidInputError, Memory, NotFoundError, StoreFullError
 from hippomem.hippocampus.lists import InvertedLists
 from hippomem.hippocampus.snapshot import Snapshots
 from hippomem.storage.files import moved, written_whole
@@ -164,6 +165,21 @@ def _replace_what_is_read(folder: Path) -> None:
 def test_a_commit_is_on_the_disk_also_on_macos(tmp_path: Path) -> None:
     with opened(tmp_path / "m.db") as memory, memory._store.read() as connection:
         assert connection.execute(text("PRAGMA fullfsync")).scalar() == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["\\\\stranger\\share\\notes", "//stranger/share", "/\\stranger\\share", "\\\\?\\UNC\\stranger"]
+)
+def test_what_is_to_be_forgotten_has_windows_log_in_nowhere(
+    fast: Callable[..., Memory], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    memory = fast()
+    memory.add("Ada Thorne lives in Vardø.")
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "platform", "win32")
+        patch.setattr(os.path, "realpath", pytest.fail)  # it looks whether there are links
+        with pytest.raises(NotFoundError):
+            memory.forget(name)
 
 
 @pytest.mark.parametrize("ending", ["", "-wal", "-shm"])

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from hippomem import InvalidInputError
 
 _OWN = re.compile(r"\.db(-wal|-shm|-journal|\.views)?")  # what an ingest of a folder passes over
+_SHARE = re.compile(r"[\\/]{2}")
 
 
 def inside(path: str, folders: Sequence[Path]) -> Path:
@@ -18,6 +20,8 @@ def inside(path: str, folders: Sequence[Path]) -> Path:
         raise InvalidInputError("a path is empty: '.' stands for all of the folder")
     if "\0" in path:
         raise InvalidInputError("the path holds a NUL character")
+    if sys.platform == "win32" and _SHARE.match(path):  # it would log in to any machine that is named here
+        folders = [folder for folder in folders if Path(os.path.abspath(path)).is_relative_to(folder)]  # noqa: PTH100
     for folder in folders:
         found = Path(os.path.realpath(folder / path))
         if found.is_relative_to(folder):

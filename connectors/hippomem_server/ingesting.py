@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -28,6 +30,7 @@ from hippomem_server.routes import LINES, Namespace, memories_of, router
 EVENTS = "text/event-stream"
 NAME_BYTES = 200  # of a file's name on the disk
 ALL_BAD = 1000  # lines without a record, after which it is something else that was sent
+_DEVICE = re.compile(r"(con|prn|aux|nul|con(in|out)\$|(com|lpt)[0-9¹²³])\s*(\.|$)", re.IGNORECASE)  # of Windows
 _EVENT = {
     "type": "object",
     "description": "One event.",
@@ -134,15 +137,24 @@ def _kept(named: dict[str, UploadFile], folder: Path) -> list[File]:
     """The uploads as files, each in a folder of its own; no name leads out of that."""
     kept = []
     for number, (source, upload) in enumerate(named.items()):
-        last = (upload.filename or "").replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
-        name = last.encode()[-NAME_BYTES:].decode(errors="ignore")
         own = folder / str(number)
         own.mkdir()
-        path = own / (name if name not in ("", ".", "..") else "file")
+        path = own / _name_on_disk(upload.filename or "")
         with path.open("wb") as file:
             shutil.copyfileobj(upload.file, file)
         kept.append(File(path, source))
     return kept
+
+
+def _name_on_disk(given: str) -> str:
+    """The last part of a name, as a file can be called here. On Windows "C:notes.md" leads to another drive, "nul.md"
+    nowhere, and a dot at the end away."""
+    last = given.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
+    name = last.encode()[-NAME_BYTES:].decode(errors="ignore")
+    if sys.platform == "win32":
+        name = re.sub('[<>:"|?*]', "_", name).rstrip(". ")
+        name = "_" * bool(_DEVICE.match(name)) + name
+    return name if name not in ("", ".", "..") else "file"
 
 
 def _ingest_files(memories: Memories, namespace: str, files: Sequence[File], tell: Tell) -> IngestReport:

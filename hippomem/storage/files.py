@@ -113,6 +113,14 @@ def replaceable(path: Path) -> Path:
     return Path(name)
 
 
+def real_path(name: str) -> str:
+    """A path without links. What names a share of another machine stays as it is: Windows would log in there, and the
+    name may come from a stranger."""
+    if sys.platform == "win32" and name[:2].replace("\\", "/") == "//":
+        return os.path.abspath(name)  # noqa: PTH100
+    return os.path.realpath(name)
+
+
 def make_views(folder: Path) -> None:
     """Make a folder below that of a database's views. Nobody may look into that one who may not look into the database,
     whose names and vectors it holds: as SQLite has it with the log. Raises OSError."""

@@ -24,6 +24,7 @@ from hippomem import Memory
 from hippomem.errors import InvalidInputError
 from hippomem.testing import ScriptedChatModel
 from hippomem_mcp import client_configuration, create_server, http, serve_http
+from hippomem_mcp.folders import inside
 
 pytestmark = pytest.mark.anyio
 
@@ -199,6 +200,17 @@ async def test_no_link_leads_an_ingest_out_of_its_folder(memory: Memory, tmp_pat
     assert {source for source in memory.sources() if source.startswith(str(tmp_path))} == {
         str(notes / name) for name in ("a.txt", "deep/b.txt", "side/d.txt")
     }
+
+
+@pytest.mark.parametrize("name", ["\\\\stranger\\share", "//stranger/share"])
+def test_a_path_has_windows_log_in_to_no_other_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "platform", "win32")
+        patch.setattr(os.path, "realpath", pytest.fail)  # it looks whether there are links
+        with pytest.raises(InvalidInputError, match="is outside of"):
+            inside(name, [tmp_path])
 
 
 async def test_ingest_tells_how_far_it_is_and_stays_inside_its_folders(memory: Memory, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import httpx
@@ -26,6 +26,7 @@ from hippomem import Settings
 from hippomem_server import Options, Tokens
 from hippomem_server.aside import PREFIX, Folder, clear_left
 from hippomem_server.guard import Guard
+from hippomem_server.ingesting import _name_on_disk
 
 JSON_LINES = {"content-type": "application/x-ndjson"}
 
@@ -131,6 +132,25 @@ def test_a_hostile_name_is_a_name(unchanged: httpx.Client, folder: Path, name: s
     assert not Path("/tmp/evil.txt").exists()  # noqa: S108
     assert set(folder.iterdir()) <= {folder / f"m.db{end}" for end in ("", "-wal", "-shm", ".views")}
     assert client.delete("/sources", params={"source": source}).json()["passages"] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "on_disk"),
+    [
+        ("C:notes.md", "C_notes.md"),
+        ("d:\\a\\C:notes.md", "C_notes.md"),
+        ("NUL.md", "_NUL.md"),
+        ("com1", "_com1"),
+        ("nullable.md", "nullable.md"),
+        ("why?.md", "why_.md"),
+        ("a.md. ", "a.md"),
+        ("...", "file"),
+    ],
+)
+def test_a_name_that_leads_elsewhere_on_windows(monkeypatch: pytest.MonkeyPatch, name: str, on_disk: str) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert _name_on_disk(name) == on_disk
+    assert (PureWindowsPath("D:/put/aside") / on_disk).parent == PureWindowsPath("D:/put/aside")
 
 
 def test_what_is_no_name_or_comes_twice_is_refused_before_anything_is_read(unchanged: httpx.Client) -> None:
