@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 
 from hippomem.checks import checked_name, checked_text
 from hippomem.clock import Clock
-from hippomem.errors import ForeignStoreError, InvalidInputError, NotFoundError, StoreBusyError
+from hippomem.errors import ForeignStoreError, InvalidInputError, StoreBusyError
 from hippomem.evidence import EXPERTS, evidence_of
 from hippomem.following import Following
 from hippomem.hippocampus.ranking import Learned
@@ -51,7 +51,7 @@ class _GivenUpError(Exception):
 @dataclass(slots=True)
 class Learning:
     """The learning of one memory. `synced` gives its view and a read transaction that equals it, under its lock;
-    `encode` the vectors of a question (None in an empty memory), `current` a passage by an id that it has or had.
+    `encode` the vectors of a question, `current` a passage by an id that it has or had.
     """
 
     store: Store
@@ -59,7 +59,7 @@ class Learning:
     encoder: int
     clock: Clock
     synced: Synced
-    encode: Callable[[str], Sought | None]
+    encode: Callable[[str], Sought]
     current: Callable[[str], tuple[int, Passage]]
     snapshots: Snapshots | None = None
     log: Following = field(init=False)
@@ -135,10 +135,9 @@ class Learning:
         checked_text(query, self.settings.max_query_chars, "query", limit)
         certain = checked_confidence(confidence)
         stored = [self.current(checked_name(id_, "id")) for id_ in ids]
-        asked = self.encode(query)
-        if asked is None:
-            raise NotFoundError("there is nothing in this memory that could have been useful")
-        return self.learn(query, asked, sorted({(number, passage.id) for number, passage in stored}), certain)
+        return self.learn(
+            query, self.encode(query), sorted({(number, passage.id) for number, passage in stored}), certain
+        )
 
     def learn(self, query: str, asked: Sought, useful: Sequence[tuple[int, str]], confidence: float) -> LearningEvent:
         """Write one event and its log entry in one transaction. `useful` are passages, by number and id.

@@ -363,7 +363,7 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
         texts = self._texts_of(query, recipe if method == "graph" else None)
         timings = {"catch up": time.perf_counter() - began}
         mark = time.perf_counter()
-        asked = self._encoded(texts)
+        asked = self._encoded(texts) if texts else None
         timings["encode"] = time.perf_counter() - mark
         mark = time.perf_counter()
         with self._lock, self._synced() as (view, connection):
@@ -504,9 +504,9 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
             found = versions.by_number(connection, self._number, earlier.values())
         return next(iter(found.values()), None) or self.get(id)
 
-    def _asked(self, query: str) -> Sought | None:
-        """What passages are compared with for a question; None in an empty memory."""
-        return self._encoded(self._texts_of(query, U))
+    def _asked(self, query: str) -> Sought:
+        """What passages are compared with for a question."""
+        return self._encoded(self._texts_of(query, U) or [query])
 
     def _texts_of(self, query: str, recipe: Recipe | None) -> list[str]:
         """What is encoded of a question: itself, and for a recipe what it asks of a conversation, where that is
@@ -521,11 +521,10 @@ class Memory(Catalogue, Thinking, Teaching, Replaying):
             rest = unnamed(view, query, recipe) if recipe else None
         return [query] if rest is None else [query, rest]
 
-    def _encoded(self, texts: Sequence[str]) -> Sought | None:
+    def _encoded(self, texts: Sequence[str]) -> Sought:
         """The vectors of what `_texts_of` tells. Outside the lock: other threads go on."""
         known = ((text, self._questions.known(text)) for text in texts)
-        vectors = [self._questions.encode(text) if vector is None else vector for text, vector in known]
-        return Sought(*vectors) if vectors else None
+        return Sought(*(self._questions.encode(text) if vector is None else vector for text, vector in known))
 
     def _check_open(self) -> None:
         self._store.check_open()

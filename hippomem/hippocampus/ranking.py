@@ -173,7 +173,7 @@ def rank(
     is_alone = view.chains.are_alone(rows)
     by_itself = (1 - reliance) * is_alone
     leading = np.searchsorted(rows, near[lead[: recipe.compared]])
-    believed = reliance * np.where(is_alone, np.float32(1), np.float32(recipe.walk_of_told))
+    believed = reliance * np.where(is_alone, np.float32(1), np.float32(recipe.walk_of_turns))
     kinds = (("walk", recipe.walk, believed), ("named walk", recipe.named_walk, reliance))
     for (name, weight, trust), masses in zip(kinds, walks, strict=False):
         relative = _relative(masses.at(rows), leading, reliance, trust, by_itself, recipe)

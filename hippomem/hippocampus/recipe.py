@@ -13,8 +13,8 @@ class Recipe:
     """The constants, chosen on hotpotqa_train and musique_train, the title hop's also on 200 questions of 2wiki,
     `crowding` and `everything` with popqa in view as well; `known`, `steepness`, `matched`, `brevity`, `asking`,
     `alone`, `raised`, `unknown` and `compared` with everyday notes, LoCoMo and all sets of documents in view, `terse`,
-    `unmet`, `met`, `walk_of_told`, `turn_hop`, `unasked` and `teller` with other chats as well. All but the cosine's
-    are flat around these.
+    `unmet`, `met`, `walk_of_turns`, `turn_hop`, `unasked`, `teller` and `addressed` with other chats as well. All
+    but the cosine's are flat around these.
 
     `Memory.recall(…, recipe=Recipe(words=0))` leaves a term out, to see what it is worth; a weight, `sentences`,
     `known` or `passage_share` of 0 switches off what it stands for, as False does for the mechanisms at the end.
@@ -25,7 +25,7 @@ class Recipe:
     candidates: int = 100
     suggested: int = 5  # entities of those sentences
     walk: float = 0.7
-    walk_of_told: float = 0.5  # of that which counts for turns of a conversation: it ends at what all talk about
+    walk_of_turns: float = 0.5  # of that which counts for turns of a conversation: it ends at what all talk about
     named_walk: float = 0.7
     known: float = 4.7  # weight of edges at which the graph's word counts half: that of a title
     steepness: float = 8.0  # of how far it counts below and above that
