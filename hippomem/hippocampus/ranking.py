@@ -7,10 +7,10 @@
 x1 is personalized PageRank (HippoRAG, arXiv 2405.14831) from everything the question suggests: passages by cosine,
 entities that it names, entities of the sentences most like it. x2 is the same from the named entities alone. D is the
 cosine of question and passage, of turns and notes that of the question without the names of those who talk
-(speakers.py), L the BM25 of the question's words that name no entity (each word is used once, by the
-graph or here), F that of all its words in the passage that matches them best, w the number of words, and the bonus the
-title hop: a passage titled by an entity that a leading passage names. A turn goes onward where it is what the one asked
-about says next after a leading one. A turn that asks, and answers nothing, is seldom an answer; one that follows a
+(speakers.py), L the BM25 of the question's words that name no entity (each word is used once, by the graph or here), F
+that of all its words in the passage that matches them best, w the number of words, and the bonus the title hop: a
+passage titled by an entity that a leading passage names. A turn goes onward where it is what the one asked about says
+next after a leading one. A turn that asks, and answers nothing, is seldom an answer; one that follows a
 question is whole however short it is, and t spares who is brief beside the one they talk with, as a user beside an
 assistant. Where the question names who speaks in a conversation, and nobody else who does, turns lose by it that others
 tell; and a passage stands aside that neither names such a one nor is told where they speak. One is crowded where two
