@@ -30,7 +30,7 @@ def import_whole(name: str) -> ModuleType:
 
 def load_faiss() -> Any:
     """FAISS. On macOS it comes with an OpenMP runtime of its own, as torch does: the one that is loaded second refuses
-    to begin unless it is allowed to, and ends the process with its second thread (github.com/pytorch/pytorch/149201).
+    to begin unless it is allowed to, and ends the process with its second thread (pytorch issue 149201).
     There torch's is loaded first, and FAISS's computes on one thread.
     """
     if sys.platform == "darwin":
