@@ -21,10 +21,11 @@ PATIENCE = 30.0  # seconds in which a worker begins where there is room for it
 
 
 class RayWorker:
-    """A Ray actor with one processor. Ray starts it anew, elsewhere, where its machine is lost."""
+    """A Ray actor with one processor. Ray starts it anew, elsewhere, where its machine is lost, and needs the `models`
+    again then, a reference that has to be held until the end: of plain bytes Ray may have let go."""
 
-    def __init__(self, ray: Any, models: bytes, batch: int) -> None:
-        self._ray = ray
+    def __init__(self, ray: Any, models: Any, batch: int) -> None:
+        self._ray, self._models = ray, models
         actor = ray.remote(Reader).options(num_cpus=1, max_restarts=TRIES, max_task_retries=TRIES)
         self._actor = actor.remote(models, batch)
         self._is_new = True
@@ -79,7 +80,8 @@ def ray_pool(address: str, count: int | None, models: bytes, batch: int) -> Iter
                     f"no Ray cluster at {address!r} ({reason}): start one (ray start --head), or give its address"
                 ) from error
         processors = max(1, int(ray.cluster_resources().get("CPU", 1)))
-        with Pool(min(count or processors, processors), lambda: RayWorker(ray, models, batch)) as pool:
+        held = ray.put(models)
+        with Pool(min(count or processors, processors), lambda: RayWorker(ray, held, batch)) as pool:
             yield pool
     finally:
         if is_ours:
